@@ -1,0 +1,46 @@
+//! The one stop flag: Ctrl-C and SIGTERM raise it, everyone who waits asks it.
+//!
+//! A `Stop` can be cloned and handed to threads; a test makes its own and needs no signal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long anything waits before it asks the flag again: short enough that a stop seems
+/// instant, long enough that ten wake-ups a second cost nothing.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Raised once, never lowered.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// A flag that only [`Stop::raise`] raises.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// A flag that Ctrl-C and SIGTERM raise. The second signal ends the process at once, with
+    /// exit code 1: whatever was in flight is lost, as its sender wished. Call it once.
+    pub fn on_signals() -> Result<Stop, String> {
+        let stop = Stop::new();
+        let flag = stop.clone();
+        ctrlc::set_handler(move || {
+            if flag.0.swap(true, Ordering::SeqCst) {
+                std::process::exit(1);
+            }
+        })
+        .map_err(|e| format!("cannot listen for Ctrl-C: {e}"))?;
+        Ok(stop)
+    }
+
+    /// Asks everyone to stop.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether to stop.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
