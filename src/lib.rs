@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connection;
 pub mod dialogue;
 pub mod http;
+pub mod lb;
 pub mod limits;
 pub mod listener;
 pub mod log;

@@ -3,7 +3,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::Stop;
-use progjar::{async_server, thread_server};
+use progjar::{async_server, lb, thread_server};
 use std::process::ExitCode;
 
 /// A topic's entry point.
@@ -13,6 +13,7 @@ type Main = fn(&progjar::args::Given, &Stop) -> Result<(), Failure>;
 const TOPICS: &[(&Topic, Main)] = &[
     (&async_server::TOPIC, async_server::main),
     (&thread_server::TOPIC, thread_server::main),
+    (&lb::TOPIC, lb::main),
 ];
 
 fn main() -> ExitCode {
