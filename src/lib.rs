@@ -1,6 +1,7 @@
 //! progjar
 pub mod args;
 pub mod async_server;
+pub mod bench;
 pub mod clock;
 pub mod connection;
 pub mod dialogue;
