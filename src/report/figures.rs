@@ -113,11 +113,20 @@ fn at_levels(levels: &[usize]) -> Scale {
 }
 
 fn requests_chart(findings: &Findings, levels: &[usize]) -> Chart {
-    let series = against_concurrency(findings, levels, Cell::rates);
+    let mut series = against_concurrency(findings, levels, Cell::rates);
+    let mut y_label = "requests/s";
+    // Long numbers would not fit beside the axis.
+    if greatest(&series) >= 10_000.0 {
+        y_label = "thousand requests/s";
+        for point in series.iter_mut().flat_map(|s| &mut s.points) {
+            point.y /= 1000.0;
+            point.span = point.span.map(|(low, high)| (low / 1000.0, high / 1000.0));
+        }
+    }
     Chart {
         title: "Requests per second".to_owned(),
         x_label: "concurrency level (log scale)",
-        y_label: "requests/s",
+        y_label,
         x: at_levels(levels),
         y: Scale::from_zero(greatest(&series)),
         shape: Shape::Line,
