@@ -246,3 +246,33 @@ fn command_line(topic: &str, port: u16, arguments: &[String]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_in_use_are_named_before_anything_is_started() {
+        assert_eq!(check_free(&Ports::FREE), Ok(()));
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = |l: &TcpListener| l.local_addr().expect("bound").port();
+        let (one, two) = (bind(), bind());
+        let mut ports = Ports::FREE;
+        ports.lb = port(&one);
+        let error = check_free(&ports).expect_err("in use");
+        let begins = format!("port {} (lb) is in use; stop", port(&one));
+        assert!(error.starts_with(&begins), "{error}");
+        ports.async_servers[3] = port(&two);
+        let error = check_free(&ports).expect_err("in use");
+        let begins = format!(
+            "ports {} (async_server), {} (lb) are",
+            port(&two),
+            port(&one)
+        );
+        assert!(error.starts_with(&begins), "{error}");
+        assert!(
+            error.contains("--free-ports") && !error.contains('\n'),
+            "{error}"
+        );
+    }
+}

@@ -62,7 +62,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
         Figure {
             title: "Latency histogram",
             caption: format!(
-                "How the same requests are distributed, {PER_DOUBLING} bins per doubling of the time; each line adds up to 100 %. \
+                "How the same requests are distributed, {PER_DOUBLING} bins per doubling of the time; each line adds up to 100 %, with the slowest few, which lie beyond the right edge. \
                  Times are within {:.1} % of what was measured.",
                 RELATIVE_ERROR * 100.0
             ),
@@ -203,7 +203,7 @@ fn histogram_chart(findings: &Findings, level: usize) -> Chart {
     // The slowest few would leave no room for the others; the percentiles show them.
     let ends = |q: f64| all.iter().map(move |(_, times)| ms(times.quantile(q)));
     let low = ends(0.0).fold(f64::INFINITY, f64::min);
-    let high = ends(0.995).fold(0.0, f64::max);
+    let high = ends(0.997).fold(0.0, f64::max);
     let x = Scale::log(low, high);
     let series: Vec<Series> = all
         .iter()

@@ -10,6 +10,8 @@ use std::fmt::Write;
 
 /// Rates that differ by chance less often than this disagree.
 const CHANCE: f64 = 0.05;
+/// With fewer rounds even a complete separation is likely enough by chance.
+const ENOUGH: usize = 4;
 
 /// A number as people write it: 23,999, 151, 9.87, 0.042.
 pub fn number(value: f64) -> String {
@@ -142,13 +144,13 @@ pub fn ab_table(findings: &Findings) -> Vec<Vec<String>> {
         "Concurrency level",
         "progjar bench (requests/s)",
         "ab (requests/s)",
-        "ab: Time taken (s)",
-        "ab: Complete",
-        "ab: Failed",
-        "ab: Non-2xx",
-        "ab: Total transferred (bytes)",
-        "ab: Time per request (ms)",
-        "ab: Transfer rate (Kbytes/sec)",
+        "ab: seconds",
+        "complete",
+        "failed",
+        "non-2xx",
+        "bytes",
+        "ms per request",
+        "Kbytes/s",
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for system in in_order(findings) {
@@ -158,7 +160,7 @@ pub fn ab_table(findings: &Findings) -> Vec<Vec<String>> {
             };
             let median = median_run(ab);
             rows.push(vec![
-                system.title.to_owned(),
+                system.short.to_owned(),
                 level(cell).to_string(),
                 spread(cell),
                 ab_spread(ab),
@@ -195,6 +197,12 @@ fn ab_spread(ab: &AbCell) -> String {
 pub fn ab_remarks(findings: &Findings) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut agreed = 0;
+    if findings.rounds < ENOUGH && !findings.ab.is_empty() {
+        return vec![format!(
+            "{ENOUGH} rounds or more would show whether progjar bench and ab agree; these are {}.",
+            findings.rounds
+        )];
+    }
     for system in in_order(findings) {
         for cell in findings.cells_of(system) {
             let Some(ab) = findings.ab_of(cell) else {
