@@ -4,8 +4,12 @@
 //! measures shares its faults. Entry points: [`main`] for the command line, [`run`] for one
 //! run, [`rounds::rounds`] for a comparison. Note: `notes/bench.md`.
 
-// what to do: ab's options, the URL, the bytes of a request
+// what to do: the URL, the bytes of a request, how many of them
+pub mod plan;
+// ab's options, and ours
 pub mod options;
+// where a response's head ends, and what it says
+mod head;
 // where a response ends
 pub mod reader;
 // one thread: many connections, one poller
@@ -25,14 +29,16 @@ pub mod report;
 // the assignment's table, CSV, JSON
 pub mod table;
 
-pub use options::{Options, Plan, TOPIC};
+pub use options::{Options, TOPIC};
+pub use plan::Plan;
 pub use tally::Outcome;
 
 use crate::args::Given;
 use crate::shutdown::{Stop, TICK};
 use crate::sys;
 use client::{Pulse, Share, Shared};
-use options::{Format, Target};
+use options::Format;
+use plan::Target;
 use progress::Progress;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

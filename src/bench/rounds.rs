@@ -1,7 +1,7 @@
 //! Several targets and levels in turn, several times: A B A B, so that whatever disturbs the
 //! machine for a while disturbs all of them. Entry point: [`rounds`]. Note: `notes/bench.md`.
 
-use super::options::Plan;
+use super::plan::Plan;
 use super::stats::{chance_of_no_difference, middle};
 use super::{Glance, Outcome, run};
 use crate::shutdown::Stop;

@@ -2,7 +2,7 @@
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
-use super::options::{Plan, Target};
+use super::plan::{Plan, Target};
 use super::reader::Answer;
 use super::stats::Histogram;
 use std::fmt;
