@@ -202,7 +202,12 @@ impl<'a> Client<'a> {
             self.publish(pulse);
             let over = end.is_some_and(|end| end <= self.now);
             let stopped = self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed);
-            if over || stopped || self.tally.done == self.share.requests {
+            if self.tally.done == self.share.requests {
+                return Ok(());
+            }
+            if over || stopped {
+                // The time in which nothing came counts too.
+                self.tally.last = self.now;
                 return Ok(());
             }
             let timeout = self.patience(end);

@@ -4,7 +4,7 @@
 
 use super::plan::Plan;
 use super::report::Look;
-use crate::args::{self, Flag, Given, Topic, flag};
+use crate::args::{Flag, Given, Topic, flag};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -293,7 +293,7 @@ fn check_lines(plan: &Plan) -> Result<(), String> {
 /// For the exhibits and for notes: the plan that these words of a command line describe.
 pub fn parse(words: &[&str]) -> Result<Options, String> {
     let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
-    Options::of(&args::Topic::parse(&TOPIC, &words)?)
+    Options::of(&TOPIC.parse(&words)?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Entry point: [`ab_text`]. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::options::Options;
+use super::options::{Format, Options};
 use super::stats::Histogram;
 use std::fmt::Write;
 
@@ -31,10 +31,14 @@ impl Default for Look {
 
 /// What ab says before it begins.
 pub fn opening(options: &Options) -> String {
-    let mut text = format!(
-        "This is progjar bench, Version {}, after ApacheBench\n\n",
+    let title = format!(
+        "This is progjar bench, Version {}, after ApacheBench",
         env!("CARGO_PKG_VERSION")
     );
+    if options.format == Format::Html {
+        return format!("<p>\n {title}<br>\n</p>\n<p>\n");
+    }
+    let mut text = format!("{title}\n\n");
     for plan in &options.plans {
         let _ = writeln!(text, "Benchmarking {} (be patient)", plan.target.host);
         if plan.verbosity >= 2 {
@@ -250,6 +254,12 @@ fn latency_lines(text: &mut String, outcome: &Outcome) {
         _ => {
             line("Service time:", &tally.total);
             line("Response time:", &tally.response);
+            let asked = outcome.plan.rate.unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "Schedule:        {asked:.2} [#/sec] asked, {:.2} answered",
+                outcome.rate()
+            );
         }
     }
 }
@@ -276,7 +286,8 @@ pub fn ab_html(outcome: &Outcome) -> String {
         if label == "Time per request" || (label.is_empty() && value.is_empty()) {
             continue;
         }
-        let value = escape(value.trim().trim_end_matches(" [#/sec] (mean)"));
+        let value = value.trim().trim_end_matches(" [#/sec] (mean)");
+        let value = escape(&value.replace("[Kbytes/sec]", "kb/s"));
         let _ = match label {
             "" => writeln!(text, "<tr><td colspan=4>   {value}</td></tr>"),
             _ => writeln!(

@@ -13,6 +13,9 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+/// Reads in a row from one connection, so that an endless body holds up nobody else.
+const READS: usize = 16;
+
 impl Client<'_> {
     /// Connects, and writes at once: on a short way the handshake has ended already.
     pub(super) fn open(&mut self, token: usize) -> Result<(), String> {
@@ -100,7 +103,10 @@ impl Client<'_> {
 
     fn receive(&mut self, token: usize, buffer: &mut [u8]) -> Result<(), String> {
         let slot = &mut self.slots[token];
-        while let Some(stream) = &mut slot.stream {
+        for _ in 0..READS {
+            let Some(stream) = &mut slot.stream else {
+                return Ok(());
+            };
             let n = match stream.read(buffer) {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -182,12 +188,13 @@ impl Client<'_> {
         }
         let keep = plan.keep_alive && answer.persistent;
         self.tally.keep_alive += u64::from(keep);
-        if !plan.any_length && answer.body != self.document {
-            let why = format!("{} bytes instead of {}", answer.body, self.document);
-            return self.fail(token, Class::Length, &why);
-        }
         if !keep {
             self.close(token);
+        }
+        if !plan.any_length && answer.body != self.document {
+            let why = format!("{} bytes instead of {}", answer.body, self.document);
+            self.finish(token);
+            return self.failed(Class::Length, &why);
         }
         let slot = &self.slots[token];
         let nanos =
@@ -222,12 +229,17 @@ impl Client<'_> {
         }
     }
 
-    /// Counts the request in one class; the error is that the run must end.
+    /// The request came to nothing, and its connection with it.
     pub(super) fn fail(&mut self, token: usize, class: Class, why: &str) -> Result<(), String> {
-        let plan = self.shared.plan;
-        let url = plan.target.url();
         self.close(token);
         self.finish(token);
+        self.failed(class, why)
+    }
+
+    /// Counts a failure in one class; the error is that the run must end.
+    fn failed(&mut self, class: Class, why: &str) -> Result<(), String> {
+        let plan = self.shared.plan;
+        let url = plan.target.url();
         self.tally.failed.add(class);
         if self.tally.failed.all() == 1 || plan.verbosity >= 1 {
             let reason = format!("{class}: {why}");
