@@ -116,7 +116,10 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
     let tally = tally.unwrap_or_else(|| Tally::new(shared.epoch));
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
-        plan: plan.clone(),
+        plan: Plan {
+            threads,
+            ..plan.clone()
+        },
         wall: tally.last - tally.begun,
         interrupted: stop.is_raised(),
         document_length: if document == client::UNKNOWN {

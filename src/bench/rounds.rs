@@ -101,8 +101,7 @@ pub fn rounds(
     let mut cells: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         for (plan, cell) in plans.iter().zip(&mut cells) {
-            // Ctrl-C in the first run still leaves a report of that run.
-            if !stop.is_raised() || (round == 1 && warmup.is_zero() && plans.len() == 1) {
+            if !stop.is_raised() {
                 cell.push(turn(round, plan)?);
             }
         }

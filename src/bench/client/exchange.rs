@@ -239,7 +239,7 @@ impl Client<'_> {
     /// Counts a failure in one class; the error is that the run must end.
     fn failed(&mut self, class: Class, why: &str) -> Result<(), String> {
         let plan = self.shared.plan;
-        let url = plan.target.url();
+        let url = || plan.target.url();
         self.tally.failed.add(class);
         if self.tally.failed.all() == 1 || plan.verbosity >= 1 {
             let reason = format!("{class}: {why}");
@@ -253,13 +253,17 @@ impl Client<'_> {
                 "cannot connect to {}: {why}; is the server running?",
                 plan.target.authority()
             )),
-            Class::Connect if !plan.go_on && self.tally.failed.connect > CONNECT_FAILURES => Err(
-                format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on"),
-            ),
+            Class::Connect if !plan.go_on && self.tally.failed.connect > CONNECT_FAILURES => {
+                Err(format!(
+                    "{}: {why}, more than {CONNECT_FAILURES} times; -r goes on",
+                    url()
+                ))
+            }
             Class::Receive if !plan.go_on => {
                 let done = self.tally.done - 1;
                 Err(format!(
-                    "{url}: {why}, after {done} requests; -r counts it and goes on"
+                    "{}: {why}, after {done} requests; -r counts it and goes on",
+                    url()
                 ))
             }
             _ => Ok(()),
