@@ -51,6 +51,21 @@ pub struct Topic {
     pub more: &'static str,
 }
 
+/// Why a topic ended without having done its work: the sentence to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The command line was wrong: exit code 2.
+    Usage(String),
+    /// The world did not play along: exit code 1.
+    CannotWork(String),
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Failure {
+        Failure::Usage(sentence)
+    }
+}
+
 /// What was typed, checked against the table.
 #[derive(Debug)]
 pub struct Given {

@@ -1,26 +1,76 @@
-//! `progjar TOPIC …`.
+//! `progjar TOPIC …`: reads the command line, runs the topic, turns its end into an exit code.
+#![deny(unsafe_code)]
 
-use progjar::bench::{self, Failure};
+use progjar::args::{Failure, Topic};
 use progjar::shutdown::Stop;
+use progjar::{async_server, bench, lb, thread_server};
 use std::process::ExitCode;
 
+/// A topic's entry point.
+type Main = fn(&progjar::args::Given, &Stop) -> Result<(), Failure>;
+
+/// The topics, in the order of the assignment.
+const TOPICS: &[(&Topic, Main)] = &[
+    (&async_server::TOPIC, async_server::main),
+    (&thread_server::TOPIC, thread_server::main),
+    (&lb::TOPIC, lb::main),
+    (&bench::TOPIC, bench_main),
+];
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.split_first() {
-        Some((topic, rest)) if topic == bench::TOPIC.name => bench::TOPIC
-            .parse(rest)
-            .map_err(Failure::Usage)
-            .and_then(|given| {
-                let stop = Stop::on_signals().map_err(Failure::Work)?;
-                bench::main(&given, &stop)
-            }),
-        _ => Err(Failure::Usage("progjar: try: progjar bench URL".to_owned())),
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(sentence)) => {
+            eprintln!("{sentence}");
+            ExitCode::from(2)
+        }
+        Err(Failure::CannotWork(sentence)) => {
+            eprintln!("{sentence}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn bench_main(given: &progjar::args::Given, stop: &Stop) -> Result<(), Failure> {
+    bench::main(given, stop).map_err(|failure| match failure {
+        bench::Failure::Usage(sentence) => Failure::Usage(sentence),
+        bench::Failure::Work(sentence) => Failure::CannotWork(sentence),
+    })
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let find = |name: &str| {
+        TOPICS
+            .iter()
+            .find(|(topic, _)| topic.name == name)
+            .ok_or_else(|| format!("progjar: there is no topic '{name}'; see: progjar help"))
     };
-    let (code, line) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Work(line)) => (1, line),
-        Err(Failure::Usage(line)) => (2, line),
+    let Some((name, rest)) = arguments.split_first() else {
+        return Err(Failure::Usage(overview()));
     };
-    eprintln!("{line}");
-    ExitCode::from(code)
+    match (name.as_str(), rest.first()) {
+        ("help" | "--help" | "-h", None) => print!("{}", overview()),
+        ("help" | "--help" | "-h", Some(topic)) => print!("{}", find(topic)?.0.help()),
+        (_, Some(first)) if first == "--help" => print!("{}", find(name)?.0.help()),
+        _ => {
+            let (topic, main) = find(name)?;
+            let given = topic.parse(rest)?;
+            let stop = Stop::on_signals().map_err(Failure::CannotWork)?;
+            main(&given, &stop)?;
+        }
+    }
+    Ok(())
+}
+
+fn overview() -> String {
+    let mut text = String::from("usage: progjar TOPIC [options]\n\n");
+    for (topic, _) in TOPICS {
+        text.push_str(&format!("  {:<14} {}\n", topic.name, topic.summary));
+    }
+    text.push_str("  help [TOPIC]   this, or a topic's options\n");
+    text
 }

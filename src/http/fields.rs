@@ -1,0 +1,224 @@
+//! Lines, field lines, tokens and lists: what requests, responses and trailers have in common.
+//!
+//! Every verdict here follows from a position in the bytes: more bytes never change it, so a
+//! message cut into pieces gets the same verdict as a whole one.
+
+use super::{Limits, ParseError};
+
+/// What a byte may be part of.
+const TOKEN: u8 = 1;
+const TEXT: u8 = 2;
+const URI: u8 = 4;
+
+/// For each byte, the sets it belongs to: `tchar` (RFC 9110 §5.6.2); field content with SP and
+/// HTAB (§5.5); the characters of a URI (RFC 3986 §2, without `#`, which no target contains).
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let alphanumeric = b.is_ascii_alphanumeric();
+        if alphanumeric || contains(b"!#$%&'*+-.^_`|~", b) {
+            classes[byte] |= TOKEN;
+        }
+        if b == b'\t' || (b >= b' ' && b != 0x7f) {
+            classes[byte] |= TEXT;
+        }
+        if alphanumeric || contains(b"-._~!$&'()*+,;=:@/?%", b) {
+            classes[byte] |= URI;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+const fn contains(set: &[u8], byte: u8) -> bool {
+    let mut i = 0;
+    while i < set.len() {
+        if set[i] == byte {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// Whether the byte may stand in a token: a method, a field name, a coding.
+pub fn is_token_char(byte: u8) -> bool {
+    CLASSES[byte as usize] & TOKEN != 0
+}
+
+/// Whether the byte may stand in a field value: visible, SP, HTAB, or beyond ASCII.
+pub fn is_text_char(byte: u8) -> bool {
+    CLASSES[byte as usize] & TEXT != 0
+}
+
+/// Whether the byte may stand in a request-target as it is.
+pub fn is_uri_char(byte: u8) -> bool {
+    CLASSES[byte as usize] & URI != 0
+}
+
+/// A line without its CR LF, and what follows it.
+type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// Takes one line off the front of `bytes`. None:
+/// the line has not ended yet. A line of more than `longest` bytes is the error `too_long`.
+pub fn take_line(
+    bytes: &[u8],
+    longest: usize,
+    too_long: ParseError,
+) -> Result<Option<Line<'_>>, ParseError> {
+    let window = &bytes[..bytes.len().min(longest + 2)];
+    let Some(end) = window.iter().position(|&b| !is_text_char(b)) else {
+        return if window.len() > longest {
+            Err(too_long)
+        } else {
+            Ok(None)
+        };
+    };
+    if end > longest {
+        return Err(too_long);
+    }
+    match (bytes[end], bytes.get(end + 1)) {
+        (b'\r', Some(b'\n')) => Ok(Some((&bytes[..end], &bytes[end + 2..]))),
+        (b'\r', None) => Ok(None),
+        (b'\r', Some(_)) => Err(ParseError::BareCr),
+        (b'\n', _) => Err(ParseError::LoneLf),
+        _ => Err(ParseError::ControlCharacter),
+    }
+}
+
+/// A field line: name and value, the white space around the value gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// As it was sent; names compare without regard to case.
+    pub name: &'a [u8],
+    /// Any bytes but control characters.
+    pub value: &'a [u8],
+}
+
+impl Field<'_> {
+    /// Whether the field has this name.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// Reads a field line (RFC 9112 §5).
+pub fn parse_field(line: &[u8]) -> Result<Field<'_>, ParseError> {
+    let end = line
+        .iter()
+        .position(|&b| !is_token_char(b))
+        .unwrap_or(line.len());
+    match line.get(end) {
+        Some(b':') if end > 0 => Ok(Field {
+            name: &line[..end],
+            value: line[end + 1..].trim_ascii(),
+        }),
+        Some(b' ' | b'\t') if end == 0 => Err(ParseError::ObsFold),
+        Some(b' ' | b'\t') if line[end..].trim_ascii_start().first() == Some(&b':') => {
+            Err(ParseError::SpaceBeforeColon)
+        }
+        None => Err(ParseError::MissingColon),
+        Some(_) if line.contains(&b':') => Err(ParseError::FieldName),
+        Some(_) => Err(ParseError::MissingColon),
+    }
+}
+
+/// A field section that has been read to its end and found valid; iterates over its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// No fields.
+    pub const EMPTY: Fields<'static> = Fields(b"");
+
+    /// Reads a field section from the front of `bytes`, calls `visit` for each field, and
+    /// returns the section and what follows its empty line. None: it has not ended yet.
+    pub fn parse(
+        bytes: &'a [u8],
+        limits: &Limits,
+        mut visit: impl FnMut(Field<'a>) -> Result<(), ParseError>,
+    ) -> Result<Option<(Fields<'a>, &'a [u8])>, ParseError> {
+        let mut rest = bytes;
+        for count in 0.. {
+            let used = bytes.len() - rest.len();
+            let room = limits.field_section - used;
+            let Some((line, after)) = take_line(rest, room, ParseError::FieldSectionTooLarge)?
+            else {
+                return Ok(None);
+            };
+            if line.is_empty() {
+                return Ok(Some((Fields(&bytes[..used]), after)));
+            }
+            if count == limits.fields {
+                return Err(ParseError::TooManyFields);
+            }
+            if bytes.len() - after.len() > limits.field_section {
+                return Err(ParseError::FieldSectionTooLarge);
+            }
+            visit(parse_field(line)?)?;
+            rest = after;
+        }
+        unreachable!("the loop counts without end")
+    }
+
+    /// The values of the fields of this name, in order.
+    pub fn values(self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.filter(move |f| f.is(name)).map(|f| f.value)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let end = self.0.iter().position(|&b| b == b'\r')?;
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest.get(2..).unwrap_or_default();
+        let colon = line.iter().position(|&b| b == b':')?;
+        Some(Field {
+            name: &line[..colon],
+            value: line[colon + 1..].trim_ascii(),
+        })
+    }
+}
+
+/// The members of a comma-separated list (RFC 9110 §5.6.1); empty ones are passed over.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&b| b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// A number made of digits alone: no sign, no space. `None` if it is not, or does not fit.
+pub fn digits(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    value.iter().try_fold(0u64, |n, d| {
+        n.checked_mul(10)?.checked_add(u64::from(d - b'0'))
+    })
+}
+
+/// Whether `bytes` is `host` or `host:port` (RFC 3986 §3.2): a name, an IPv4 address or a
+/// bracketed IPv6 one; no user name.
+pub fn is_authority(bytes: &[u8]) -> bool {
+    let (host, port) = match bytes.iter().rposition(|&b| b == b':' || b == b']') {
+        Some(i) if bytes[i] == b':' => (&bytes[..i], &bytes[i + 1..]),
+        _ => (bytes, &b""[..]),
+    };
+    let host_is_valid = match host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")) {
+        Some(v6) => str::from_utf8(v6).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            !host.is_empty()
+                && host
+                    .iter()
+                    .all(|&b| is_uri_char(b) && !b":/?@".contains(&b))
+        }
+    };
+    host_is_valid
+        && port.len() <= 5
+        && (port.is_empty() || digits(port).is_some_and(|n| n <= 65535))
+}
