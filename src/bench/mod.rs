@@ -33,7 +33,7 @@ pub use options::{Options, TOPIC};
 pub use plan::Plan;
 pub use tally::Outcome;
 
-use crate::args::Given;
+use crate::args::{Failure, Given};
 use crate::shutdown::{Stop, TICK};
 use crate::sys;
 use client::{Pulse, Share, Shared};
@@ -220,15 +220,6 @@ fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {
     ))
 }
 
-/// Why `progjar bench` ends with another exit code than 0.
-#[derive(Debug)]
-pub enum Failure {
-    /// Exit code 2: one line that says what to type instead.
-    Usage(String),
-    /// Exit code 1: one line that says what did not work.
-    Work(String),
-}
-
 /// `progjar bench`: the report goes to stdout, progress to stderr.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     if given.has("-h") {
@@ -243,7 +234,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         return Ok(());
     }
     let options = Options::of(given).map_err(Failure::Usage)?;
-    let work = |e: String| Failure::Work(format!("bench: {e}"));
+    let work = |e: String| Failure::CannotWork(format!("bench: {e}"));
     if matches!(options.format, Format::Text | Format::Html) {
         print(&report::opening(&options));
     }
