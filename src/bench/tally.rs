@@ -213,7 +213,7 @@ impl Timeline {
 pub struct Outcome {
     /// What was asked for.
     pub plan: Plan,
-    /// From the first connect to the last answer.
+    /// From the first connect to the last answer, or to the end of the time limit.
     pub wall: Duration,
     /// Everything counted, all threads together.
     pub tally: Tally,

@@ -4,6 +4,7 @@
 //! no longer would. Entry points: [`Client::open`], [`Client::send`], [`Client::ready`].
 
 use super::{CONNECT_FAILURES, Client, Phase, UNKNOWN};
+use crate::bench::print;
 use crate::bench::reader::{Answer, Reader, Step};
 use crate::bench::tally::Class;
 use crate::poller::Interest;
@@ -216,16 +217,18 @@ impl Client<'_> {
 
     fn log(&self, answer: Answer) {
         let verbosity = self.shared.plan.verbosity;
-        if verbosity >= 2 {
-            println!(
-                "LOG: header received:\n{}",
-                String::from_utf8_lossy(&self.heads.head)
-            );
-            if answer.status / 100 != 2 {
-                println!("WARNING: Response code not 2xx ({})", answer.status);
-            } else if verbosity >= 3 {
-                println!("LOG: Response code = {}", answer.status);
-            }
+        if verbosity < 2 {
+            return;
+        }
+        let head = String::from_utf8_lossy(&self.heads.head);
+        print(&format!("LOG: header received:\n{head}\n"));
+        if answer.status / 100 != 2 {
+            print(&format!(
+                "WARNING: Response code not 2xx ({})\n",
+                answer.status
+            ));
+        } else if verbosity >= 3 {
+            print(&format!("LOG: Response code = {}\n", answer.status));
         }
     }
 
