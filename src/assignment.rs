@@ -2,7 +2,7 @@
 //! rotation, measures, writes the report, stops everything.
 //!
 //! Knows neither HTTP servers nor tables: it runs the programs that a student would run, and
-//! hands what it finds to [`report`]. Entry point: [`main`]; the order stands in [`carry_out`].
+//! hands what it finds to [`report`]. Entry point: [`main`]; the order stands in `carry_out`.
 
 // the servers as processes of their own
 pub mod servers;
@@ -65,7 +65,7 @@ pub const TOPIC: Topic = Topic {
             "--notes",
             "DIR",
             "",
-            "also refresh the results blocks in DIR/*.md",
+            "also refresh DIR/*.md's results blocks and DIR/img's chart",
         ),
     ]],
     more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours,\n\
@@ -300,6 +300,10 @@ fn refresh_notes(findings: &Findings, folder: &Path) -> Result<(), End> {
         if count == 1 { "" } else { "s" },
         folder.display()
     ));
+    let images = folder.join("img");
+    if images.is_dir() {
+        report::write_chart(findings, &images)?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! results.csv and results.json for other programs.
 //!
 //! Every number comes from [`Findings`]; nothing is measured here, and the core never imports
-//! this. Entry points: [`write`], [`tables`], [`block`].
+//! this. Entry points: [`write()`], [`tables`], [`block`].
 
 // the machine that was measured on
 mod machine;
@@ -142,12 +142,27 @@ impl Findings {
     }
 }
 
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let path = folder.join(name);
+    fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
+}
+
+/// Writes the first chart, which README shows, into the folder.
+pub fn write_chart(findings: &Findings, folder: &Path) -> Result<(), String> {
+    let figures = figures::all(findings);
+    match figures.first().and_then(|figure| figure.charts.first()) {
+        Some((name, chart)) => put(
+            folder,
+            &format!("{name}.svg"),
+            chart.standalone().as_bytes(),
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Writes all files into the folder.
 pub fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
-    let put = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
-    };
+    let put = |name: &str, bytes: &[u8]| put(folder, name, bytes);
     put("results.csv", table::csv(&findings.cells).as_bytes())?;
     put("results.json", table::json(&findings.cells).as_bytes())?;
     let figures = figures::all(findings);
