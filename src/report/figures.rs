@@ -3,7 +3,8 @@
 //!
 //! Entry point: [`all`].
 
-use super::chart::{Chart, Point, Scale, Series, Shape};
+use super::chart::{Chart, Point, Series, Shape};
+use super::scale::Scale;
 use super::words::{cell, in_order, levels, number};
 use super::{Findings, System};
 use crate::bench::rounds::Cell;

@@ -3,11 +3,8 @@
 //! The assignment's tables come first. Entry point: [`report`].
 
 use super::figures::Figure;
-use super::words::{
-    ab_remarks, ab_table, commands, comparisons, heading, in_order, level, method, spread_table,
-    table,
-};
-use super::{Findings, chart};
+use super::words::{commands, comparisons, heading, in_order, level, method, spread_table, table};
+use super::{Findings, beside_ab, chart};
 use crate::bench::report::{Look, ab_text};
 use std::fmt::Write;
 
@@ -42,7 +39,7 @@ pub fn report(findings: &Findings, figures: &[Figure]) -> String {
             escape(&figure.caption)
         );
     }
-    beside_ab(&mut html, findings);
+    ab(&mut html, findings);
     page(&mut html, findings);
     machine(&mut html, findings);
     repeat(&mut html, findings);
@@ -82,7 +79,7 @@ fn tables(html: &mut String, findings: &Findings) {
     list(html, &comparisons(findings));
 }
 
-fn beside_ab(html: &mut String, findings: &Findings) {
+fn ab(html: &mut String, findings: &Findings) {
     html.push_str("<h2>ab beside progjar bench</h2>\n");
     if findings.ab.is_empty() {
         html.push_str(
@@ -96,8 +93,8 @@ fn beside_ab(html: &mut String, findings: &Findings) {
          the other figures are those of ab's median run.</p>",
         escape(findings.ab_version.as_deref().unwrap_or("?"))
     );
-    table_of(html, &ab_table(findings));
-    list(html, &ab_remarks(findings));
+    table_of(html, &beside_ab::table(findings));
+    list(html, &beside_ab::remarks(findings));
 }
 
 /// Steps 2 to 5.

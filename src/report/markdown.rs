@@ -4,10 +4,9 @@
 
 use super::figures::Figure;
 use super::words::{
-    ab_remarks, ab_table, commands, comparisons, heading, in_order, level, markdown_table, method,
-    spread_table, table,
+    commands, comparisons, heading, in_order, level, markdown_table, method, spread_table, table,
 };
-use super::{Findings, System};
+use super::{Findings, System, beside_ab};
 use crate::bench::report::{Look, ab_text};
 use std::fmt::Write;
 
@@ -55,7 +54,7 @@ pub fn report(findings: &Findings, figures: &[Figure]) -> String {
             let _ = writeln!(text, "![{}]({name}.svg)", chart.title);
         }
     }
-    beside_ab(&mut text, findings);
+    ab(&mut text, findings);
     text.push_str("\n## Mesin\n");
     let _ = writeln!(text, "* Date: {}", findings.date);
     for (name, value) in findings.machine.rows() {
@@ -124,7 +123,7 @@ fn runs(text: &mut String, findings: &Findings, system: &System) {
     }
 }
 
-fn beside_ab(text: &mut String, findings: &Findings) {
+fn ab(text: &mut String, findings: &Findings) {
     text.push_str("\n## ab\n");
     if findings.ab.is_empty() {
         text.push_str("ab (apache2-utils) was not installed: there is nothing to compare with.\n");
@@ -134,9 +133,9 @@ fn beside_ab(text: &mut String, findings: &Findings) {
     let _ = write!(
         text,
         "ab {version} against the same servers, after each run of ours: median (lowest–highest)\n\n{}",
-        markdown_table(&ab_table(findings))
+        markdown_table(&beside_ab::table(findings))
     );
-    list(text, &ab_remarks(findings));
+    list(text, &beside_ab::remarks(findings));
 }
 
 fn list(text: &mut String, sentences: &[String]) {

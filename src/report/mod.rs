@@ -8,7 +8,11 @@
 mod machine;
 // what the tables, and the sentences below them, say
 mod words;
-// axes, ticks, lines: one chart
+// ab's figures beside ours
+mod beside_ab;
+// an axis and its ticks
+mod scale;
+// lines, markers, a legend: one chart
 mod chart;
 // which charts there are
 mod figures;
