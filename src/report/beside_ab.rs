@@ -16,7 +16,7 @@ const ENOUGH: usize = 4;
 pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     let heads = [
         "System",
-        "Concurrency level",
+        "Level",
         "progjar bench (requests/s)",
         "ab (requests/s)",
         "ab: seconds",

@@ -23,7 +23,7 @@ pub struct Figure {
 
 /// Up to this percentile there are enough samples in all rounds together.
 const SHARES: [f64; 11] = [
-    0.0, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999,
+    0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999,
 ];
 /// Bins of a histogram per doubling of the time.
 const PER_DOUBLING: f64 = 6.0;
@@ -175,7 +175,7 @@ fn percentile_chart(findings: &Findings, level: usize) -> Chart {
         points.collect()
     });
     let ticks = [
-        (0.0, "0"),
+        (0.1, "10"),
         (0.5, "50"),
         (0.75, "75"),
         (0.9, "90"),
@@ -189,7 +189,7 @@ fn percentile_chart(findings: &Findings, level: usize) -> Chart {
         title: format!("Concurrency level {level}"),
         x_label: "requests answered within the time (%)",
         y_label: "ms (log scale)",
-        x: Scale::named(-0.1, 3.1, ticks.to_vec()),
+        x: Scale::named(-0.05, 3.1, ticks.to_vec()),
         y: Scale::log(least, greatest(&series)),
         shape: Shape::Line,
         series,

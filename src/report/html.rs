@@ -168,7 +168,11 @@ fn outputs(html: &mut String, findings: &Findings) {
 
 /// Rows, the first of them the heading. Wide ones scroll by themselves, not the page.
 fn table_of(html: &mut String, rows: &[Vec<String>]) {
-    html.push_str("<div class=\"wide\"><table>\n");
+    let class = match rows.first() {
+        Some(heading) if heading.len() > 8 => " class=\"many\"",
+        _ => "",
+    };
+    let _ = writeln!(html, "<div class=\"wide\"><table{class}>");
     for (i, row) in rows.iter().enumerate() {
         let tag = if i == 0 { "th" } else { "td" };
         let cells: String = row
