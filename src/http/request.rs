@@ -4,7 +4,9 @@
 //! its status. It keeps nothing between calls and copies nothing: a [`Request`] borrows from
 //! the bytes. Note: `notes/http.md`.
 
-use super::fields::{self, Field, Fields, is_authority, is_token_char, is_uri_char};
+use super::fields::{
+    self, Field, Fields, is_authority, is_token_char, is_uri_char, percents_encode,
+};
 use super::framing::{BodyFields, Framing, Persistence};
 use super::{Limits, ParseError, Version};
 
@@ -221,8 +223,8 @@ impl<'a> Target<'a> {
         if method == Method::Connect {
             let has_port = target
                 .iter()
-                .rposition(|&b| b == b':')
-                .is_some_and(|i| i + 1 < target.len());
+                .rposition(|&b| b == b':' || b == b']')
+                .is_some_and(|i| target[i] == b':' && i + 1 < target.len());
             return if !has_port || target[0] == b'/' {
                 Err(ParseError::TargetForm)
             } else if is_authority(target) {
@@ -277,12 +279,8 @@ fn check_uri(target: &[u8]) -> Result<(), ParseError> {
     if !target.iter().all(|&b| is_uri_char(b)) {
         return Err(ParseError::RequestTarget);
     }
-    let mut rest = target;
-    while let Some(i) = rest.iter().position(|&b| b == b'%') {
-        match &rest[i + 1..] {
-            [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = &rest[i + 3..],
-            _ => return Err(ParseError::PercentEncoding),
-        }
+    if !percents_encode(target) {
+        return Err(ParseError::PercentEncoding);
     }
     Ok(())
 }
