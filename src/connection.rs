@@ -9,7 +9,7 @@
 use crate::limits::READ;
 use crate::output::Output;
 use crate::poller::{Interest, Poller, Token};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 /// Bytes received and not yet used.
@@ -151,6 +151,19 @@ impl Connection {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    /// Whether there is no room to read into before some input is used.
+    pub fn is_full(&self) -> bool {
+        self.input.unused().len() == READ
+    }
+
+    /// Writes as much of `bytes` as the peer takes now, past the output; perhaps nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.stream.write(bytes) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            result => result,
         }
     }
 

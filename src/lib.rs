@@ -1,10 +1,12 @@
 //! progjar
 pub mod args;
 pub mod async_server;
+pub mod bench;
 pub mod clock;
 pub mod connection;
 pub mod dialogue;
 pub mod http;
+pub mod lb;
 pub mod limits;
 pub mod listener;
 pub mod log;

@@ -3,7 +3,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::Stop;
-use progjar::{async_server, thread_server};
+use progjar::{async_server, bench, lb, thread_server};
 use std::process::ExitCode;
 
 /// A topic's entry point.
@@ -13,6 +13,8 @@ type Main = fn(&progjar::args::Given, &Stop) -> Result<(), Failure>;
 const TOPICS: &[(&Topic, Main)] = &[
     (&async_server::TOPIC, async_server::main),
     (&thread_server::TOPIC, thread_server::main),
+    (&lb::TOPIC, lb::main),
+    (&bench::TOPIC, bench_main),
 ];
 
 fn main() -> ExitCode {
@@ -31,6 +33,13 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn bench_main(given: &progjar::args::Given, stop: &Stop) -> Result<(), Failure> {
+    bench::main(given, stop).map_err(|failure| match failure {
+        bench::Failure::Usage(sentence) => Failure::Usage(sentence),
+        bench::Failure::Work(sentence) => Failure::CannotWork(sentence),
+    })
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {

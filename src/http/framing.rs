@@ -69,6 +69,11 @@ impl<'a> BodyFields<'a> {
         Ok(())
     }
 
+    /// Content-Length, if present.
+    pub fn length(&self) -> Option<u64> {
+        self.length.map(|(length, _)| length)
+    }
+
     fn common(&self, version: Version) -> Result<Option<Framing>, ParseError> {
         match (self.chunked, self.length) {
             (Some(_), _) if version == Version::Http10 => Err(ParseError::EncodingInHttp10),

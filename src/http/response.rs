@@ -182,6 +182,8 @@ pub struct Head<'a> {
     pub fields: Fields<'a>,
     /// Where the content ends.
     pub framing: Framing,
+    /// Content-Length, which an answer to HEAD has although no content follows.
+    pub content_length: Option<u64>,
     /// Whether the sender lets the connection persist.
     pub persists: bool,
 }
@@ -215,12 +217,14 @@ pub fn parse<'a>(
 
     let framing = body.of_response(version, status, to_head)?;
     let persists = persistence.persists(version) && framing != Framing::UntilClose;
+    let content_length = body.length();
     let head = Head {
         version,
         status,
         reason,
         fields: section,
         framing,
+        content_length,
         persists,
     };
     Ok(Some((head, bytes.len() - rest.len())))

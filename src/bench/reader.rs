@@ -1,0 +1,552 @@
+//! Where a response ends: bytes in, "more" or "done" out, whatever the split of the bytes.
+//!
+//! This is the instrument's own parser, on purpose none of the servers': a fault that both
+//! sides shared would be invisible. It knows no socket and no clock, and it keeps nothing of a
+//! body. Entry point: [`Reader::feed`]. Note: `notes/bench.md`.
+
+/// A longer head, or a longer line between two chunks, is refused: memory per connection is bounded.
+pub const HEAD_LIMIT: usize = 64 * 1024;
+const CHUNK_LINE_LIMIT: usize = 4096;
+
+/// What one response was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Whether the server keeps the connection open after it.
+    pub persistent: bool,
+    /// Bytes of the body, without the framing of chunks.
+    pub body: u64,
+    /// Bytes in all, as they came over the wire.
+    pub total: u64,
+}
+
+/// What a call has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The response goes on, or has not begun.
+    More,
+    /// The response ended with the last of these bytes.
+    Done(Answer),
+    /// These bytes are no HTTP response; the reason.
+    Malformed(&'static str),
+}
+
+/// How the body of the response under way ends (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The head is not complete.
+    Head,
+    /// So many bytes are to come.
+    Length(u64),
+    /// It ends with the connection, and holds at least so many bytes more.
+    Close(u64),
+    /// A line with a chunk's size is to come.
+    Size,
+    /// So many bytes of the chunk, and the line end after it.
+    Chunk(u64),
+    /// Trailer lines, up to an empty one.
+    Trailer,
+}
+
+/// The reader of one connection. Small: the buffer stays empty, without memory, as long as
+/// each head arrives whole, as nearly all do.
+#[derive(Debug)]
+pub struct Reader {
+    state: State,
+    answer: Answer,
+    /// The part of a head, or of a line between chunks, that has come so far.
+    kept: Vec<u8>,
+}
+
+/// What holds for all responses of a run.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// The request was HEAD: no response has a body, whatever its head says.
+    pub head_only: bool,
+    /// Keep each head's text in `head`; otherwise only the first one's.
+    pub keep_heads: bool,
+    /// The text of the latest head that was kept.
+    pub head: Vec<u8>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader {
+            state: State::Head,
+            answer: Answer::default(),
+            kept: Vec::new(),
+        }
+    }
+}
+
+impl Reader {
+    /// Whether a byte of the response has come.
+    pub fn has_begun(&self) -> bool {
+        self.answer.total > 0
+    }
+
+    /// Whether nothing but the end of the connection is awaited.
+    pub fn awaits_close(&self) -> bool {
+        matches!(self.state, State::Close(0))
+    }
+
+    /// Bytes of the response that have come so far.
+    pub fn received(&self) -> u64 {
+        self.answer.total
+    }
+
+    /// Takes the bytes that came next. After `Done` and `Malformed` it is ready for a new response.
+    #[inline]
+    pub fn feed(&mut self, bytes: &[u8], run: &mut Run) -> Step {
+        let step = self.advance(bytes, run);
+        match step {
+            Step::More => self.answer.total += bytes.len() as u64,
+            _ => *self = Reader::recycled(std::mem::take(&mut self.kept)),
+        }
+        step
+    }
+
+    /// The connection has ended. `Done` if that ends the response properly; `More` if the
+    /// response is cut short, or never began.
+    pub fn end(&mut self) -> Step {
+        let step = match self.state {
+            State::Close(0) => Step::Done(self.answer),
+            _ => Step::More,
+        };
+        *self = Reader::default();
+        step
+    }
+
+    fn recycled(mut kept: Vec<u8>) -> Reader {
+        kept.clear();
+        Reader {
+            kept,
+            ..Reader::default()
+        }
+    }
+
+    fn advance(&mut self, bytes: &[u8], run: &mut Run) -> Step {
+        let mut rest = bytes;
+        while self.state == State::Head {
+            let before = self.kept.len();
+            let (found, held) = if before == 0 {
+                (end_of_head(rest, 0), rest.len())
+            } else {
+                self.kept.extend_from_slice(rest);
+                (
+                    end_of_head(&self.kept, before.saturating_sub(3)),
+                    self.kept.len(),
+                )
+            };
+            let Some(length) = found else {
+                if held > HEAD_LIMIT {
+                    return Step::Malformed("the response's head is too long");
+                }
+                if before == 0 {
+                    self.kept.extend_from_slice(rest);
+                }
+                return Step::More;
+            };
+            let text = if before == 0 { rest } else { &self.kept };
+            let Some(head) = Head::parse(&text[..length]) else {
+                return Step::Malformed("the answer is not HTTP");
+            };
+            if run.keep_heads || run.head.is_empty() {
+                run.head.clear();
+                run.head.extend_from_slice(&text[..length]);
+            }
+            rest = &rest[length - before..];
+            self.kept.clear();
+            self.answer.status = head.status;
+            self.answer.persistent = head.persistent;
+            // 1xx announces the real response (RFC 9110, section 15.2).
+            if head.status >= 200 {
+                match head.framing(run.head_only) {
+                    Some(state) => self.state = state,
+                    None => return Step::Malformed("the answer's length makes no sense"),
+                }
+                self.answer.persistent &= !matches!(self.state, State::Close(_));
+            }
+        }
+        self.body(bytes.len() - rest.len(), rest)
+    }
+
+    /// The body, or the next part of it; `before` bytes of this call belonged to the head.
+    fn body(&mut self, before: usize, bytes: &[u8]) -> Step {
+        let mut rest = bytes;
+        let used = loop {
+            match self.state {
+                State::Length(left) | State::Chunk(left) if left > 0 => {
+                    let n = left.min(rest.len() as u64);
+                    rest = &rest[n as usize..];
+                    self.answer.body += n;
+                    let chunked = matches!(self.state, State::Chunk(_));
+                    let left = left - n;
+                    self.state = if chunked {
+                        State::Chunk(left)
+                    } else {
+                        State::Length(left)
+                    };
+                    if left > 0 {
+                        return Step::More;
+                    }
+                }
+                State::Length(_) => break bytes.len() - rest.len(),
+                State::Close(least) => {
+                    self.answer.body += rest.len() as u64;
+                    self.state = State::Close(least.saturating_sub(rest.len() as u64));
+                    return Step::More;
+                }
+                State::Head | State::Size | State::Chunk(_) | State::Trailer => {
+                    match self.chunk_line(&mut rest) {
+                        Ok(true) => break bytes.len() - rest.len(),
+                        Ok(false) if rest.is_empty() => return Step::More,
+                        Ok(false) => {}
+                        Err(why) => return Step::Malformed(why),
+                    }
+                }
+            }
+        };
+        if used < bytes.len() {
+            return Step::Malformed("bytes that nobody asked for follow the answer");
+        }
+        self.answer.total += (before + used) as u64;
+        Step::Done(self.answer)
+    }
+
+    /// Takes a line between chunks, if it is complete; true if it was the last of the response.
+    fn chunk_line(&mut self, rest: &mut &[u8]) -> Result<bool, &'static str> {
+        let Some(end) = rest.iter().position(|&b| b == b'\n') else {
+            self.kept.extend_from_slice(rest);
+            *rest = &[];
+            return match self.kept.len() > CHUNK_LINE_LIMIT {
+                true => Err("a line between chunks is too long"),
+                false => Ok(false),
+            };
+        };
+        self.kept.extend_from_slice(&rest[..end]);
+        *rest = &rest[end + 1..];
+        let line = self.kept.trim_ascii();
+        let last = match self.state {
+            State::Chunk(_) if line.is_empty() => {
+                self.state = State::Size;
+                false
+            }
+            State::Chunk(_) => return Err("a chunk is longer than it says"),
+            State::Trailer => line.is_empty(),
+            _ => {
+                self.state = match chunk_size(line).ok_or("a chunk's size makes no sense")? {
+                    0 => State::Trailer,
+                    size => State::Chunk(size),
+                };
+                false
+            }
+        };
+        self.kept.clear();
+        Ok(last)
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|&b| b == b';').next()?.trim_ascii();
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| valid)?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// The length of the head that begins `bytes`, the empty line included; a bare LF ends a line
+/// too (RFC 9112, section 2.2). Bytes before `from` have been searched already.
+fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += bytes.get(at..)?.iter().position(|&b| b == b'\n')? + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+}
+
+/// What a response's head says of its framing.
+#[derive(Debug, Default)]
+struct Head {
+    status: u16,
+    persistent: bool,
+    length: Option<u64>,
+    chunked: bool,
+    contradictory: bool,
+}
+
+impl Head {
+    fn parse(text: &[u8]) -> Option<Head> {
+        let mut lines = text.split(|&b| b == b'\n');
+        let rest = lines.next()?.strip_prefix(b"HTTP/1.")?;
+        let [minor @ b'0'..=b'9', b' ', a, b, c, after @ ..] = rest else {
+            return None;
+        };
+        let digits = [a, b, c].map(|d| d.wrapping_sub(b'0'));
+        if digits.iter().any(|d| *d > 9)
+            || digits[0] == 0
+            || after.first().is_some_and(u8::is_ascii_alphanumeric)
+        {
+            return None;
+        }
+        let mut head = Head {
+            status: digits.iter().fold(0, |n, d| n * 10 + u16::from(*d)),
+            persistent: *minor != b'0',
+            ..Head::default()
+        };
+        for line in lines {
+            // Only these initials matter; most lines are dismissed by their first byte.
+            if matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
+                head.field(line);
+            }
+        }
+        Some(head)
+    }
+
+    fn field(&mut self, line: &[u8]) {
+        if let Some(value) = value_of(line, b"content-length") {
+            let digits = std::str::from_utf8(value)
+                .ok()
+                .filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+            match digits.and_then(|v| v.parse().ok()) {
+                Some(n) if self.length.is_none_or(|known| known == n) => self.length = Some(n),
+                _ => self.contradictory = true,
+            }
+        } else if let Some(value) = value_of(line, b"connection") {
+            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    self.persistent = false;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    self.persistent = true;
+                }
+            }
+        } else if let Some(value) = value_of(line, b"transfer-encoding") {
+            let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
+            self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        }
+    }
+
+    /// None if the fields contradict each other.
+    fn framing(&self, head_only: bool) -> Option<State> {
+        if head_only || matches!(self.status, 204 | 304) {
+            Some(State::Length(0))
+        } else if self.contradictory && !self.chunked {
+            None
+        } else if self.chunked {
+            Some(State::Size)
+        } else if self.persistent && self.length.is_some() {
+            self.length.map(State::Length)
+        } else {
+            // As ab: what follows the head until the server closes is the body, also bytes
+            // beyond Content-Length; but fewer than it promises are too few.
+            Some(State::Close(self.length.unwrap_or(0)))
+        }
+    }
+}
+
+/// The value of the field line, if it is the field `name` (in lower case).
+pub fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
+    fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
+        let mut reader = Reader::default();
+        let mut run = Run {
+            head_only,
+            ..Run::default()
+        };
+        let mut from = 0;
+        for &to in cuts.iter().chain([&bytes.len()]) {
+            match reader.feed(&bytes[from..to], &mut run) {
+                Step::More => from = to,
+                step => return step,
+            }
+        }
+        reader.end()
+    }
+
+    fn done(status: u16, persistent: bool, body: u64, total: usize) -> Step {
+        let total = total as u64;
+        Step::Done(Answer {
+            status,
+            persistent,
+            body,
+            total,
+        })
+    }
+
+    /// The bytes; whether the request was HEAD; status, persistent, body.
+    const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            false,
+            200,
+            true,
+            5,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length:2\r\n\r\nhi",
+            false,
+            200,
+            true,
+            2,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n",
+            false,
+            200,
+            false,
+            6,
+        ),
+        (
+            "HTTP/1.0 404 Not Found\r\n\r\nuntil the end",
+            false,
+            404,
+            false,
+            13,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: foo, close\r\nContent-Length: 1\r\n\r\nx",
+            false,
+            200,
+            false,
+            1,
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\n", false, 204, true, 0),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
+            false,
+            304,
+            true,
+            0,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+            true,
+            200,
+            true,
+            0,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            false,
+            200,
+            true,
+            0,
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx",
+            false,
+            200,
+            true,
+            1,
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
+            false,
+            200,
+            true,
+            3,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n",
+            false,
+            200,
+            true,
+            14,
+        ),
+    ];
+
+    #[test]
+    fn a_response_cut_at_any_two_bytes_gives_the_same_answer() {
+        for &(text, head_only, status, persistent, body) in WHOLE {
+            let bytes = text.as_bytes();
+            let whole = done(status, persistent, body, bytes.len());
+            assert_eq!(read(bytes, &[], head_only), whole, "{text:?}");
+            for i in 1..bytes.len() {
+                for j in i..bytes.len() {
+                    assert_eq!(
+                        read(bytes, &[i, j], head_only),
+                        whole,
+                        "{text:?} cut at {i}, {j}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_cut_short_is_never_taken_for_a_whole_one() {
+        for &(text, head_only, ..) in WHOLE {
+            // One that ends with the connection and promises no length may end anywhere.
+            if text.contains("until the end") {
+                continue;
+            }
+            let body = text.find("\r\n\r\nhi\r\n").map_or(text.len(), |i| i + 6);
+            for i in 0..body {
+                assert_eq!(
+                    read(&text.as_bytes()[..i], &[], head_only),
+                    Step::More,
+                    "{text:?} to {i}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_response_is_refused() {
+        for text in [
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "HTTP/1.1 2x0 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy",
+        ] {
+            assert!(
+                matches!(read(text.as_bytes(), &[], false), Step::Malformed(_)),
+                "{text:?}"
+            );
+        }
+        let endless = vec![b'x'; HEAD_LIMIT + 1];
+        assert!(matches!(read(&endless, &[], false), Step::Malformed(_)));
+    }
+
+    #[test]
+    fn a_reader_is_ready_for_the_next_response() {
+        let mut reader = Reader::default();
+        let mut run = Run::default();
+        for (text, status) in [
+            (
+                "HTTP/1.1 200 OK\r\nServer: one\r\nContent-Length: 0\r\n\r\n",
+                200,
+            ),
+            (
+                "HTTP/1.1 503 Busy\r\nServer: two\r\nContent-Length: 0\r\n\r\n",
+                503,
+            ),
+        ] {
+            let step = reader.feed(text.as_bytes(), &mut run);
+            assert_eq!(step, done(status, true, 0, text.len()));
+        }
+        let text = String::from_utf8_lossy(&run.head);
+        assert!(
+            text.contains("Server: one"),
+            "the first head is kept: {text}"
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! A run as ab reports it: the same labels in the same order and places, so that whatever
+//! reads ab's report reads this one; but times have fractions of a millisecond.
+//!
+//! Entry point: [`ab_text`]. Note: `notes/bench.md`.
+
+use super::Outcome;
+use super::options::Options;
+use super::stats::Histogram;
+use std::fmt::Write;
+
+/// The percentages of ab's last table.
+const PERCENTAGES: [u64; 9] = [50, 66, 75, 80, 90, 95, 98, 99, 100];
+
+/// Which parts of the report are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Not -d: the table of percentages.
+    pub percentiles: bool,
+    /// Not -S: deviations, medians, warnings.
+    pub confidence: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Look {
+            percentiles: true,
+            confidence: true,
+        }
+    }
+}
+
+/// What ab says before it begins.
+pub fn opening(options: &Options) -> String {
+    let mut text = format!(
+        "This is progjar bench, Version {}, after ApacheBench\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for plan in &options.plans {
+        let _ = writeln!(text, "Benchmarking {} (be patient)", plan.target.host);
+        if plan.verbosity >= 2 {
+            let request = plan.request();
+            let _ = writeln!(
+                text,
+                "INFO: {} header == \n---\n{}\n---",
+                plan.method,
+                String::from_utf8_lossy(&request)
+            );
+        }
+    }
+    text
+}
+
+/// Nanoseconds as milliseconds: as many digits as mean something, in at least five places.
+pub fn ms(nanos: f64) -> String {
+    let ms = nanos / 1e6;
+    match ms {
+        ..9.9995 => format!("{ms:5.3}"),
+        ..99.995 => format!("{ms:5.2}"),
+        ..999.95 => format!("{ms:5.1}"),
+        _ => format!("{ms:5.0}"),
+    }
+}
+
+/// ab's report.
+pub fn ab_text(outcome: &Outcome, look: &Look) -> String {
+    let mut text = String::from("\n\n");
+    for (label, value) in fields(outcome) {
+        let line = match label {
+            "" => value,
+            _ => format!("{:<24}{value}", format!("{label}:")),
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if outcome.succeeded() > 0 {
+        connection_times(&mut text, outcome, look);
+        if look.percentiles && outcome.succeeded() > 1 {
+            percentage_table(
+                &mut text,
+                "Percentage of the requests served within a certain time (ms)",
+                &outcome.tally.total,
+            );
+            if outcome.tally.response.count() > 0 {
+                let title = "Percentage of the requests answered within a certain time since they were due (ms)";
+                percentage_table(&mut text, title, &outcome.tally.response);
+            }
+        }
+        latency_lines(&mut text, outcome);
+    }
+    text
+}
+
+/// The report's upper part: label and value. A label of "" is a line of its own.
+fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let (plan, tally) = (&outcome.plan, &outcome.tally);
+    let line = || ("", String::new());
+    let mut fields = vec![
+        ("Server Software", tally.software.clone()),
+        ("Server Hostname", plan.target.host.clone()),
+        ("Server Port", plan.target.port.to_string()),
+        line(),
+        ("Document Path", plan.target.path.clone()),
+        (
+            "Document Length",
+            match plan.any_length {
+                true => "Variable".to_owned(),
+                false => format!("{} bytes", outcome.document_length),
+            },
+        ),
+        line(),
+        ("Concurrency Level", plan.concurrency.to_string()),
+        (
+            "Time taken for tests",
+            format!("{:.3} seconds", outcome.wall.as_secs_f64()),
+        ),
+        ("Complete requests", tally.done.to_string()),
+        ("Failed requests", tally.failed.all().to_string()),
+    ];
+    if tally.failed.all() > 0 {
+        let f = tally.failed;
+        fields.push((
+            "",
+            format!(
+                "   (Connect: {}, Receive: {}, Length: {}, Exceptions: {})",
+                f.connect, f.receive, f.length, f.exceptions
+            ),
+        ));
+    }
+    if tally.non_2xx > 0 {
+        fields.push(("Non-2xx responses", tally.non_2xx.to_string()));
+    }
+    if plan.keep_alive {
+        fields.push(("Keep-Alive requests", tally.keep_alive.to_string()));
+    }
+    fields.push(("Total transferred", format!("{} bytes", tally.transferred)));
+    if plan.body.is_some() {
+        fields.push(("Total body sent", tally.sent.to_string()));
+    }
+    fields.push(("HTML transferred", format!("{} bytes", tally.html)));
+    if outcome.succeeded() > 0 {
+        fields.extend([
+            (
+                "Requests per second",
+                format!("{:.2} [#/sec] (mean)", outcome.rate()),
+            ),
+            (
+                "Time per request",
+                format!("{:.3} [ms] (mean)", outcome.time_per_request()),
+            ),
+            (
+                "Time per request",
+                format!(
+                    "{:.3} [ms] (mean, across all concurrent requests)",
+                    outcome.time_across_all()
+                ),
+            ),
+            (
+                "Transfer rate",
+                format!("{:.2} [Kbytes/sec] received", outcome.transfer_rate()),
+            ),
+        ]);
+        if plan.body.is_some() {
+            let (sent, received) = (outcome.sent_rate(), outcome.transfer_rate());
+            fields.push(("", format!("{:24}{sent:.2} kb/s sent", "")));
+            fields.push(("", format!("{:24}{:.2} kb/s total", "", sent + received)));
+        }
+    }
+    fields
+}
+
+fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
+    let tally = &outcome.tally;
+    let rows = [
+        ("Connect:", "the initial connection time", &tally.connect),
+        ("Processing:", "the processing time", &tally.processing),
+        ("Waiting:", "the waiting time", &tally.waiting),
+        ("Total:", "the total time", &tally.total),
+    ];
+    text.push_str("\nConnection Times (ms)\n");
+    text.push_str(match look.confidence {
+        true => "              min  mean[+/-sd] median   max\n",
+        false => "              min   avg   max\n",
+    });
+    for (label, _, times) in rows {
+        let (min, mean, max) = (
+            ms(times.min() as f64),
+            ms(times.mean()),
+            ms(times.max() as f64),
+        );
+        let _ = match look.confidence {
+            true => {
+                let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
+                writeln!(text, "{label:<11} {min} {mean} {sd} {median:>6} {max:>6}")
+            }
+            false => writeln!(text, "{label:<11} {min} {mean} {max}"),
+        };
+    }
+    for (_, what, times) in rows.iter().filter(|_| look.confidence) {
+        let apart = (times.mean() - times.quantile(0.5) as f64).abs();
+        if apart > 2.0 * times.deviation() {
+            let _ = write!(
+                text,
+                "ERROR: The median and mean for {what} are more than twice the standard\n       deviation apart. These results are NOT reliable.\n"
+            );
+        } else if apart > times.deviation() {
+            let _ = write!(
+                text,
+                "WARNING: The median and mean for {what} are not within a normal deviation\n        These results are probably not that reliable.\n"
+            );
+        }
+    }
+}
+
+fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
+    let _ = writeln!(text, "\n{title}");
+    for percentage in PERCENTAGES {
+        let time = ms(times.quantile(percentage as f64 / 100.0) as f64);
+        let longest = if percentage == 100 {
+            " (longest request)"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "{percentage:>4}%  {time}{longest}");
+    }
+}
+
+/// What ab has not: the tail beyond 99 %, in one line, and with a schedule in a second one.
+fn latency_lines(text: &mut String, outcome: &Outcome) {
+    let tally = &outcome.tally;
+    let mut line = |name: &str, times: &Histogram| {
+        let _ = write!(text, "{name:<16}");
+        for (label, q) in [
+            ("p50", 0.5),
+            ("p90", 0.9),
+            ("p99", 0.99),
+            ("p99.9", 0.999),
+            ("max", 1.0),
+        ] {
+            let _ = write!(
+                text,
+                " {label} {}",
+                ms(times.quantile(q) as f64).trim_start()
+            );
+        }
+        let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()).trim_start());
+    };
+    match tally.response.count() {
+        0 => line("\nLatency:", &tally.total),
+        _ => {
+            line("\nService time:", &tally.total);
+            line("Response time:", &tally.response);
+        }
+    }
+}
+
+/// ab's -e: the time within which 0 % to 100 % of the requests were served.
+pub fn percentages(outcome: &Outcome) -> String {
+    let times = &outcome.tally.total;
+    let mut text = String::from("Percentage served,Time in ms\n");
+    for percentage in 0..=100 {
+        let nanos = match percentage {
+            0 => times.min(),
+            p => times.quantile(f64::from(p) / 100.0),
+        };
+        let _ = writeln!(text, "{percentage},{:.3}", nanos as f64 / 1e6);
+    }
+    text
+}
+
+/// ab's -w.
+pub fn ab_html(outcome: &Outcome) -> String {
+    let mut text = String::from("\n\n<table>\n");
+    for (label, value) in fields(outcome) {
+        // Here ab has neither blank lines nor the two means.
+        if label == "Time per request" || (label.is_empty() && value.is_empty()) {
+            continue;
+        }
+        let value = escape(value.trim().trim_end_matches(" [#/sec] (mean)"));
+        let _ = match label {
+            "" => writeln!(text, "<tr><td colspan=4>   {value}</td></tr>"),
+            _ => writeln!(
+                text,
+                "<tr><th colspan=2>{label}:</th><td colspan=2>{value}</td></tr>"
+            ),
+        };
+    }
+    if outcome.succeeded() > 0 {
+        text.push_str("<tr><th colspan=4>Connection Times (ms)</th></tr>\n");
+        text.push_str("<tr><th>&nbsp;</th> <th>min</th>   <th>avg</th>   <th>max</th></tr>\n");
+        let tally = &outcome.tally;
+        for (label, times) in [
+            ("Connect:", &tally.connect),
+            ("Processing:", &tally.processing),
+            ("Total:", &tally.total),
+        ] {
+            let _ = writeln!(
+                text,
+                "<tr><th>{label}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+                ms(times.min() as f64),
+                ms(times.mean()),
+                ms(times.max() as f64)
+            );
+        }
+    }
+    text.push_str("</table>\n");
+    text
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}

@@ -1,0 +1,272 @@
+//! Many runs at a glance: the assignment's Markdown table, CSV, JSON.
+//!
+//! Entry points: [`tables`], [`csv`], [`json`]. Note: `notes/bench.md`.
+
+use super::Outcome;
+use super::rounds::{Cell, tell_apart};
+use std::fmt::Write;
+
+/// The heading of the assignment's table, exactly its eight columns.
+pub fn table_header() -> &'static str {
+    "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
+     Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |\n\
+     |:-----------------:|:-----------------------------:|:----------------:|:--------------:|\
+     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n"
+}
+
+/// One row of it.
+pub fn table_row(outcome: &Outcome) -> String {
+    let tally = &outcome.tally;
+    format!(
+        "|{}|{:.3}|{}|{}|{}|{:.2}|{:.3}|{:.2}|\n",
+        outcome.plan.concurrency,
+        outcome.wall.as_secs_f64(),
+        tally.done,
+        tally.failed.all(),
+        tally.transferred,
+        outcome.rate(),
+        if outcome.succeeded() > 0 {
+            outcome.time_per_request()
+        } else {
+            0.0
+        },
+        outcome.transfer_rate()
+    )
+}
+
+/// A table per target, with what it does not show below it; then which targets differ.
+pub fn tables(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    let mut targets: Vec<String> = Vec::new();
+    for cell in cells {
+        let url = cell.median().target().url();
+        if !targets.contains(&url) {
+            targets.push(url);
+        }
+    }
+    for url in &targets {
+        let rows: Vec<&Cell> = cells
+            .iter()
+            .filter(|c| c.median().target().url() == *url)
+            .collect();
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = write!(text, "{gap}### {url}\n\n{}", table_header());
+        for cell in &rows {
+            text.push_str(&table_row(cell.median()));
+        }
+        let below: String = rows.iter().map(|cell| remarks(cell)).collect();
+        if !below.is_empty() {
+            let _ = write!(text, "\n{below}");
+        }
+    }
+    let between = comparisons(cells);
+    if !between.is_empty() {
+        let _ = write!(text, "\n{between}");
+    }
+    text
+}
+
+/// Each two targets at the same level.
+fn comparisons(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for (i, a) in cells.iter().enumerate() {
+        for b in &cells[i + 1..] {
+            let (left, right) = (a.median(), b.median());
+            if left.plan.concurrency == right.plan.concurrency && left.target() != right.target() {
+                let _ = writeln!(
+                    text,
+                    "- c = {}: {}",
+                    left.plan.concurrency,
+                    tell_apart(a, b)
+                );
+            }
+        }
+    }
+    text
+}
+
+/// What the row of a cell does not show.
+fn remarks(cell: &Cell) -> String {
+    let mut text = String::new();
+    let level = cell.median().plan.concurrency;
+    let done = cell.sum(|o| o.tally.done);
+    if cell.runs().len() > 1 {
+        let (least, most) = cell.spread();
+        let rounds = cell.runs().len();
+        let _ = writeln!(
+            text,
+            "- c = {level}: {least:.0} to {most:.0} requests/s in {rounds} rounds; the row is the median run."
+        );
+    }
+    let failed = cell.sum(|o| o.tally.failed.all());
+    if failed > 0 {
+        let reason = cell
+            .runs()
+            .iter()
+            .find_map(|o| o.tally.reason.as_deref())
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "- c = {level}: **{failed} of {done} requests failed** and are in no rate (first: {reason})."
+        );
+    }
+    let non_2xx = cell.sum(|o| o.tally.non_2xx);
+    if non_2xx > 0 {
+        let _ = writeln!(
+            text,
+            "- c = {level}: **Non-2xx responses: {non_2xx}** of {done}."
+        );
+    }
+    text
+}
+
+/// Name and value of each figure of a run, for the formats that programs read.
+fn figures(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let tally = &outcome.tally;
+    let ms = |nanos: u64| format!("{:.4}", nanos as f64 / 1e6);
+    let mut figures = vec![
+        ("seconds", format!("{:.6}", outcome.wall.as_secs_f64())),
+        ("complete", tally.done.to_string()),
+        ("failed", tally.failed.all().to_string()),
+        ("failed_connect", tally.failed.connect.to_string()),
+        ("failed_receive", tally.failed.receive.to_string()),
+        ("failed_length", tally.failed.length.to_string()),
+        ("failed_exceptions", tally.failed.exceptions.to_string()),
+        ("non_2xx", tally.non_2xx.to_string()),
+        ("keep_alive", tally.keep_alive.to_string()),
+        ("document_length", outcome.document_length.to_string()),
+        ("total_transferred", tally.transferred.to_string()),
+        ("html_transferred", tally.html.to_string()),
+        ("requests_per_second", format!("{:.2}", outcome.rate())),
+        (
+            "time_per_request_ms",
+            format!(
+                "{:.4}",
+                if outcome.succeeded() > 0 {
+                    outcome.time_per_request()
+                } else {
+                    0.0
+                }
+            ),
+        ),
+        (
+            "kbytes_per_second",
+            format!("{:.2}", outcome.transfer_rate()),
+        ),
+        ("mean_ms", format!("{:.4}", tally.total.mean() / 1e6)),
+        ("stddev_ms", format!("{:.4}", tally.total.deviation() / 1e6)),
+    ];
+    let names = ["p50_ms", "p90_ms", "p99_ms", "p99.9_ms", "max_ms"];
+    for (name, q) in names.into_iter().zip([0.5, 0.9, 0.99, 0.999, 1.0]) {
+        figures.push((name, ms(tally.total.quantile(q))));
+    }
+    figures
+}
+
+/// A line per target and level: the median run, and the lowest and highest rate of all rounds.
+pub fn csv(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for cell in cells {
+        let outcome = cell.median();
+        let figures = figures(outcome);
+        if text.is_empty() {
+            text.push_str(
+                "url,concurrency,rounds,lowest_requests_per_second,highest_requests_per_second",
+            );
+            for (name, _) in &figures {
+                let _ = write!(text, ",{name}");
+            }
+            text.push('\n');
+        }
+        let (least, most) = cell.spread();
+        let url = outcome.target().url().replace('"', "\"\"");
+        let _ = write!(
+            text,
+            "\"{url}\",{},{},{least:.2},{most:.2}",
+            outcome.plan.concurrency,
+            cell.runs().len()
+        );
+        for (_, value) in &figures {
+            let _ = write!(text, ",{value}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// An array with an object per target and level; `runs` holds every run's figures, with
+/// `per_interval` (requests that ended in each) and `histogram` (from ns, width ns, requests).
+pub fn json(cells: &[Cell]) -> String {
+    let cells: Vec<String> = cells.iter().map(json_cell).collect();
+    format!("[\n{}\n]\n", cells.join(",\n"))
+}
+
+fn json_cell(cell: &Cell) -> String {
+    let outcome = cell.median();
+    let (least, most) = cell.spread();
+    let runs: Vec<String> = cell.runs().iter().map(json_run).collect();
+    format!(
+        "{{\"url\":{},\"server_software\":{},\"concurrency\":{},\"keep_alive\":{},\"threads\":{},\
+         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{least:.2},\
+         \"highest_requests_per_second\":{most:.2},\"runs\":[\n{}\n]}}",
+        quoted(&outcome.target().url()),
+        quoted(&outcome.tally.software),
+        outcome.plan.concurrency,
+        outcome.plan.keep_alive,
+        outcome.plan.threads,
+        outcome.rate(),
+        runs.join(",\n")
+    )
+}
+
+fn json_run(outcome: &Outcome) -> String {
+    let mut text = String::from("{");
+    for (name, value) in figures(outcome) {
+        let _ = write!(text, "\"{name}\":{value},");
+    }
+    let response = &outcome.tally.response;
+    if response.count() > 0 {
+        for (name, q) in [
+            ("p50", 0.5),
+            ("p90", 0.9),
+            ("p99", 0.99),
+            ("p99.9", 0.999),
+            ("max", 1.0),
+        ] {
+            let _ = write!(
+                text,
+                "\"response_{name}_ms\":{:.4},",
+                response.quantile(q) as f64 / 1e6
+            );
+        }
+    }
+    let counts: Vec<String> = outcome.timeline.counts.iter().map(u64::to_string).collect();
+    let histogram = outcome
+        .tally
+        .total
+        .buckets()
+        .map(|(low, width, n)| format!("[{low},{width},{n}]"));
+    let _ = write!(
+        text,
+        "\"interval_seconds\":{},\"per_interval\":[{}],\"histogram\":[{}]}}",
+        outcome.timeline.every.as_secs_f64(),
+        counts.join(","),
+        histogram.collect::<Vec<_>>().join(",")
+    );
+    text
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,284 @@
+//! What a client thread counts, and what a run comes to.
+//!
+//! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
+
+use super::options::{Plan, Target};
+use super::reader::Answer;
+use super::stats::Histogram;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Why a request failed; ab's classes, but each request is in one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// No connection.
+    Connect,
+    /// The answer broke off, or did not come in time.
+    Receive,
+    /// The body is not as long as the first answer's.
+    Length,
+    /// The answer is not HTTP.
+    Exception,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Class::Connect => "connect",
+            Class::Receive => "receive",
+            Class::Length => "length",
+            Class::Exception => "exception",
+        })
+    }
+}
+
+/// Failed requests by class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// See [`Class::Connect`].
+    pub connect: u64,
+    /// See [`Class::Receive`].
+    pub receive: u64,
+    /// See [`Class::Length`].
+    pub length: u64,
+    /// See [`Class::Exception`].
+    pub exceptions: u64,
+}
+
+impl Failed {
+    /// Counts one.
+    pub fn add(&mut self, class: Class) {
+        *match class {
+            Class::Connect => &mut self.connect,
+            Class::Receive => &mut self.receive,
+            Class::Length => &mut self.length,
+            Class::Exception => &mut self.exceptions,
+        } += 1;
+    }
+
+    /// All classes.
+    pub fn all(&self) -> u64 {
+        self.connect + self.receive + self.length + self.exceptions
+    }
+
+    fn merge(&mut self, other: Failed) {
+        self.connect += other.connect;
+        self.receive += other.receive;
+        self.length += other.length;
+        self.exceptions += other.exceptions;
+    }
+}
+
+/// What one thread counted. The terms are ab's.
+#[derive(Debug)]
+pub struct Tally {
+    /// When the thread began, and when its last request ended.
+    pub begun: Instant,
+    /// See `begun`.
+    pub last: Instant,
+    /// Requests that ended, well or badly.
+    pub done: u64,
+    /// Those that ended badly.
+    pub failed: Failed,
+    /// The first failure, in words.
+    pub reason: Option<String>,
+    /// Answers whose status code is not 2xx.
+    pub non_2xx: u64,
+    /// Answers after which the connection stayed open.
+    pub keep_alive: u64,
+    /// Bytes of all answers, also of failed ones.
+    pub transferred: u64,
+    /// Bytes of the answers that count.
+    pub useful: u64,
+    /// Bytes of their bodies.
+    pub html: u64,
+    /// Bytes of requests.
+    pub sent: u64,
+    /// Making the connection; 0 for a request on one that was kept alive.
+    pub connect: Histogram,
+    /// From then to the last byte.
+    pub processing: Histogram,
+    /// From then to the first byte.
+    pub waiting: Histogram,
+    /// Connect and processing: the service time.
+    pub total: Histogram,
+    /// With a schedule: from when the request was due to the last byte.
+    pub response: Histogram,
+    /// The server's name for itself.
+    pub software: String,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Tally {
+        Tally {
+            begun: now,
+            last: now,
+            done: 0,
+            failed: Failed::default(),
+            reason: None,
+            non_2xx: 0,
+            keep_alive: 0,
+            transferred: 0,
+            useful: 0,
+            html: 0,
+            sent: 0,
+            connect: Histogram::default(),
+            processing: Histogram::default(),
+            waiting: Histogram::default(),
+            total: Histogram::default(),
+            response: Histogram::default(),
+            software: String::new(),
+        }
+    }
+
+    /// Counts an answer that is as it should be; times in nanoseconds.
+    #[inline]
+    pub fn answered(&mut self, answer: Answer, connect: u64, processing: u64, waiting: u64) {
+        self.useful += answer.total;
+        self.html += answer.body;
+        self.connect.record(connect);
+        self.processing.record(processing);
+        self.waiting.record(waiting);
+        self.total.record(connect + processing);
+    }
+
+    /// Adds another thread's.
+    pub fn merge(&mut self, other: Tally) {
+        self.begun = self.begun.min(other.begun);
+        self.last = self.last.max(other.last);
+        self.done += other.done;
+        self.failed.merge(other.failed);
+        self.reason = self.reason.take().or(other.reason);
+        self.non_2xx += other.non_2xx;
+        self.keep_alive += other.keep_alive;
+        self.transferred += other.transferred;
+        self.useful += other.useful;
+        self.html += other.html;
+        self.sent += other.sent;
+        self.connect.merge(&other.connect);
+        self.processing.merge(&other.processing);
+        self.waiting.merge(&other.waiting);
+        self.total.merge(&other.total);
+        self.response.merge(&other.response);
+        if self.software.is_empty() {
+            self.software = other.software;
+        }
+    }
+}
+
+/// Requests that ended in each interval of a run. When the list is full, neighbours are added
+/// up and the interval doubles: constant memory.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// The length of an interval.
+    pub every: Duration,
+    /// Requests that ended in each.
+    pub counts: Vec<u64>,
+}
+
+/// More than a chart has pixels to show.
+const INTERVALS: usize = 600;
+
+impl Timeline {
+    /// Empty.
+    pub fn new(every: Duration) -> Timeline {
+        Timeline {
+            every,
+            counts: Vec::new(),
+        }
+    }
+
+    /// Notes that `requests` more had ended at `elapsed`.
+    pub fn add(&mut self, elapsed: Duration, requests: u64) {
+        let mut place = (elapsed.as_nanos() / self.every.as_nanos().max(1)) as usize;
+        while place >= INTERVALS {
+            self.counts = self
+                .counts
+                .chunks(2)
+                .map(|pair| pair.iter().sum())
+                .collect();
+            self.every *= 2;
+            place /= 2;
+        }
+        if self.counts.len() <= place {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += requests;
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was asked for.
+    pub plan: Plan,
+    /// From the first connect to the last answer.
+    pub wall: Duration,
+    /// Everything counted, all threads together.
+    pub tally: Tally,
+    /// The length of the first answer's body.
+    pub document_length: u64,
+    /// Requests that ended, by time.
+    pub timeline: Timeline,
+    /// Ctrl-C ended it early.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// Where the requests went.
+    pub fn target(&self) -> &Target {
+        &self.plan.target
+    }
+
+    /// Requests with an answer that is as it should be: all but the failed ones.
+    pub fn succeeded(&self) -> u64 {
+        self.tally.done - self.tally.failed.all()
+    }
+
+    fn per_second(&self, amount: f64) -> f64 {
+        let seconds = self.wall.as_secs_f64();
+        if seconds > 0.0 { amount / seconds } else { 0.0 }
+    }
+
+    /// Requests per second; failed ones do not count.
+    pub fn rate(&self) -> f64 {
+        self.per_second(self.succeeded() as f64)
+    }
+
+    /// ab's "Time per request" in milliseconds: the mean as one connection sees it.
+    pub fn time_per_request(&self) -> f64 {
+        self.plan.concurrency as f64 * self.time_across_all()
+    }
+
+    /// The same across all concurrent requests: the inverse of the rate.
+    pub fn time_across_all(&self) -> f64 {
+        self.wall.as_secs_f64() * 1e3 / self.succeeded().max(1) as f64
+    }
+
+    /// Kbytes received per second, in answers that count.
+    pub fn transfer_rate(&self) -> f64 {
+        self.per_second(self.tally.useful as f64 / 1024.0)
+    }
+
+    /// Kbytes sent per second.
+    pub fn sent_rate(&self) -> f64 {
+        self.per_second(self.tally.sent as f64 / 1024.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_keeps_every_request_in_bounded_memory() {
+        let mut timeline = Timeline::new(Duration::from_millis(100));
+        for i in 0..5000_u64 {
+            timeline.add(Duration::from_millis(i * 100), 2);
+        }
+        assert!(timeline.counts.len() <= INTERVALS);
+        assert_eq!(timeline.counts.iter().sum::<u64>(), 10_000);
+        assert_eq!(timeline.every, Duration::from_millis(1600));
+    }
+}

@@ -1,0 +1,200 @@
+//! The gateway's own words: a request head for a backend, a response head for a client, and
+//! content in the framing that each side understands.
+//!
+//! Nothing is passed on as it came: a head is written anew from what was understood of it, so
+//! bytes that two parsers could read in two ways never reach the second parser (RFC 9112 §11.2).
+//! Knows no sockets. Note: `notes/lb.md`.
+
+use crate::http::fields::{self, Field, Fields};
+use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
+use crate::http::request::{Method, Request};
+use crate::http::response::{Connection, Head};
+use crate::http::{Version, date};
+use std::io::Write;
+use std::net::IpAddr;
+
+/// How content is framed on the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framed {
+    /// As it is: its length was told, or its end is the end of the connection.
+    Plain,
+    /// In chunks.
+    Chunks,
+}
+
+impl Framed {
+    /// Appends a piece of content.
+    pub fn write(self, out: &mut Vec<u8>, data: &[u8]) {
+        match self {
+            Framed::Plain => out.extend_from_slice(data),
+            Framed::Chunks => write_chunk(out, data),
+        }
+    }
+
+    /// Appends the end of the content.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if self == Framed::Chunks {
+            out.extend_from_slice(LAST_CHUNK);
+        }
+    }
+}
+
+/// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
+/// which is written anew for each side.
+fn is_hop_by_hop(field: Field) -> bool {
+    match field.name.len() {
+        2 => field.is("te"),
+        7 => field.is("upgrade") || field.is("trailer"),
+        10 => field.is("connection") || field.is("keep-alive"),
+        14 => field.is("content-length"),
+        16 => field.is("proxy-connection"),
+        17 => field.is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// Whether `Connection` names the field, which makes it hop-by-hop too.
+fn is_nominated(field: Field, all: Fields) -> bool {
+    all.values("connection")
+        .flat_map(fields::list)
+        .any(|name| name.eq_ignore_ascii_case(field.name))
+}
+
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the request head for a backend. `via` is this gateway's name.
+pub fn write_request(out: &mut Vec<u8>, request: &Request, peer: IpAddr, via: &str) -> Framed {
+    out.extend_from_slice(request.method.name().as_bytes());
+    out.extend_from_slice(if request.target.starts_with('?') {
+        b" /"
+    } else {
+        b" "
+    });
+    out.extend_from_slice(request.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_field(out, b"Host", request.host.unwrap_or_default().as_bytes());
+
+    let has_connection = request.fields.values("connection").next().is_some();
+    for field in request.fields {
+        let is_ours = match field.name.len() {
+            3 => field.is("via"),
+            4 => field.is("host"),
+            6 => field.is("expect"),
+            12 => field.is("max-forwards"),
+            15 => field.is("x-forwarded-for"),
+            _ => false,
+        };
+        let stays_here =
+            is_hop_by_hop(field) || (has_connection && is_nominated(field, request.fields));
+        if !is_ours && !stays_here {
+            write_field(out, field.name, field.value);
+        }
+    }
+    for (name, own) in [
+        ("X-Forwarded-For", format_args!("{peer}")),
+        ("Via", format_args!("1.1 {via}")),
+    ] {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        for before in request.fields.values(name) {
+            out.extend_from_slice(before);
+            out.extend_from_slice(b", ");
+        }
+        // Writing into a Vec cannot fail.
+        let _ = write!(out, "{own}\r\n");
+    }
+    if let Some(left) = request.max_forwards {
+        let _ = write!(out, "Max-Forwards: {}\r\n", left.saturating_sub(1));
+    }
+    if request.expects_continue {
+        write_field(out, b"Expect", b"100-continue");
+    }
+    let framed = match request.framing {
+        Framing::Chunked | Framing::UntilClose => {
+            write_field(out, b"Transfer-Encoding", b"chunked");
+            Framed::Chunks
+        }
+        // RFC 9110 §8.6: a method that gives content a meaning says so even if there is none.
+        Framing::Length(0)
+            if !matches!(request.method, Method::Post | Method::Put | Method::Patch) =>
+        {
+            Framed::Plain
+        }
+        Framing::Length(length) => {
+            let _ = write!(out, "Content-Length: {length}\r\n");
+            Framed::Plain
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    framed
+}
+
+/// What a client must be told beside the backend's head.
+#[derive(Debug, Clone, Copy)]
+pub struct ToClient<'a> {
+    /// The version that it speaks.
+    pub version: Version,
+    /// Whether the connection to it may persist.
+    pub persists: bool,
+    /// Whether its request was HEAD.
+    pub to_head: bool,
+    /// This gateway's name.
+    pub via: &'a str,
+    /// For a backend that forgot it.
+    pub date: &'a [u8; date::LENGTH],
+}
+
+/// Appends the response head for a client. Returns how the content follows, and whether the
+/// connection persists behind it.
+pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
+    let _ = write!(out, "HTTP/1.1 {} ", head.status);
+    out.extend_from_slice(head.reason);
+    out.extend_from_slice(b"\r\n");
+
+    let has_connection = head.fields.values("connection").next().is_some();
+    let mut has_date = false;
+    for field in head.fields {
+        has_date |= field.is("date");
+        let stays_here =
+            is_hop_by_hop(field) || (has_connection && is_nominated(field, head.fields));
+        if !field.is("via") && !stays_here {
+            write_field(out, field.name, field.value);
+        }
+    }
+    if !has_date {
+        write_field(out, b"Date", to.date);
+    }
+    out.extend_from_slice(b"Via: ");
+    for before in head.fields.values("via") {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(b"1.1 ");
+    out.extend_from_slice(to.via.as_bytes());
+    out.extend_from_slice(b"\r\n");
+
+    let has_content = !to.to_head && head.status != 204 && head.status != 304;
+    let (framed, persists) = match (head.framing, head.content_length) {
+        (_, Some(length)) if head.status != 204 => {
+            let _ = write!(out, "Content-Length: {length}\r\n");
+            (Framed::Plain, to.persists)
+        }
+        _ if !has_content => (Framed::Plain, to.persists),
+        _ if to.version == Version::Http11 => {
+            write_field(out, b"Transfer-Encoding", b"chunked");
+            (Framed::Chunks, to.persists)
+        }
+        _ => (Framed::Plain, false),
+    };
+    out.extend_from_slice(match Connection::says(to.version, persists) {
+        Connection::Persists => b"\r\n".as_slice(),
+        Connection::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        Connection::Close => b"Connection: close\r\n\r\n",
+    });
+    (framed, persists)
+}
