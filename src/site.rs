@@ -64,7 +64,7 @@ impl Site {
             return Reply::With(self.home.share().unwrap_or_else(|| self.not_found()));
         }
         let path = match request.target.split('?').next() {
-            None | Some("") => "/",
+            None | Some("") => "/", // of `?query`
             Some(path) => path,
         };
         Reply::With(match (path, request.method) {

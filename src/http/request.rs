@@ -158,10 +158,11 @@ pub fn parse<'a>(
     };
     let request = Request {
         method,
-        target: if target.is_empty() && method == Method::Options {
-            "*"
-        } else {
-            target
+        // RFC 9112 §3.2.4 and §3.2.1: what an absolute-form without a path asks about.
+        target: match (target, method) {
+            ("", Method::Options) => "*",
+            ("", _) => "/",
+            (target, _) => target,
         },
         version,
         host,

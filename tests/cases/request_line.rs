@@ -242,9 +242,9 @@ pub fn target_forms() -> Vec<Case> {
             [get("/").of_host("real.example:81")],
         ),
         case(
-            "absolute-form does without a path",
+            "absolute-form without a path asks for /",
             b"GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            [get("").of_host("a.example")],
+            [get("/").of_host("a.example")],
         ),
         case(
             "absolute-form with a query and no path",
