@@ -10,13 +10,13 @@ mod connection;
 mod fields;
 mod length;
 mod request_line;
-mod responses;
+pub mod responses;
 mod smuggling;
 
 pub use progjar::http::ParseError;
 pub use progjar::http::framing::Framing::{self, Chunked, Length, UntilClose};
 pub use progjar::http::request::Method;
-pub use responses::{ResponseVerdict, responses};
+pub use responses::responses;
 
 /// Bytes that a client sends, and what is to become of them.
 pub struct Case {
