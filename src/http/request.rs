@@ -175,6 +175,13 @@ pub fn parse<'a>(
     Ok(Some((request, bytes.len() - rest.len())))
 }
 
+/// Whether bytes that are no request begin as a HEAD: the answer must not have content then
+/// either (RFC 9110 §9.3.2).
+pub fn is_head(bytes: &[u8]) -> bool {
+    let line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    line.starts_with(b"HEAD ")
+}
+
 fn parse_request_line(line: &[u8]) -> Result<(Method, Target<'_>, Version), ParseError> {
     let mut parts = line.split(|&b| b == b' ');
     let (Some(method), Some(target), Some(version), None) =
