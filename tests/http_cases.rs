@@ -306,3 +306,23 @@ fn every_case_in_two_pieces_gets_its_answer_over_tcp() {
         }
     });
 }
+
+#[test]
+fn a_head_that_is_refused_gets_no_content_either() {
+    for topic in ["async_server", "thread_server"] {
+        let server = Server::start(topic, &["--max-content", "10"]);
+        for request in [
+            "HEAD / HTTP/1.1\r\n\r\n",
+            "\r\nHEAD / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        ] {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("it is sent");
+            let mut reader = Reader::new(stream);
+            let answer = reader.answer(true).expect("it is answered");
+            assert!(answer.status >= 400, "{topic}: {request:?}");
+            assert!(reader.is_at_end(), "{topic}: {request:?} got content");
+        }
+    }
+}

@@ -305,6 +305,13 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Raises this process's own limit of descriptors. Returns how many connections one test may
+/// hold, with room for the tests that run beside it.
+pub fn allow_many_descriptors() -> usize {
+    let limit = progjar::sys::raise_descriptor_limit().unwrap_or(256);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX)
+}
+
 /// A folder of its own for one test; removed when dropped.
 pub struct Folder(PathBuf);
 
