@@ -23,11 +23,17 @@ const LARGE: usize = 8 << 20;
 const ONE: usize = (1 << 20) + 1;
 const MIDDLE: usize = 10_000;
 
-/// Each server in turn, started with these options.
-fn targets(options: &'static [&'static str]) -> impl Iterator<Item = Target> {
-    ["async_server", "thread_server", "lb"]
-        .into_iter()
-        .map(move |topic| start(topic, options))
+/// The same attack on each server, started with these options, at the same time.
+fn against_all(options: &[&str], attack: impl Fn(Target) + Sync) {
+    against(&["async_server", "thread_server", "lb"], options, attack);
+}
+
+fn against(topics: &[&'static str], options: &[&str], attack: impl Fn(Target) + Sync) {
+    thread::scope(|scope| {
+        for topic in topics {
+            scope.spawn(|| attack(start(topic, options)));
+        }
+    });
 }
 
 fn start(topic: &'static str, options: &[&str]) -> Target {
@@ -57,8 +63,8 @@ fn start(topic: &'static str, options: &[&str]) -> Target {
     }
 }
 
-/// Not yet through the load balancer, where this is still open.
-const OPEN: &str = "lb";
+/// Where the load balancer does not do it yet.
+const SERVERS: [&str; 2] = ["async_server", "thread_server"];
 
 const REQUEST: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
 const FOR_LARGE: &[u8] = b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -122,7 +128,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
-    for target in targets(&["--header-timeout", "2s"]) {
+    against_all(&["--header-timeout", "2s"], |target| {
         let rest = target.at_rest();
         let mut slow = crowd(&target, 400, |_, stream| {
             stream
@@ -148,12 +154,12 @@ fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
             );
         }
         target.is_back_to(rest);
-    }
+    });
 }
 
 #[test]
 fn who_dribbles_content_is_told_408() {
-    for target in targets(&["--content-timeout", "500ms"]) {
+    against_all(&["--content-timeout", "500ms"], |target| {
         let mut stream = target.server.connect();
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhe")
@@ -166,7 +172,7 @@ fn who_dribbles_content_is_told_408() {
             "{}: the connection is closed",
             target.topic
         );
-    }
+    });
 }
 
 #[test]
@@ -196,22 +202,25 @@ fn no_poller_takes_readiness_for_progress() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    for target in targets(&["--idle-timeout", "300ms", "--header-timeout", "20s"]) {
-        for before in [b"".as_slice(), REQUEST] {
-            let mut stream = target.server.connect();
-            stream.write_all(before).expect("it is sent");
-            let mut reader = Reader::new(stream);
-            if !before.is_empty() {
-                reader.answer(false).expect("it is answered");
+    against_all(
+        &["--idle-timeout", "300ms", "--header-timeout", "20s"],
+        |target| {
+            for before in [b"".as_slice(), REQUEST] {
+                let mut stream = target.server.connect();
+                stream.write_all(before).expect("it is sent");
+                let mut reader = Reader::new(stream);
+                if !before.is_empty() {
+                    reader.answer(false).expect("it is answered");
+                }
+                assert!(reader.is_at_end(), "{}: a word", target.topic);
             }
-            assert!(reader.is_at_end(), "{}: a word", target.topic);
-        }
-    }
+        },
+    );
 }
 
 #[test]
 fn slow_readers_of_a_large_file_delay_nobody_and_are_closed() {
-    for target in targets(&["--write-timeout", "1s"]) {
+    against_all(&["--write-timeout", "1s"], |target| {
         let rest = target.at_rest();
         let before = target.server.memory_kib();
         let mut readers = crowd(&target, 60, |_, stream| {
@@ -228,12 +237,12 @@ fn slow_readers_of_a_large_file_delay_nobody_and_are_closed() {
         );
         target.is_back_to(rest);
         assert!(readers.iter_mut().all(is_closed), "{}", target.topic);
-    }
+    });
 }
 
 #[test]
 fn resets_in_the_middle_of_an_answer_cost_nothing() {
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         let rest = target.at_rest();
         for _ in 0..10 {
             let mut half_read = crowd(&target, 20, |_, stream| {
@@ -247,12 +256,12 @@ fn resets_in_the_middle_of_an_answer_cost_nothing() {
             target.serves();
         }
         target.is_back_to(rest);
-    }
+    });
 }
 
 #[test]
 fn those_who_connect_and_vanish_cost_nothing() {
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         let rest = target.at_rest();
         let before = target.server.memory_kib();
         for round in 0..20 {
@@ -270,12 +279,12 @@ fn those_who_connect_and_vanish_cost_nothing() {
             "{}: they left {grown} KiB behind",
             target.topic
         );
-    }
+    });
 }
 
 #[test]
 fn random_bytes_get_an_answer_or_a_close() {
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         let rest = target.at_rest();
         let mut random = Random::new(9);
         for number in 0..300 {
@@ -303,12 +312,12 @@ fn random_bytes_get_an_answer_or_a_close() {
             );
         }
         target.is_back_to(rest);
-    }
+    });
 }
 
 #[test]
 fn who_has_said_all_and_ended_gets_the_whole_answer() {
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         for (request, length) in [(REQUEST, 11), (FOR_LARGE, LARGE)] {
             let mut stream = target.server.connect();
             stream.write_all(request).expect("it is sent");
@@ -318,12 +327,12 @@ fn who_has_said_all_and_ended_gets_the_whole_answer() {
             assert_eq!(answer.content.len(), length, "{}", target.topic);
             assert!(reader.is_at_end(), "{}", target.topic);
         }
-    }
+    });
 }
 
 #[test]
 fn the_line_end_that_old_clients_send_behind_content_is_no_half_request() {
-    for target in targets(&[]).filter(|t| t.topic != OPEN) {
+    against(&SERVERS, &[], |target| {
         let mut stream = target.server.connect();
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n")
@@ -336,12 +345,12 @@ fn the_line_end_that_old_clients_send_behind_content_is_no_half_request() {
             "{}: there is a second answer",
             target.topic
         );
-    }
+    });
 }
 
 #[test]
 fn what_a_client_sends_on_does_not_cost_it_its_last_answer() {
-    for target in targets(&[]).filter(|t| t.topic != OPEN) {
+    against(&SERVERS, &[], |target| {
         let mut stream = target.server.connect();
         stream
             .write_all(b"GET /one.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -353,7 +362,7 @@ fn what_a_client_sends_on_does_not_cost_it_its_last_answer() {
         let answer = Reader::new(stream).answer(false);
         let length = answer.map(|a| a.content.len()).map_err(|e| e.kind());
         assert_eq!(length, Ok(ONE), "{}", target.topic);
-    }
+    });
 }
 
 /// Writes until the server takes no more for a moment, or everything is sent.
@@ -375,7 +384,7 @@ fn write_on(stream: &mut TcpStream, bytes: &[u8]) -> usize {
 #[test]
 fn thousands_of_requests_at_once_are_all_answered_in_bounded_memory() {
     const COUNT: usize = 5000;
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         target.serves();
         let before = target.server.memory_kib();
         let request = |n: usize| format!("GET /middle.bin?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -402,12 +411,12 @@ fn thousands_of_requests_at_once_are_all_answered_in_bounded_memory() {
         }
         let written = writer.join().expect("the writer ends");
         written.expect("everything is sent");
-    }
+    });
 }
 
 #[test]
 fn who_asks_for_thousands_and_never_reads_is_closed() {
-    for target in targets(&["--write-timeout", "500ms"]) {
+    against_all(&["--write-timeout", "500ms"], |target| {
         let rest = target.at_rest();
         let mut stream = target.server.connect();
         let all = REQUEST.repeat(300_000);
@@ -440,13 +449,13 @@ fn who_asks_for_thousands_and_never_reads_is_closed() {
             target.topic
         );
         target.is_back_to(rest);
-    }
+    });
 }
 
 #[test]
 fn a_greedy_client_that_reads_fast_delays_nobody() {
     const COUNT: usize = 40;
-    for target in targets(&[]) {
+    against_all(&[], |target| {
         let mut greedy = target.server.connect();
         greedy
             .write_all(&FOR_LARGE.repeat(COUNT))
@@ -476,7 +485,7 @@ fn a_greedy_client_that_reads_fast_delays_nobody() {
             "{}: only {served} were served meanwhile",
             target.topic
         );
-    }
+    });
 }
 
 #[test]
