@@ -273,7 +273,9 @@ impl<R: Read> Reader<R> {
         let mut content = Vec::new();
         loop {
             let mut line = String::new();
-            self.0.read_line(&mut line)?;
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let size = usize::from_str_radix(line.trim_end(), 16).map_err(|_| wrong(&line))?;
             content.extend(self.exactly(size)?);
             if self.exactly(2)? != b"\r\n" {
