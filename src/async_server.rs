@@ -371,11 +371,13 @@ impl Client {
     /// Reads what is there, answers it, writes what can be written.
     fn go_on(&mut self, event: Event, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
         let connection = &mut self.connection;
+        let taken = connection.output.taken();
         connection.flush()?;
         if !connection.output.is_empty() {
+            // That it is called ready renews nothing: scan calls everybody ready, always.
             return Ok(Next::Wait {
                 phase: Phase::Write,
-                renew: event.writable,
+                renew: connection.output.taken() > taken,
             });
         }
         if event.readable && !self.ended {
@@ -442,7 +444,7 @@ impl Client {
             },
             Wait::Content => Next::Wait {
                 phase: Phase::Content,
-                renew: true,
+                renew: progress,
             },
             Wait::Close { linger } if linger && !self.ended => {
                 self.connection.end_output()?;
