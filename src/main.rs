@@ -14,7 +14,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&async_server::TOPIC, async_server::main),
     (&thread_server::TOPIC, thread_server::main),
     (&lb::TOPIC, lb::main),
-    (&bench::TOPIC, bench_main),
+    (&bench::TOPIC, bench::main),
 ];
 
 fn main() -> ExitCode {
@@ -33,13 +33,6 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
-}
-
-fn bench_main(given: &progjar::args::Given, stop: &Stop) -> Result<(), Failure> {
-    bench::main(given, stop).map_err(|failure| match failure {
-        bench::Failure::Usage(sentence) => Failure::Usage(sentence),
-        bench::Failure::Work(sentence) => Failure::CannotWork(sentence),
-    })
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {

@@ -100,9 +100,11 @@ mod unix {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{check, milliseconds};
+    use std::ffi::{c_int, c_long};
     use std::io;
     use std::net::{SocketAddr, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::time::Duration;
 
     /// `struct epoll_event` of epoll_ctl(2): packed on x86-64 only.
@@ -136,6 +138,8 @@ mod linux {
     const EPOLL_CTL_MOD: i32 = 3;
     const AF_INET: u16 = 2;
     const AF_INET6: u16 = 10;
+    const EPERM: i32 = 1;
+    const ENOSYS: i32 = 38;
     const EINPROGRESS: i32 = 115;
     const RLIMIT_NOFILE: i32 = 7;
     // MIPS and SPARC number these two differently from every other Linux.
@@ -175,12 +179,26 @@ mod linux {
         fn epoll_create1(flags: i32) -> RawFd;
         fn epoll_ctl(epfd: RawFd, op: i32, fd: RawFd, event: *mut EpollEvent) -> i32;
         fn epoll_wait(epfd: RawFd, events: *mut EpollEvent, max: i32, timeout: i32) -> i32;
+        fn syscall(number: c_long, ...) -> c_long;
         fn socket(domain: i32, kind: i32, protocol: i32) -> RawFd;
         #[link_name = "connect"]
         fn c_connect(fd: RawFd, addr: *const std::ffi::c_void, len: u32) -> i32;
         fn getrlimit(resource: i32, limit: *mut RLimit) -> i32;
         fn setrlimit(resource: i32, limit: *const RLimit) -> i32;
     }
+
+    /// `struct __kernel_timespec`: 64 bits each, on every machine.
+    #[repr(C)]
+    struct Timespec {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+
+    /// epoll_pwait2(2) has this number on every machine (since Linux 5.11). Called by number,
+    /// since a C library from before then lacks it, and linking with it would fail.
+    const EPOLL_PWAIT2: c_long = 441;
+    /// Lowered when the kernel, or a sandbox round it, refuses epoll_pwait2.
+    static WAITS_FOR_FRACTIONS: AtomicBool = AtomicBool::new(true);
 
     /// An epoll instance; closed when dropped.
     #[derive(Debug)]
@@ -217,12 +235,24 @@ mod linux {
                 .map(drop)
         }
 
-        /// epoll_wait(2): writes what is ready to the front of `events`, returns how many.
+        /// epoll_wait(2): writes what is ready to the front of `events`, returns how many. A
+        /// timeout with fractions of a millisecond is kept where the kernel can, or rounded up.
         pub fn wait(
             &self,
             events: &mut [EpollEvent],
             timeout: Option<Duration>,
         ) -> io::Result<usize> {
+            if let Some(timeout) = timeout
+                && timeout.subsec_nanos() % 1_000_000 != 0
+                && WAITS_FOR_FRACTIONS.load(Relaxed)
+            {
+                match self.wait_fine(events, timeout) {
+                    Err(e) if matches!(e.raw_os_error(), Some(ENOSYS | EPERM)) => {
+                        WAITS_FOR_FRACTIONS.store(false, Relaxed);
+                    }
+                    result => return result,
+                }
+            }
             let max = i32::try_from(events.len()).unwrap_or(i32::MAX);
             // SAFETY: the kernel writes at most `max` entries into the exclusive slice.
             let n = unsafe {
@@ -234,6 +264,27 @@ mod linux {
                 )
             };
             check(n).map(|n| n as usize)
+        }
+
+        fn wait_fine(&self, events: &mut [EpollEvent], timeout: Duration) -> io::Result<usize> {
+            let timeout = Timespec {
+                seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+                nanoseconds: timeout.subsec_nanos().into(),
+            };
+            let max = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+            // SAFETY: as in `wait`; `timeout` outlives the call; a null signal mask is no mask.
+            let n = unsafe {
+                syscall(
+                    EPOLL_PWAIT2,
+                    self.0.as_raw_fd(),
+                    events.as_mut_ptr(),
+                    max,
+                    &raw const timeout,
+                    std::ptr::null::<std::ffi::c_void>(),
+                    0_usize,
+                )
+            };
+            check(n as i32).map(|n| n as usize)
         }
     }
 

@@ -4,15 +4,18 @@
 //! wait; nothing is allocated or locked. It knows where a response ends from [`Reader`] and
 //! nothing of reports. Entry point: [`run`]. Note: `notes/bench.md`.
 
-use super::options::Plan;
-use super::reader::{self, Answer, Reader, Step};
+// one request on one connection
+mod exchange;
+
+use super::head::value_of;
+use super::plan::Plan;
+use super::reader::{self, Reader};
 use super::rows::{RowFile, Rows};
 use super::tally::{Class, Tally};
 use crate::poller::{Event, Interest, Kind, Poller};
 use crate::shutdown::{Stop, TICK};
-use crate::sys;
 use crate::timers::{Deadline, Timers};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -24,8 +27,10 @@ pub const HANDSHAKES: usize = 128;
 const BUFFER: usize = 64 * 1024;
 /// Without -r a run ends after so many failed connects, as with ab.
 const CONNECT_FAILURES: u64 = 10;
-/// The scheduler's waits are rounded to this; the rest before a due time is spent polling.
-const GRAIN: Duration = Duration::from_millis(1);
+/// The kernel ends a wait up to so much later than asked (its timer slack is 50 us), so the
+/// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
+/// scheduler puts a thread that never sleeps behind all others.
+const GRAIN: Duration = Duration::from_micros(100);
 /// How often the live line gets a new p99.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 /// `document` before the first answer.
@@ -144,7 +149,7 @@ pub fn run(shared: &Shared, share: Share, pulse: &Pulse) -> Result<Tally, String
 /// The `Server` field's first word, as ab has it.
 fn software(head: &[u8]) -> String {
     let mut lines = head.split(|&b| b == b'\n');
-    let value = lines.find_map(|line| reader::value_of(line, b"server"));
+    let value = lines.find_map(|line| value_of(line, b"server"));
     let text = String::from_utf8_lossy(value.unwrap_or_default());
     text.split_whitespace()
         .next()
@@ -185,7 +190,8 @@ impl<'a> Client<'a> {
                 head: Vec::new(),
             },
             rows: shared.rows.map(Rows::new),
-            tally: Tally::new(now),
+            // On a schedule time begins with the schedule.
+            tally: Tally::new(shared.plan.rate.map_or(now, |_| shared.epoch)),
         })
     }
 
@@ -199,7 +205,12 @@ impl<'a> Client<'a> {
             self.publish(pulse);
             let over = end.is_some_and(|end| end <= self.now);
             let stopped = self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed);
-            if over || stopped || self.tally.done == self.share.requests {
+            if self.tally.done == self.share.requests {
+                return Ok(());
+            }
+            if over || stopped {
+                // The time in which nothing came counts too.
+                self.tally.last = self.now;
                 return Ok(());
             }
             let timeout = self.patience(end);
@@ -287,269 +298,6 @@ impl<'a> Client<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Connects, and writes at once: on a short way the handshake has ended already.
-    fn open(&mut self, token: usize) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        slot.reused = false;
-        slot.phase = Phase::Connecting;
-        match sys::connect(self.shared.address) {
-            Ok(stream) => slot.stream = Some(stream),
-            Err(e) => return self.broken(token, &e),
-        }
-        self.handshakes += 1;
-        self.send(token)
-    }
-
-    fn ready(&mut self, token: usize, buffer: &mut [u8]) -> Result<(), String> {
-        match self.slots[token].phase {
-            Phase::Connecting => {
-                let pending = self.slots[token].stream.as_ref().map(TcpStream::take_error);
-                match pending {
-                    Some(Ok(Some(e)) | Err(e)) => self.broken(token, &e),
-                    _ => self.send(token),
-                }
-            }
-            Phase::Writing => self.send(token),
-            Phase::Reading => self.receive(token, buffer),
-            // The server ended a connection that was idle, as it may.
-            Phase::Idle => {
-                self.close(token);
-                Ok(())
-            }
-        }
-    }
-
-    /// Writes what is left of the request.
-    fn send(&mut self, token: usize) -> Result<(), String> {
-        let shared = self.shared;
-        let request = &shared.request;
-        let slot = &mut self.slots[token];
-        while let Some(stream) = &mut slot.stream {
-            match stream.write(&request[slot.written..]) {
-                Ok(n) => {
-                    if slot.phase == Phase::Connecting {
-                        self.handshakes -= 1;
-                        slot.phase = Phase::Writing;
-                        self.now = Instant::now();
-                        slot.connected = self.now;
-                        self.shared.reached.store(true, Relaxed);
-                    }
-                    slot.written += n;
-                    self.tally.sent += n as u64;
-                    if slot.written == request.len() {
-                        slot.phase = Phase::Reading;
-                        return self.watch(token, Interest::READ);
-                    }
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // NotConnected: how some systems say that the handshake goes on.
-                Err(e)
-                    if e.kind() == ErrorKind::WouldBlock
-                        || (e.kind() == ErrorKind::NotConnected
-                            && slot.phase == Phase::Connecting) =>
-                {
-                    return self.watch(token, Interest::WRITE);
-                }
-                Err(e) => return self.broken(token, &e),
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the poller only what is new: in the steady state nothing.
-    fn watch(&mut self, token: usize, interest: Interest) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        let Some(stream) = &slot.stream else {
-            return Ok(());
-        };
-        let result = match slot.watched {
-            Some(known) if known == interest => return Ok(()),
-            Some(_) => self.poller.modify(stream, token, interest),
-            None => self.poller.add(stream, token, interest),
-        };
-        slot.watched = Some(interest);
-        result.map_err(|e| format!("cannot watch a socket: {e}"))
-    }
-
-    fn receive(&mut self, token: usize, buffer: &mut [u8]) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        while let Some(stream) = &mut slot.stream {
-            let n = match stream.read(buffer) {
-                Ok(n) => n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return self.broken(token, &e),
-            };
-            self.now = Instant::now();
-            if n == 0 {
-                return self.ended(token);
-            }
-            if !slot.reader.has_begun() {
-                slot.first_byte = self.now;
-            }
-            let received = slot.reader.received() + n as u64;
-            match slot.reader.feed(&buffer[..n], &mut self.heads) {
-                // Where only the end is missing it has probably come too.
-                Step::More if slot.reader.awaits_close() || n == buffer.len() => {}
-                Step::More => return Ok(()),
-                Step::Done(answer) => return self.complete(token, answer),
-                Step::Malformed(why) => {
-                    self.tally.transferred += received;
-                    return self.fail(token, Class::Exception, why);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The server has closed the connection.
-    fn ended(&mut self, token: usize) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        let received = slot.reader.received();
-        match slot.reader.end() {
-            Step::Done(answer) => self.complete(token, answer),
-            _ if received == 0 && slot.reused => self.again(token),
-            _ => {
-                self.tally.transferred += received;
-                let why = match received {
-                    0 => "the server closed the connection without an answer",
-                    _ => "the server closed the connection within its answer",
-                };
-                self.fail(token, Class::Receive, why)
-            }
-        }
-    }
-
-    fn broken(&mut self, token: usize, error: &io::Error) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        if slot.phase == Phase::Connecting {
-            return self.fail(token, Class::Connect, &error.to_string());
-        }
-        if slot.reused && !slot.reader.has_begun() {
-            return self.again(token);
-        }
-        self.tally.transferred += slot.reader.received();
-        self.fail(token, Class::Receive, &error.to_string())
-    }
-
-    /// A server may close an idle connection just as a request is sent on it (RFC 9112,
-    /// section 9.5): the request goes out again on a new connection. There, a second such end
-    /// is a failure, so that this ends.
-    fn again(&mut self, token: usize) -> Result<(), String> {
-        self.close(token);
-        self.slots[token].written = 0;
-        self.open(token)
-    }
-
-    fn complete(&mut self, token: usize, answer: Answer) -> Result<(), String> {
-        let plan = self.shared.plan;
-        self.log(answer);
-        self.tally.transferred += answer.total;
-        self.tally.non_2xx += u64::from(answer.status / 100 != 2);
-        if self.document == UNKNOWN {
-            let first =
-                self.shared
-                    .document
-                    .compare_exchange(UNKNOWN, answer.body, Relaxed, Relaxed);
-            self.document = first.err().unwrap_or(answer.body);
-        }
-        let keep = plan.keep_alive && answer.persistent;
-        self.tally.keep_alive += u64::from(keep);
-        if !plan.any_length && answer.body != self.document {
-            let why = format!("{} bytes instead of {}", answer.body, self.document);
-            return self.fail(token, Class::Length, &why);
-        }
-        if !keep {
-            self.close(token);
-        }
-        let slot = &self.slots[token];
-        let nanos =
-            |from: Instant, to: Instant| to.saturating_duration_since(from).as_nanos() as u64;
-        let connect = nanos(slot.begun, slot.connected);
-        let processing = nanos(slot.connected, self.now);
-        let waiting = nanos(slot.connected, slot.first_byte);
-        self.tally.answered(answer, connect, processing, waiting);
-        if plan.rate.is_some() {
-            self.tally.response.record(nanos(slot.due, self.now));
-        }
-        let begun = slot.begun;
-        if let Some(rows) = &mut self.rows {
-            rows.add(begun, connect, processing, waiting)?;
-        }
-        self.finish(token);
-        Ok(())
-    }
-
-    fn log(&self, answer: Answer) {
-        let verbosity = self.shared.plan.verbosity;
-        if verbosity >= 2 {
-            println!(
-                "LOG: header received:\n{}",
-                String::from_utf8_lossy(&self.heads.head)
-            );
-            if answer.status / 100 != 2 {
-                println!("WARNING: Response code not 2xx ({})", answer.status);
-            } else if verbosity >= 3 {
-                println!("LOG: Response code = {}", answer.status);
-            }
-        }
-    }
-
-    /// Counts the request in one class; the error is that the run must end.
-    fn fail(&mut self, token: usize, class: Class, why: &str) -> Result<(), String> {
-        let plan = self.shared.plan;
-        let url = plan.target.url();
-        self.close(token);
-        self.finish(token);
-        self.tally.failed.add(class);
-        if self.tally.failed.all() == 1 || plan.verbosity >= 1 {
-            let reason = format!("{class}: {why}");
-            if plan.verbosity >= 1 {
-                eprintln!("bench: {reason}");
-            }
-            self.tally.reason.get_or_insert(reason);
-        }
-        match class {
-            Class::Connect if !self.shared.reached.load(Relaxed) => Err(format!(
-                "cannot connect to {}: {why}; is the server running?",
-                plan.target.authority()
-            )),
-            Class::Connect if !plan.go_on && self.tally.failed.connect > CONNECT_FAILURES => Err(
-                format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on"),
-            ),
-            Class::Receive if !plan.go_on => {
-                let done = self.tally.done - 1;
-                Err(format!(
-                    "{url}: {why}, after {done} requests; -r counts it and goes on"
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(&mut self, token: usize) {
-        let slot = &mut self.slots[token];
-        slot.phase = Phase::Idle;
-        self.timers.set(token, &mut slot.deadline, None);
-        self.idle.push(token);
-        self.tally.done += 1;
-        self.tally.last = self.now;
-    }
-
-    fn close(&mut self, token: usize) {
-        let slot = &mut self.slots[token];
-        if let Some(stream) = slot.stream.take() {
-            if slot.phase == Phase::Connecting {
-                self.handshakes -= 1;
-            }
-            if slot.watched.take().is_some() {
-                // Closing a socket takes it off the poller's list at the latest.
-                let _ = self.poller.remove(&stream, token);
-            }
-        }
-        slot.reader = Reader::default();
     }
 
     /// Fails the requests whose time is up.

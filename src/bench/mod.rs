@@ -4,8 +4,12 @@
 //! measures shares its faults. Entry points: [`main`] for the command line, [`run`] for one
 //! run, [`rounds::rounds`] for a comparison. Note: `notes/bench.md`.
 
-// what to do: ab's options, the URL, the bytes of a request
+// what to do: the URL, the bytes of a request, how many of them
+pub mod plan;
+// ab's options, and ours
 pub mod options;
+// where a response's head ends, and what it says
+mod head;
 // where a response ends
 pub mod reader;
 // one thread: many connections, one poller
@@ -25,14 +29,16 @@ pub mod report;
 // the assignment's table, CSV, JSON
 pub mod table;
 
-pub use options::{Options, Plan, TOPIC};
+pub use options::{Options, TOPIC};
+pub use plan::Plan;
 pub use tally::Outcome;
 
-use crate::args::Given;
+use crate::args::{Failure, Given};
 use crate::shutdown::{Stop, TICK};
 use crate::sys;
 use client::{Pulse, Share, Shared};
-use options::{Format, Target};
+use options::Format;
+use plan::Target;
 use progress::Progress;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -110,7 +116,10 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
     let tally = tally.unwrap_or_else(|| Tally::new(shared.epoch));
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
-        plan: plan.clone(),
+        plan: Plan {
+            threads,
+            ..plan.clone()
+        },
         wall: tally.last - tally.begun,
         interrupted: stop.is_raised(),
         document_length: if document == client::UNKNOWN {
@@ -211,15 +220,6 @@ fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {
     ))
 }
 
-/// Why `progjar bench` ends with another exit code than 0.
-#[derive(Debug)]
-pub enum Failure {
-    /// Exit code 2: one line that says what to type instead.
-    Usage(String),
-    /// Exit code 1: one line that says what did not work.
-    Work(String),
-}
-
 /// `progjar bench`: the report goes to stdout, progress to stderr.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     if given.has("-h") {
@@ -234,7 +234,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         return Ok(());
     }
     let options = Options::of(given).map_err(Failure::Usage)?;
-    let work = |e: String| Failure::Work(format!("bench: {e}"));
+    let work = |e: String| Failure::CannotWork(format!("bench: {e}"));
     if matches!(options.format, Format::Text | Format::Html) {
         print(&report::opening(&options));
     }

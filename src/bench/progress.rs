@@ -48,7 +48,7 @@ impl Progress {
         }
         let measured = turn.round > 0;
         match (turn.glance, turn.outcome) {
-            (Some(glance), _) if self.terminal => self.draw(glance),
+            (Some(glance), _) if self.terminal => self.draw(turn, glance),
             (Some(glance), _) if measured && !self.many => self.count(glance),
             (_, Some(outcome)) if measured && !self.terminal => self.finished(turn, outcome),
             _ => {}
@@ -81,9 +81,15 @@ impl Progress {
         }
     }
 
-    fn draw(&mut self, glance: &Glance) {
+    fn draw(&mut self, turn: &Turn, glance: &Glance) {
         if glance.elapsed >= PATIENCE || self.drawn {
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", line(glance, self.colour));
+            let place = match turn.round {
+                0 => "warm-up ".to_owned(),
+                n if self.many => format!("{n}/{} {} ", turn.rounds, turn.plan.target.authority()),
+                _ => String::new(),
+            };
+            let line = line(glance, self.colour);
+            let _ = write!(std::io::stderr(), "\r\x1b[K{place}{line}");
             self.drawn = true;
         }
     }

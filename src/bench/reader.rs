@@ -4,6 +4,8 @@
 //! sides shared would be invisible. It knows no socket and no clock, and it keeps nothing of a
 //! body. Entry point: [`Reader::feed`]. Note: `notes/bench.md`.
 
+use super::head::{Head, end_of_head};
+
 /// A longer head, or a longer line between two chunks, is refused: memory per connection is bounded.
 pub const HEAD_LIMIT: usize = 64 * 1024;
 const CHUNK_LINE_LIMIT: usize = 4096;
@@ -162,7 +164,7 @@ impl Reader {
             self.answer.persistent = head.persistent;
             // 1xx announces the real response (RFC 9110, section 15.2).
             if head.status >= 200 {
-                match head.framing(run.head_only) {
+                match framing(&head, run.head_only) {
                     Some(state) => self.state = state,
                     None => return Step::Malformed("the answer's length makes no sense"),
                 }
@@ -248,111 +250,28 @@ impl Reader {
     }
 }
 
+/// How the body ends; None if the fields contradict each other.
+fn framing(head: &Head, head_only: bool) -> Option<State> {
+    if head_only || matches!(head.status, 204 | 304) {
+        Some(State::Length(0))
+    } else if head.contradictory && !head.chunked {
+        None
+    } else if head.chunked {
+        Some(State::Size)
+    } else if head.persistent && head.length.is_some() {
+        head.length.map(State::Length)
+    } else {
+        // As ab: what follows the head until the server closes is the body, also bytes
+        // beyond Content-Length; but fewer than it promises are too few.
+        Some(State::Close(head.length.unwrap_or(0)))
+    }
+}
+
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|&b| b == b';').next()?.trim_ascii();
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(digits).ok().filter(|_| valid)?;
     u64::from_str_radix(text, 16).ok()
-}
-
-/// The length of the head that begins `bytes`, the empty line included; a bare LF ends a line
-/// too (RFC 9112, section 2.2). Bytes before `from` have been searched already.
-fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == b'\n')? + 1;
-        match bytes.get(at..)? {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
-        }
-    }
-}
-
-/// What a response's head says of its framing.
-#[derive(Debug, Default)]
-struct Head {
-    status: u16,
-    persistent: bool,
-    length: Option<u64>,
-    chunked: bool,
-    contradictory: bool,
-}
-
-impl Head {
-    fn parse(text: &[u8]) -> Option<Head> {
-        let mut lines = text.split(|&b| b == b'\n');
-        let rest = lines.next()?.strip_prefix(b"HTTP/1.")?;
-        let [minor @ b'0'..=b'9', b' ', a, b, c, after @ ..] = rest else {
-            return None;
-        };
-        let digits = [a, b, c].map(|d| d.wrapping_sub(b'0'));
-        if digits.iter().any(|d| *d > 9)
-            || digits[0] == 0
-            || after.first().is_some_and(u8::is_ascii_alphanumeric)
-        {
-            return None;
-        }
-        let mut head = Head {
-            status: digits.iter().fold(0, |n, d| n * 10 + u16::from(*d)),
-            persistent: *minor != b'0',
-            ..Head::default()
-        };
-        for line in lines {
-            // Only these initials matter; most lines are dismissed by their first byte.
-            if matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
-                head.field(line);
-            }
-        }
-        Some(head)
-    }
-
-    fn field(&mut self, line: &[u8]) {
-        if let Some(value) = value_of(line, b"content-length") {
-            let digits = std::str::from_utf8(value)
-                .ok()
-                .filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-            match digits.and_then(|v| v.parse().ok()) {
-                Some(n) if self.length.is_none_or(|known| known == n) => self.length = Some(n),
-                _ => self.contradictory = true,
-            }
-        } else if let Some(value) = value_of(line, b"connection") {
-            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                if option.eq_ignore_ascii_case(b"close") {
-                    self.persistent = false;
-                } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                    self.persistent = true;
-                }
-            }
-        } else if let Some(value) = value_of(line, b"transfer-encoding") {
-            let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
-            self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-        }
-    }
-
-    /// None if the fields contradict each other.
-    fn framing(&self, head_only: bool) -> Option<State> {
-        if head_only || matches!(self.status, 204 | 304) {
-            Some(State::Length(0))
-        } else if self.contradictory && !self.chunked {
-            None
-        } else if self.chunked {
-            Some(State::Size)
-        } else if self.persistent && self.length.is_some() {
-            self.length.map(State::Length)
-        } else {
-            // As ab: what follows the head until the server closes is the body, also bytes
-            // beyond Content-Length; but fewer than it promises are too few.
-            Some(State::Close(self.length.unwrap_or(0)))
-        }
-    }
-}
-
-/// The value of the field line, if it is the field `name` (in lower case).
-pub fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (found, rest) = line.split_at_checked(name.len())?;
-    let value = rest.strip_prefix(b":")?;
-    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 #[cfg(test)]

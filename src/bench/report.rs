@@ -4,7 +4,7 @@
 //! Entry point: [`ab_text`]. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::options::Options;
+use super::options::{Format, Options};
 use super::stats::Histogram;
 use std::fmt::Write;
 
@@ -31,10 +31,14 @@ impl Default for Look {
 
 /// What ab says before it begins.
 pub fn opening(options: &Options) -> String {
-    let mut text = format!(
-        "This is progjar bench, Version {}, after ApacheBench\n\n",
+    let title = format!(
+        "This is progjar bench, Version {}, after ApacheBench",
         env!("CARGO_PKG_VERSION")
     );
+    if options.format == Format::Html {
+        return format!("<p>\n {title}<br>\n</p>\n<p>\n");
+    }
+    let mut text = format!("{title}\n\n");
     for plan in &options.plans {
         let _ = writeln!(text, "Benchmarking {} (be patient)", plan.target.host);
         if plan.verbosity >= 2 {
@@ -227,6 +231,7 @@ fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
 /// What ab has not: the tail beyond 99 %, in one line, and with a schedule in a second one.
 fn latency_lines(text: &mut String, outcome: &Outcome) {
     let tally = &outcome.tally;
+    text.push('\n');
     let mut line = |name: &str, times: &Histogram| {
         let _ = write!(text, "{name:<16}");
         for (label, q) in [
@@ -245,10 +250,16 @@ fn latency_lines(text: &mut String, outcome: &Outcome) {
         let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()).trim_start());
     };
     match tally.response.count() {
-        0 => line("\nLatency:", &tally.total),
+        0 => line("Latency:", &tally.total),
         _ => {
-            line("\nService time:", &tally.total);
+            line("Service time:", &tally.total);
             line("Response time:", &tally.response);
+            let asked = outcome.plan.rate.unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "Schedule:        {asked:.2} [#/sec] asked, {:.2} answered",
+                outcome.rate()
+            );
         }
     }
 }
@@ -275,7 +286,8 @@ pub fn ab_html(outcome: &Outcome) -> String {
         if label == "Time per request" || (label.is_empty() && value.is_empty()) {
             continue;
         }
-        let value = escape(value.trim().trim_end_matches(" [#/sec] (mean)"));
+        let value = value.trim().trim_end_matches(" [#/sec] (mean)");
+        let value = escape(&value.replace("[Kbytes/sec]", "kb/s"));
         let _ = match label {
             "" => writeln!(text, "<tr><td colspan=4>   {value}</td></tr>"),
             _ => writeln!(
@@ -310,4 +322,119 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Plan;
+    use super::super::reader::Answer;
+    use super::super::tally::{Class, Tally, Timeline};
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// Four requests in a tenth of a second, one of them failed.
+    fn outcome() -> Outcome {
+        let mut plan = Plan::new("http://127.0.0.1:44444/page.html").expect("valid");
+        plan.keep_alive = true;
+        plan.concurrency = 2;
+        let now = Instant::now();
+        let mut tally = Tally::new(now);
+        let answer = Answer {
+            status: 404,
+            persistent: true,
+            body: 31,
+            total: 131,
+        };
+        for ms in [1, 2, 3] {
+            tally.answered(answer, 0, ms * 1_000_000, 1_000_000);
+        }
+        tally.failed.add(Class::Length);
+        (
+            tally.done,
+            tally.keep_alive,
+            tally.non_2xx,
+            tally.transferred,
+        ) = (4, 4, 4, 524);
+        tally.software = "test/1.0".to_owned();
+        Outcome {
+            plan,
+            wall: Duration::from_millis(100),
+            tally,
+            document_length: 31,
+            timeline: Timeline::new(Duration::from_millis(100)),
+            interrupted: false,
+        }
+    }
+
+    const GOLDEN: &str = "
+
+Server Software:        test/1.0
+Server Hostname:        127.0.0.1
+Server Port:            44444
+
+Document Path:          /page.html
+Document Length:        31 bytes
+
+Concurrency Level:      2
+Time taken for tests:   0.100 seconds
+Complete requests:      4
+Failed requests:        1
+   (Connect: 0, Receive: 0, Length: 1, Exceptions: 0)
+Non-2xx responses:      4
+Keep-Alive requests:    4
+Total transferred:      524 bytes
+HTML transferred:       93 bytes
+Requests per second:    30.00 [#/sec] (mean)
+Time per request:       66.667 [ms] (mean)
+Time per request:       33.333 [ms] (mean, across all concurrent requests)
+Transfer rate:          3.84 [Kbytes/sec] received
+
+Connection Times (ms)
+              min  mean[+/-sd] median   max
+Connect:    0.000 0.000 0.000  0.000  0.000
+Processing: 1.000 2.000 1.000  2.003  3.000
+Waiting:    1.000 1.000 0.000  1.000  1.000
+Total:      1.000 2.000 1.000  2.003  3.000
+
+Percentage of the requests served within a certain time (ms)
+  50%  2.003
+  66%  2.003
+  75%  3.000
+  80%  3.000
+  90%  3.000
+  95%  3.000
+  98%  3.000
+  99%  3.000
+ 100%  3.000 (longest request)
+
+Latency:         p50 2.003 p90 3.000 p99 3.000 p99.9 3.000 max 3.000 stddev 1.000 (ms)
+";
+
+    #[test]
+    fn the_text_is_abs_to_the_column() {
+        assert_eq!(ab_text(&outcome(), &Look::default()), GOLDEN);
+    }
+
+    #[test]
+    fn a_time_has_the_digits_that_mean_something() {
+        for (nanos, text) in [
+            (0.0, "0.000"),
+            (1_234.0, "0.001"),
+            (9_999_600.0, "10.00"),
+            (99_990_000.0, "99.99"),
+            (123_456_789.0, "123.5"),
+            (61_000_000_000.0, "61000"),
+        ] {
+            assert_eq!(ms(nanos), text);
+        }
+    }
+
+    #[test]
+    fn html_holds_no_markup_of_the_server() {
+        let mut outcome = outcome();
+        outcome.tally.software = "<script>".to_owned();
+        let html = ab_html(&outcome);
+        assert!(html.contains("Server Software:</th><td colspan=2>&lt;script&gt;</td>"));
+        assert!(html.contains("<th colspan=2>Requests per second:</th><td colspan=2>30.00</td>"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Several targets and levels in turn, several times: A B A B, so that whatever disturbs the
 //! machine for a while disturbs all of them. Entry point: [`rounds`]. Note: `notes/bench.md`.
 
-use super::options::Plan;
+use super::plan::Plan;
 use super::stats::{chance_of_no_difference, middle};
 use super::{Glance, Outcome, run};
 use crate::shutdown::Stop;
@@ -101,8 +101,7 @@ pub fn rounds(
     let mut cells: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         for (plan, cell) in plans.iter().zip(&mut cells) {
-            // Ctrl-C in the first run still leaves a report of that run.
-            if !stop.is_raised() || (round == 1 && warmup.is_zero() && plans.len() == 1) {
+            if !stop.is_raised() {
                 cell.push(turn(round, plan)?);
             }
         }

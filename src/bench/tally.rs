@@ -2,7 +2,7 @@
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
-use super::options::{Plan, Target};
+use super::plan::{Plan, Target};
 use super::reader::Answer;
 use super::stats::Histogram;
 use std::fmt;
@@ -213,7 +213,7 @@ impl Timeline {
 pub struct Outcome {
     /// What was asked for.
     pub plan: Plan,
-    /// From the first connect to the last answer.
+    /// From the first connect to the last answer, or to the end of the time limit.
     pub wall: Duration,
     /// Everything counted, all threads together.
     pub tally: Tally,

@@ -1,15 +1,23 @@
-//! Which backend is next, and who is down until when.
+//! The backends: who they are, who is down until when and why, and how busy each is.
 //!
 //! Knows neither sockets nor HTTP: a backend here is a number with a name and a state. All
-//! workers share it; what they write is atomic. Entry point: [`Backends::next`].
+//! workers and the probes share it; what changes is atomic. Entry point: [`Backends::next`].
 //! Note: `notes/lb.md`.
 
+use super::policy::{Policy, Pool};
+use super::stats::{Counters, Sum};
+use std::collections::VecDeque;
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a backend that failed is passed over.
+/// How long a backend that failed a request is passed over, if no probe finds it well earlier.
 const DOWN_FOR: Duration = Duration::from_secs(1);
+
+/// Events kept for the status page.
+const EVENTS: usize = 50;
 
 /// A server in the list.
 #[derive(Debug)]
@@ -18,30 +26,69 @@ pub struct Backend {
     pub name: String,
     /// Where it is.
     pub address: SocketAddr,
-    /// In ms since the start; 0: it is up.
-    down_until: AtomicU64,
+    /// How many turns it has to one of a backend of weight 1.
+    pub weight: u32,
+    /// It failed a request: in ms since the start; 0: it did not.
+    failed_until: AtomicU64,
+    /// The last probe found it unwell.
+    probe_failed: AtomicBool,
+    /// It was told as ejected, and not yet as back.
+    ejected: AtomicBool,
 }
 
-/// The list, and the index that makes them take turns.
+impl Backend {
+    /// A backend that is up.
+    pub fn new(name: String, address: SocketAddr, weight: u32) -> Backend {
+        let (failed_until, probe_failed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Backend {
+            name,
+            address,
+            weight,
+            failed_until,
+            probe_failed,
+            ejected: AtomicBool::new(false),
+        }
+    }
+
+    fn is_up(&self, now_ms: u64) -> bool {
+        !self.probe_failed.load(Relaxed) && self.failed_until.load(Relaxed) <= now_ms
+    }
+}
+
+/// Something that happened to a backend.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When.
+    pub at: Instant,
+    /// In words.
+    pub text: String,
+}
+
+/// The list, the policy, and what is known of everyone.
 #[derive(Debug)]
 pub struct Backends {
     list: Vec<Backend>,
-    index: AtomicUsize,
+    policy: Box<dyn Policy>,
+    /// By worker, then by backend.
+    counters: Vec<Vec<Counters>>,
+    events: Mutex<VecDeque<Event>>,
+    ejections: AtomicUsize,
     started: Instant,
 }
 
 impl Backends {
     /// A list in which everyone is up.
-    pub fn new(list: impl IntoIterator<Item = (String, SocketAddr)>) -> Backends {
-        let up = |(name, address)| Backend {
-            name,
-            address,
-            down_until: AtomicU64::new(0),
-        };
-        let list = list.into_iter().map(up).collect();
+    pub fn new(list: Vec<Backend>, policy: Box<dyn Policy>, workers: usize) -> Backends {
+        let counters = (0..workers)
+            .map(|_| list.iter().map(|_| Counters::default()).collect())
+            .collect();
+        let (events, ejections) = (Mutex::default(), AtomicUsize::new(0));
         Backends {
             list,
-            index: AtomicUsize::new(0),
+            policy,
+            counters,
+            events,
+            ejections,
             started: Instant::now(),
         }
     }
@@ -56,51 +103,154 @@ impl Backends {
         &self.list[number]
     }
 
-    /// The next one in turn that is up and not among `tried`; None if there is none.
+    /// A worker's numbers, by backend.
+    pub fn counters(&self, worker: usize) -> &[Counters] {
+        &self.counters[worker]
+    }
+
+    /// All workers' numbers about a backend.
+    pub fn sum(&self, number: usize) -> Sum {
+        Sum::of(self.counters.iter().map(|worker| &worker[number]))
+    }
+
+    /// The next one that is up and not among `tried`; None if there is none.
     pub fn next(&self, tried: &[usize], now: Instant) -> Option<usize> {
-        let now = self.ms(now);
-        let serves = |number: &usize| {
-            !tried.contains(number) && self.list[*number].down_until.load(Relaxed) <= now
-        };
-        // Each step of the search takes a turn of its own, so that the turns of one who is down
-        // are spread over all and do not fall to its neighbour.
-        let turn = |_| self.index.fetch_add(1, Relaxed) % self.list.len();
-        let in_turn = (0..self.list.len()).map(turn).find(serves);
-        // Other workers take turns meanwhile and may have taken the only good ones.
-        in_turn.or_else(|| (0..self.list.len()).find(serves))
+        self.policy.next(&Choice {
+            backends: self,
+            tried,
+            now_ms: self.ms(now),
+        })
     }
 
-    /// The backend did not serve: the next requests pass it over for a while.
-    pub fn failed(&self, number: usize, now: Instant) {
-        let until = self.ms(now + DOWN_FOR);
-        self.list[number].down_until.store(until, Relaxed);
+    /// Whether it may be picked.
+    pub fn is_up(&self, number: usize, now: Instant) -> bool {
+        self.list[number].is_up(self.ms(now))
     }
 
-    fn ms(&self, at: Instant) -> u64 {
+    /// How often someone was ejected: if it has changed, waiting for one of them may be vain.
+    pub fn ejections(&self) -> usize {
+        self.ejections.load(Relaxed)
+    }
+
+    /// A request failed: the next ones pass the backend over for a while. Where it may have been
+    /// the request's own fault (`doubtful`), half of the backends stay whatever happens:
+    /// otherwise one request that no backend survives, tried on all, would end the service.
+    pub fn failed(&self, number: usize, why: &dyn Display, doubtful: bool, now: Instant) {
+        let now_ms = self.ms(now);
+        let others = (0..self.len())
+            .filter(|&n| n != number && self.list[n].is_up(now_ms))
+            .count();
+        if doubtful && 2 * others < self.len() {
+            return;
+        }
+        self.list[number]
+            .failed_until
+            .store(self.ms(now + DOWN_FOR), Relaxed);
+        self.eject(number, why);
+    }
+
+    /// A request succeeded.
+    pub fn succeeded(&self, number: usize, now: Instant) {
+        if self.list[number].ejected.load(Relaxed) && self.is_up(number, now) {
+            self.welcome(number);
+        }
+    }
+
+    /// A probe found it unwell: it is passed over until one finds it well.
+    pub fn probe_failed(&self, number: usize, why: &dyn Display) {
+        self.list[number].probe_failed.store(true, Relaxed);
+        self.eject(number, why);
+    }
+
+    /// A probe found it well.
+    pub fn probe_succeeded(&self, number: usize) {
+        self.list[number].failed_until.store(0, Relaxed);
+        self.list[number].probe_failed.store(false, Relaxed);
+        self.welcome(number);
+    }
+
+    fn eject(&self, number: usize, why: &dyn Display) {
+        if !self.list[number].ejected.swap(true, Relaxed) {
+            self.ejections.fetch_add(1, Relaxed);
+            self.tell(format!("{} ejected: it {why}", self.list[number].name));
+        }
+    }
+
+    fn welcome(&self, number: usize) {
+        if self.list[number].ejected.swap(false, Relaxed) {
+            self.tell(format!("{} is back", self.list[number].name));
+        }
+    }
+
+    fn tell(&self, text: String) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.truncate(EVENTS - 1);
+        events.push_front(Event {
+            at: Instant::now(),
+            text,
+        });
+    }
+
+    /// What happened, the latest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+
+    /// Since the start.
+    pub fn ms(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.started).as_millis() as u64
+    }
+}
+
+/// What the policy sees for one request.
+struct Choice<'a> {
+    backends: &'a Backends,
+    tried: &'a [usize],
+    now_ms: u64,
+}
+
+impl Pool for Choice<'_> {
+    fn serves(&self, number: usize) -> bool {
+        !self.tried.contains(&number) && self.backends.list[number].is_up(self.now_ms)
+    }
+
+    fn load(&self, number: usize) -> u64 {
+        // Read while others count, so a sum may be off by a few; a policy lives with that.
+        let loads = self
+            .backends
+            .counters
+            .iter()
+            .map(|worker| worker[number].in_flight.get());
+        loads.fold(0, u64::wrapping_add)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lb::policy;
 
     fn four() -> Backends {
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Backends::new((9002..9006).map(|port| (format!("127.0.0.1:{port}"), address(port))))
-    }
-
-    #[test]
-    fn everyone_takes_turns() {
-        let (backends, now) = (four(), Instant::now());
-        let order: Vec<_> = (0..8).map(|_| backends.next(&[], now)).collect();
-        assert_eq!(order, [0, 1, 2, 3, 0, 1, 2, 3].map(Some));
+        let backend = |port| {
+            Backend::new(
+                format!("b:{port}"),
+                SocketAddr::from(([127, 0, 0, 1], port)),
+                1,
+            )
+        };
+        let policy = policy::by_name("round-robin", &[1; 4]).expect("a known name");
+        Backends::new((9002..9006).map(backend).collect(), policy, 2)
     }
 
     #[test]
     fn who_failed_or_was_tried_is_passed_over() {
         let (backends, now) = (four(), Instant::now());
-        backends.failed(1, now);
+        backends.failed(1, &"failed", false, now);
         let order: Vec<_> = (0..5).map(|_| backends.next(&[3], now)).collect();
         assert_eq!(order, [0, 2, 0, 2, 0].map(Some));
         assert_eq!(backends.next(&[0, 2, 3], now), None);
@@ -108,19 +258,33 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_share_one_turn() {
+    fn a_request_that_no_backend_survives_does_not_end_the_service() {
         let (backends, now) = (four(), Instant::now());
-        let counts: [AtomicUsize; 4] = Default::default();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..1000 {
-                        let number = backends.next(&[], now).expect("all are up");
-                        counts[number].fetch_add(1, Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(counts.map(AtomicUsize::into_inner), [1000; 4]);
+        for number in 0..4 {
+            backends.failed(number, &"closed", true, now);
+        }
+        assert_eq!((0..4).filter(|&n| backends.is_up(n, now)).count(), 2);
+        for number in 0..4 {
+            backends.failed(number, &"refused", false, now);
+        }
+        assert_eq!(backends.next(&[], now), None);
+    }
+
+    #[test]
+    fn each_change_of_state_is_told_once() {
+        let (backends, now) = (four(), Instant::now());
+        backends.failed(2, &"refused", false, now);
+        backends.probe_failed(2, &"refused");
+        backends.succeeded(2, now);
+        assert!(
+            !backends.is_up(2, now + 2 * DOWN_FOR),
+            "only a probe undoes a probe"
+        );
+        backends.probe_succeeded(2);
+        backends.probe_succeeded(2);
+        assert!(backends.is_up(2, now));
+        let told: Vec<_> = backends.events().into_iter().map(|e| e.text).collect();
+        assert_eq!(told, ["b:9004 is back", "b:9004 ejected: it refused"]);
+        assert_eq!(backends.ejections(), 1);
     }
 }

@@ -37,6 +37,8 @@ pub enum Fault {
     Closed,
     /// No answer in time.
     ResponseTimeout,
+    /// It was ejected while the request waited for it.
+    Ejected,
     /// The answer is not HTTP, or contradicts itself.
     BadAnswer(ParseError),
 }
@@ -48,6 +50,7 @@ impl std::fmt::Display for Fault {
             Fault::ConnectTimeout => f.write_str("did not take the connection in time"),
             Fault::Closed => f.write_str("closed the connection before its answer was complete"),
             Fault::ResponseTimeout => f.write_str("did not answer in time"),
+            Fault::Ejected => f.write_str("was ejected while a request waited for it"),
             Fault::BadAnswer(error) => {
                 write!(f, "gave an answer that cannot be understood: {error}")
             }

@@ -4,14 +4,24 @@
 //! listener and, in [`Shared`], the index that makes the backends take turns.
 //! Entry point: [`run`]. Note: `notes/lb.md`.
 
-// which backend is next, and who is down
+// which backend is next: three policies
+mod policy;
+// who the backends are, and who is down
 mod backends;
+// what the status page counts
+mod stats;
+// active checks
+mod health;
 // this gateway's own words for either side
 mod rewrite;
 // one request and its answer, without sockets
 mod exchange;
+// connections to the backends
+mod upstreams;
 // one event loop: the sockets of both sides
 mod worker;
+// the status page
+mod status;
 
 use crate::args::{Failure, Flag, Given, Topic, flag};
 use crate::http::fields;
@@ -21,10 +31,11 @@ use crate::limits::{self, Limits};
 use crate::listener;
 use crate::log::Log;
 use crate::shutdown::Stop;
-use backends::Backends;
+use backends::{Backend, Backends};
+use health::Check;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 use worker::Worker;
@@ -45,7 +56,13 @@ const FLAGS: &[Flag] = &[
         "--backend",
         "HOST:PORT",
         "",
-        "once per backend [127.0.0.1:9002 to 9005]",
+        "once per backend; HOST:PORT,weight=N [127.0.0.1:9002 to 9005]",
+    ),
+    flag(
+        "--policy",
+        "NAME",
+        "round-robin",
+        "or least-connections, or two-choices",
     ),
     flag("--workers", "N", "", "event loops [the number of cores]"),
     flag(
@@ -65,6 +82,24 @@ const FLAGS: &[Flag] = &[
         "TIME",
         "30s",
         "between bytes of an answer",
+    ),
+    flag(
+        "--check-interval",
+        "TIME",
+        "1s",
+        "between probes of a backend",
+    ),
+    flag(
+        "--no-checks",
+        "",
+        "",
+        "no probes: only failed requests eject a backend",
+    ),
+    flag(
+        "--status-public",
+        "",
+        "",
+        "show /lb-status and /metrics to everyone, not only to this machine",
     ),
     flag("--quiet", "", "", "no log"),
     flag(
@@ -91,7 +126,7 @@ pub struct Times {
     /// To begin its answer.
     pub response: Duration,
     /// Between two pieces of its answer.
-    pub idle: Duration,
+    pub relay: Duration,
 }
 
 /// What all workers share.
@@ -100,11 +135,16 @@ pub struct Shared {
     backends: Backends,
     limits: Limits,
     times: Times,
+    /// None: no probes.
+    check: Option<Check>,
     log: Log,
     /// This gateway's name in Via: it knows its own requests by it, should they come back.
     via: String,
     /// Its name in X-Served-By, when it answers itself.
     served_by: String,
+    policy: String,
+    workers: usize,
+    status_public: bool,
 }
 
 /// Runs the topic.
@@ -114,20 +154,27 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let times = Times {
         connect: time("--connect-timeout")?,
         response: time("--response-timeout")?,
-        idle: time("--relay-timeout")?,
+        relay: time("--relay-timeout")?,
+    };
+    // A probe that takes as long as the next one is late enough.
+    let interval = time("--check-interval")?.max(Duration::from_millis(10));
+    let check = Check {
+        interval,
+        timeout: interval.clamp(Duration::from_millis(100), times.response),
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = given
         .number("--workers", 1..=256)?
         .map_or(cores, |n| n as usize);
-    let mut names: Vec<&str> = given.all("--backend").collect();
-    if names.is_empty() {
-        names.extend(BACKENDS);
-    }
-    let backends = names
-        .iter()
-        .map(|name| parse_backend(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let list = parse_backends(given)?;
+    let weights: Vec<u32> = list.iter().map(|backend| backend.weight).collect();
+    let policy = given.text("--policy").unwrap_or_default();
+    let by_name = policy::by_name(policy, &weights).ok_or_else(|| {
+        format!(
+            "lb: --policy {policy}: there are {}",
+            policy::NAMES.join(", ")
+        )
+    })?;
     let host = given.text("--host").unwrap_or_default();
     let start = || {
         let listener = listener::bind("lb", host, port)?;
@@ -135,64 +182,147 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let (log, _writer) = Log::start(given.has("--quiet"))?;
         let _ = crate::sys::raise_descriptor_limit();
         let shared = Shared {
-            backends: Backends::new(backends),
+            backends: Backends::new(list, by_name, workers),
             limits,
             times,
+            check: (!given.has("--no-checks")).then_some(check),
             log,
             via: format!(
                 "progjar-lb-{:08x}",
                 RandomState::new().hash_one(address) as u32
             ),
             served_by: format!("lb:{}", address.port()),
+            policy: policy.to_owned(),
+            workers,
+            status_public: given.has("--status-public"),
         };
+        refuse_self(&shared.backends, address)?;
         listener::announce("lb", address);
-        run(listener, &shared, workers, stop).map_err(|e| format!("lb: {e}"))
+        run(listener, &shared, stop).map_err(|e| format!("lb: {e}"))
     };
     start().map_err(Failure::CannotWork)
 }
 
-fn parse_backend(text: &str) -> Result<(String, SocketAddr), String> {
+fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {
+    let mut names: Vec<&str> = given.all("--backend").collect();
+    if names.is_empty() {
+        names.extend(BACKENDS);
+    }
+    let mut list: Vec<Backend> = Vec::new();
+    for name in names {
+        let backend = parse_backend(name)?;
+        if let Some(twin) = list.iter().find(|other| other.address == backend.address) {
+            return Err(format!(
+                "lb: --backend {name} is listed twice ({} has the same address); to give it more requests: --backend {},weight=2",
+                twin.name, twin.name
+            ));
+        }
+        list.push(backend);
+    }
+    Ok(list)
+}
+
+fn parse_backend(text: &str) -> Result<Backend, String> {
     let wrong = |why: &str| format!("lb: --backend {text}: {why}; see: progjar help lb");
-    let (host, port) = text
+    let (name, weight) = match text.split_once(',') {
+        None => (text, 1),
+        Some((name, option)) => {
+            let weight = option.strip_prefix("weight=").and_then(|n| n.parse().ok());
+            let weight = weight.filter(|n| (1..=100).contains(n));
+            (
+                name,
+                weight
+                    .ok_or_else(|| wrong("behind the comma, give weight=N with N from 1 to 100"))?,
+            )
+        }
+    };
+    let (host, port) = name
         .rsplit_once(':')
         .ok_or_else(|| wrong("give HOST:PORT"))?;
-    let port = port
-        .parse()
-        .ok()
-        .filter(|&port| port > 0)
-        .ok_or_else(|| wrong("the port is no number from 1 to 65535"))?;
+    let port = port.parse().ok().filter(|&port| port > 0);
+    let port = port.ok_or_else(|| wrong("the port is no number from 1 to 65535"))?;
     let addresses =
         listener::resolve(host, port).map_err(|e| wrong(&format!("cannot find the host: {e}")))?;
     let address = addresses
         .first()
         .ok_or_else(|| wrong("the host has no address"))?;
-    Ok((text.to_owned(), *address))
+    Ok(Backend::new(name.to_owned(), *address, weight))
 }
 
-/// Serves with so many event loops until the stop flag is raised.
-pub fn run(listener: TcpListener, shared: &Shared, workers: usize, stop: &Stop) -> io::Result<()> {
+/// An error if a backend is the load balancer itself.
+fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
+    // Whoever listens on all addresses is reached by each address of this machine; those of
+    // its networks are found out at run time, by Via.
+    let is_self = |address: SocketAddr| {
+        let same_host = address.ip() == own.ip()
+            || (own.ip().is_unspecified()
+                && (address.ip().is_loopback() || address.ip().is_unspecified()));
+        address.port() == own.port() && same_host
+    };
+    match (0..backends.len())
+        .map(|number| backends.get(number))
+        .find(|backend| is_self(backend.address))
+    {
+        Some(backend) => Err(format!(
+            "lb: --backend {} is the load balancer itself; give it another port or name another backend",
+            backend.name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Serves until the stop flag is raised and the answers in flight have been given.
+pub fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
+    // The probes go on while the last answers are given, and end with them.
+    let done = Stop::new();
     thread::scope(|scope| {
         let mut running = Vec::new();
-        for _ in 0..workers {
-            let (worker, listener) = (Worker::new(shared)?, listener.try_clone()?);
+        for number in 0..shared.workers {
+            let (worker, listener) = (Worker::new(shared, number)?, listener.try_clone()?);
             running.push(scope.spawn(move || worker.run(listener, stop)));
         }
         // Each loop has its own copy; with this one open the port would stay taken.
         drop(listener);
-        running.into_iter().try_for_each(|worker| {
+        if let Some(check) = shared.check {
+            for number in 0..shared.backends.len() {
+                let (backends, done) = (&shared.backends, &done);
+                scope.spawn(move || health::watch(backends, number, check, done));
+            }
+        }
+        let result = running.into_iter().try_for_each(|worker| {
             worker
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
-        })
+        });
+        done.raise();
+        result
     })
 }
 
 impl Shared {
     /// The answer to a request that is not to be forwarded.
-    fn answer_locally(&self, request: &Request) -> Option<Response> {
+    fn answer_locally(&self, request: &Request, peer: IpAddr) -> Option<Response> {
         let text = |status, fields: &[_], sentence| {
             Some(Response::text(status, &self.served_by, fields, sentence))
         };
+        let path = request.target.split('?').next().unwrap_or_default();
+        if status::PATHS.contains(&path) {
+            if !self.status_public && !peer.to_canonical().is_loopback() {
+                return text(
+                    403,
+                    &[],
+                    "Only this machine itself may see this; see --status-public.\n",
+                );
+            }
+            if !matches!(request.method, Method::Get | Method::Head) {
+                return text(
+                    405,
+                    &[("Allow", "GET, HEAD")],
+                    "This page can only be read.\n",
+                );
+            }
+            return Some(status::respond(path, self));
+        }
         let allow = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         match request.method {
             // A tunnel is not this gateway's business, and a TRACE would show what it adds.

@@ -6,6 +6,8 @@
 
 use super::Shared;
 use super::exchange::{Exchange, Fault, Gateway, Relayed};
+use super::stats::Counters;
+use super::upstreams::{self, Upstreams, is_connected, is_the_backends_fault};
 use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::http::ParseError;
@@ -16,7 +18,7 @@ use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::slots::Slots;
 use crate::timers::{Deadline, Timers};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -28,10 +30,6 @@ fn client_token(slot: usize) -> Token {
     2 * slot + 1
 }
 
-fn upstream_token(slot: usize) -> Token {
-    2 * slot + 2
-}
-
 /// Newcomers taken per turn, so that those who are here already are not kept waiting.
 const ACCEPTED: usize = 256;
 
@@ -41,8 +39,10 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long an idle connection stays open after a stop: a request may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
 
-/// Idle connections kept per backend and worker.
-const POOL: usize = 256;
+/// A retry costs one of these, a request earns a fifth of one: when backends fail one after
+/// the other, retries do not multiply the load on those that are left.
+const RETRIES: f32 = 100.0;
+const EARNED: f32 = 0.2;
 
 /// A client's connection.
 struct Client {
@@ -75,19 +75,6 @@ enum Phase {
     Linger,
 }
 
-/// A connection to a backend.
-struct Upstream {
-    connection: Connection,
-    backend: usize,
-    /// The client that it works for; None: it is idle, in the pool.
-    client: Option<usize>,
-    connecting: bool,
-    /// It has served before: the backend may close it just when the next request is sent.
-    reused: bool,
-    /// The backend has sent all it will send.
-    ended: bool,
-}
-
 /// What became of a step.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -109,18 +96,19 @@ pub struct Worker<'a> {
     lines: Vec<u8>,
     stopping: bool,
     clients: Slots<Client>,
-    upstreams: Slots<Upstream>,
-    /// Idle connections, by backend; the one used last is used next, since its peer is the
-    /// least likely to have closed it.
-    pool: Vec<Vec<usize>>,
+    upstreams: Upstreams<'a>,
+    counters: &'a [Counters],
+    retries: f32,
+    /// The count of ejections when they were last looked at.
+    ejections: usize,
     /// Exchanges that have ended, to be used again, boxes and buffers and all.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Exchange>>,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker with nobody to serve.
-    pub fn new(shared: &'a Shared) -> io::Result<Worker<'a>> {
+    /// The worker of this number, with nobody to serve yet.
+    pub fn new(shared: &'a Shared, number: usize) -> io::Result<Worker<'a>> {
         Ok(Worker {
             shared,
             poller: Poller::new(Kind::BEST)?,
@@ -130,8 +118,10 @@ impl<'a> Worker<'a> {
             lines: Vec::new(),
             stopping: false,
             clients: Slots::new(),
-            upstreams: Slots::new(),
-            pool: vec![Vec::new(); shared.backends.len()],
+            upstreams: Upstreams::new(shared.backends.counters(number)),
+            counters: shared.backends.counters(number),
+            retries: RETRIES,
+            ejections: 0,
             spare: Vec::new(),
         })
     }
@@ -163,6 +153,7 @@ impl<'a> Worker<'a> {
             while let Some((at, slot)) = self.timers.pop(now) {
                 self.ring(at, slot);
             }
+            self.leave_ejected();
             self.clients.end_turn();
             self.upstreams.end_turn();
             if let Some(acceptor) = &mut acceptor {
@@ -254,7 +245,9 @@ impl<'a> Worker<'a> {
         };
         let Some(slot) = upstream.client else {
             // Idle, and yet there is something to read: its end, or an answer to nothing.
-            return self.close_upstream(place);
+            return self
+                .upstreams
+                .close(place, &mut self.lender, &mut self.poller);
         };
         if upstream.connecting {
             match is_connected(&upstream.connection) {
@@ -337,7 +330,7 @@ impl<'a> Worker<'a> {
             self.clock.now,
             logs,
         );
-        let local = self.shared.answer_locally(&request);
+        let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(exchange);
         match local {
@@ -413,52 +406,28 @@ impl<'a> Worker<'a> {
             return Step::Wait;
         };
         let backends = &self.shared.backends;
+        // Each backend once, and once more for a kept connection that was closed.
         let next = match exchange.attempts <= backends.len() {
             true => backends.next(&exchange.tried, self.clock.now),
             false => None,
         };
         let Some(number) = next else {
-            return self.answer_instead(
-                slot,
-                503,
-                "No backend can serve the request now.\n",
-                "no backend is up",
-            );
+            let sentence = "No backend can serve the request now.\n";
+            return self.answer_instead(slot, 503, sentence, "no backend is up");
         };
         exchange.attempts += 1;
         client.progress = true;
-        if let Some(place) = self.pool[number].pop() {
-            let upstream = &mut self.upstreams[place];
-            (upstream.client, upstream.reused) = (Some(slot), true);
-            exchange.upstream = Some(place);
-            return Step::Again;
-        }
-        let place = self.upstreams.next();
-        let connection = crate::sys::connect(backends.get(number).address).and_then(|stream| {
-            stream.set_nodelay(true)?;
-            Connection::new(
-                stream,
-                &mut self.poller,
-                upstream_token(place),
-                Interest::WRITE,
-            )
-        });
-        match connection {
-            Ok(connection) => {
-                let upstream = Upstream {
-                    connection,
-                    backend: number,
-                    client: Some(slot),
-                    connecting: true,
-                    reused: false,
-                    ended: false,
-                };
-                exchange.upstream = Some(self.upstreams.insert(upstream));
-                Step::Wait
+        let address = backends.get(number).address;
+        match self.upstreams.take(number, address, slot, &mut self.poller) {
+            Ok(place) => {
+                exchange.upstream = Some(place);
+                self.counters[number].in_flight.up();
+                Step::Again
             }
             Err(error) if is_the_backends_fault(&error) => {
                 exchange.tried.push(number);
-                backends.failed(number, self.clock.now);
+                self.counters[number].failures.up();
+                backends.failed(number, &Fault::Refused, false, self.clock.now);
                 Step::Again
             }
             Err(error) => {
@@ -470,6 +439,47 @@ impl<'a> Worker<'a> {
                     &why,
                 )
             }
+        }
+    }
+
+    /// Ends an exchange's use of its connection to a backend: kept for another one, or closed.
+    fn release(&mut self, place: usize, keep: bool) {
+        self.counters[self.upstreams[place].backend]
+            .in_flight
+            .down();
+        if keep {
+            self.upstreams
+                .keep(place, &mut self.lender, &mut self.poller);
+        } else {
+            self.upstreams
+                .close(place, &mut self.lender, &mut self.poller);
+        }
+    }
+
+    /// When a backend has been ejected, those who wait for its answer move to another.
+    fn leave_ejected(&mut self) {
+        let ejections = self.shared.backends.ejections();
+        if std::mem::replace(&mut self.ejections, ejections) == ejections {
+            return;
+        }
+        let (upstreams, backends, now) = (&self.upstreams, &self.shared.backends, self.clock.now);
+        let waits_in_vain = |client: &Client| {
+            let Some(exchange) = &client.exchange else {
+                return false;
+            };
+            let Some(place) = exchange.upstream else {
+                return false;
+            };
+            exchange.may_retry() && !backends.is_up(upstreams[place].backend, now)
+        };
+        let slots: Vec<_> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, client)| waits_in_vain(client))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.fail(slot, Fault::Ejected);
         }
     }
 
@@ -493,23 +503,30 @@ impl<'a> Worker<'a> {
         // That a kept connection was closed says nothing about the backend: it was idle too long.
         let is_stale = upstream.reused && fault == Fault::Closed && !exchange.has_begun_answer();
         if !is_stale {
-            self.shared.backends.failed(number, self.clock.now);
             exchange.tried.push(number);
+            self.counters[number].failures.up();
         }
-        let may_retry = exchange.may_retry();
+        if !is_stale && fault != Fault::Ejected {
+            let doubtful = !matches!(fault, Fault::Refused | Fault::ConnectTimeout);
+            self.shared
+                .backends
+                .failed(number, &fault, doubtful, self.clock.now);
+        }
         let has_begun = exchange.has_begun_answer();
+        let may_retry = exchange.may_retry() && self.retries >= 1.0;
         exchange.rewind();
-        self.close_upstream(place);
+        self.release(place, false);
         if has_begun {
             // Half an answer has gone out: only a cut connection tells the client so.
             self.log(slot, number, "cut");
             return Step::Cut;
         }
         if may_retry {
+            self.retries -= 1.0;
             return Step::Again;
         }
         let status = match fault {
-            Fault::ConnectTimeout | Fault::ResponseTimeout => 504,
+            Fault::ConnectTimeout | Fault::ResponseTimeout | Fault::Ejected => 504,
             _ => 502,
         };
         let why = format!("{} {fault}", self.shared.backends.get(number).name);
@@ -532,19 +549,15 @@ impl<'a> Worker<'a> {
             client.closing = Some(Linger(!exchange.has_all_content()));
         }
         if let Some(place) = exchange.upstream {
-            let upstream = &mut self.upstreams[place];
+            let upstream = &self.upstreams[place];
             let number = upstream.backend;
-            upstream.client = None;
             let unused = upstream.connection.input.unused();
-            if exchange.upstream_persists(unused)
-                && !upstream.ended
-                && self.pool[number].len() < POOL
-            {
-                self.pool[number].push(place);
-                self.settle_upstream(place);
-            } else {
-                self.close_upstream(place);
-            }
+            let keep = exchange.upstream_persists(unused) && !upstream.ended;
+            self.release(place, keep);
+            let took = self.clock.now.saturating_duration_since(exchange.started);
+            self.counters[number].answered(took);
+            self.shared.backends.succeeded(number, self.clock.now);
+            self.retries = (self.retries + EARNED).min(RETRIES);
             if !self.shared.log.is_quiet() {
                 let peer = self.clients[slot].peer;
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
@@ -601,7 +614,7 @@ impl<'a> Worker<'a> {
             );
         }
         if let Some(place) = exchange.upstream {
-            self.close_upstream(place);
+            self.release(place, false);
         }
         self.spare.push(exchange);
         Step::Again
@@ -613,7 +626,7 @@ impl<'a> Worker<'a> {
         if let Some(exchange) = client.exchange.take() {
             let has_begun = exchange.has_begun_answer();
             if let Some(place) = exchange.upstream {
-                self.close_upstream(place);
+                self.release(place, false);
             }
             self.spare.push(exchange);
             if has_begun {
@@ -700,7 +713,7 @@ impl<'a> Worker<'a> {
             if upstream.connecting && drained {
                 phase = Phase::Connect;
             }
-            let token = upstream_token(place);
+            let token = upstreams::token(place);
             if upstream
                 .connection
                 .wait_for(interest, &mut self.poller, token)
@@ -708,7 +721,7 @@ impl<'a> Worker<'a> {
             {
                 return self.cut(slot);
             }
-            self.settle_upstream(place);
+            upstream.connection.settle(&mut self.lender);
         }
         let client = &mut self.clients[slot];
         let interest = Interest {
@@ -731,7 +744,7 @@ impl<'a> Worker<'a> {
                 Phase::Content => limits.content_timeout,
                 Phase::Connect => times.connect,
                 Phase::Response => times.response,
-                Phase::Relay => times.idle,
+                Phase::Relay => times.relay,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
             };
@@ -779,60 +792,13 @@ impl<'a> Worker<'a> {
             .close(&mut self.poller, client_token(slot));
         if let Some(exchange) = client.exchange {
             if let Some(place) = exchange.upstream {
-                self.close_upstream(place);
+                self.release(place, false);
             }
             self.spare.push(exchange);
         }
-    }
-
-    fn settle_upstream(&mut self, place: usize) {
-        self.upstreams[place].connection.settle(&mut self.lender);
-    }
-
-    fn close_upstream(&mut self, place: usize) {
-        let Some(mut upstream) = self.upstreams.remove(place) else {
-            return;
-        };
-        if upstream.client.is_none() {
-            self.pool[upstream.backend].retain(|&p| p != place);
-        }
-        upstream.connection.settle(&mut self.lender);
-        upstream
-            .connection
-            .close(&mut self.poller, upstream_token(place));
     }
 }
 
 fn ms_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1000.0
-}
-
-/// Whether the handshake has ended; the error is its outcome.
-fn is_connected(connection: &Connection) -> io::Result<bool> {
-    let stream = connection.stream();
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        // Nobody listens, but the port lies among those that the system gives to those who
-        // connect, and it gave us just that one: TCP connects such a socket to itself.
-        Ok(peer) if stream.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether an immediate failure to connect speaks against the backend, not against us.
-fn is_the_backends_fault(error: &io::Error) -> bool {
-    use ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkUnreachable
-            | NetworkDown
-            | TimedOut
-    )
 }

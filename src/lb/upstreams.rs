@@ -1,0 +1,173 @@
+//! A worker's connections to the backends: at work, or idle in the pool.
+//!
+//! Knows sockets, not HTTP. Entry points: [`Upstreams::take`], [`Upstreams::keep`],
+//! [`Upstreams::close`]. Note: `notes/lb.md`.
+
+use super::stats::Counters;
+use crate::connection::{Connection, Lender};
+use crate::poller::{Interest, Poller, Token};
+use crate::slots::Slots;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
+
+/// Idle connections kept per backend.
+const KEPT: usize = 256;
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its socket and buffers.
+    pub connection: Connection,
+    /// To which backend.
+    pub backend: usize,
+    /// The client that it works for, by its slot; None: it is idle, in the pool.
+    pub client: Option<usize>,
+    /// The handshake has not ended.
+    pub connecting: bool,
+    /// It has served before: the backend may close it just when the next request is sent.
+    pub reused: bool,
+    /// The backend has sent all it will send.
+    pub ended: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Upstreams<'a> {
+    all: Slots<Upstream>,
+    /// The idle ones, by backend. The one used last is used next: it is the least likely to
+    /// have been closed by its peer.
+    pool: Vec<Vec<usize>>,
+    counters: &'a [Counters],
+}
+
+/// The token of the connection at this place; even ones, see `worker`.
+pub fn token(place: usize) -> Token {
+    2 * place + 2
+}
+
+impl<'a> Upstreams<'a> {
+    /// No connections yet; `counters` by backend.
+    pub fn new(counters: &'a [Counters]) -> Upstreams<'a> {
+        Upstreams {
+            all: Slots::new(),
+            pool: vec![Vec::new(); counters.len()],
+            counters,
+        }
+    }
+
+    /// The connection at this place, if there is one.
+    pub fn get_mut(&mut self, place: usize) -> Option<&mut Upstream> {
+        self.all.get_mut(place)
+    }
+
+    /// A connection to the backend for the client: an idle one, or a new one that connects.
+    pub fn take(
+        &mut self,
+        backend: usize,
+        address: SocketAddr,
+        client: usize,
+        poller: &mut Poller,
+    ) -> io::Result<usize> {
+        if let Some(place) = self.pool[backend].pop() {
+            let upstream = &mut self.all[place];
+            (upstream.client, upstream.reused) = (Some(client), true);
+            self.counters[backend].idle.down();
+            return Ok(place);
+        }
+        let stream = crate::sys::connect(address)?;
+        stream.set_nodelay(true)?;
+        let connection = Connection::new(stream, poller, token(self.all.next()), Interest::WRITE)?;
+        let client = Some(client);
+        let upstream = Upstream {
+            connection,
+            backend,
+            client,
+            connecting: true,
+            reused: false,
+            ended: false,
+        };
+        self.counters[backend].open.up();
+        Ok(self.all.insert(upstream))
+    }
+
+    /// Its work is done: keeps it for another request, or closes it if there are enough.
+    pub fn keep(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller) {
+        let upstream = &mut self.all[place];
+        upstream.client = None;
+        upstream.connection.settle(lender);
+        let pool = &mut self.pool[upstream.backend];
+        if pool.len() >= KEPT {
+            return self.close(place, lender, poller);
+        }
+        pool.push(place);
+        self.counters[upstream.backend].idle.up();
+    }
+
+    /// Closes it.
+    pub fn close(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller) {
+        let Some(mut upstream) = self.all.remove(place) else {
+            return;
+        };
+        let pool = &mut self.pool[upstream.backend];
+        if upstream.client.is_none()
+            && let Some(i) = pool.iter().position(|&p| p == place)
+        {
+            pool.remove(i);
+            self.counters[upstream.backend].idle.down();
+        }
+        self.counters[upstream.backend].open.down();
+        upstream.connection.settle(lender);
+        upstream.connection.close(poller, token(place));
+    }
+
+    /// See [`Slots::end_turn`].
+    pub fn end_turn(&mut self) {
+        self.all.end_turn();
+    }
+}
+
+/// For places that are known to be taken.
+impl Index<usize> for Upstreams<'_> {
+    type Output = Upstream;
+
+    fn index(&self, place: usize) -> &Upstream {
+        &self.all[place]
+    }
+}
+
+impl IndexMut<usize> for Upstreams<'_> {
+    fn index_mut(&mut self, place: usize) -> &mut Upstream {
+        &mut self.all[place]
+    }
+}
+
+/// Whether the handshake has ended; the error is its outcome.
+pub fn is_connected(connection: &Connection) -> io::Result<bool> {
+    let stream = connection.stream();
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        // Nobody listens, but the port lies among those that the system gives to those who
+        // connect, and it gave us just that one: TCP connects such a socket to itself.
+        Ok(peer) if stream.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a failure to connect speaks against the backend, not against us.
+pub fn is_the_backends_fault(error: &io::Error) -> bool {
+    use ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | NetworkDown
+            | TimedOut
+    )
+}

@@ -1,0 +1,629 @@
+//! `progjar bench` as its users start it, against small servers that behave, or do not.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\nServer: test/1.0 more\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
+
+/// A client's connection, seen from a test's server.
+struct Peer {
+    stream: BufReader<TcpStream>,
+    /// Which connection this is, from 1.
+    number: usize,
+    /// Counts requests over all connections, from 1.
+    counter: Arc<AtomicUsize>,
+}
+
+impl Peer {
+    /// The next request's head, and its number; None when the client has gone.
+    fn request(&mut self) -> Option<(String, usize)> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.stream.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        Some((head, self.counter.fetch_add(1, SeqCst) + 1))
+    }
+
+    fn say(&mut self, text: &str) {
+        // The client may have gone; then there is nobody to tell.
+        let _ = self.stream.get_mut().write_all(text.as_bytes());
+    }
+}
+
+/// Starts a server on a free port that treats each connection so, on a thread of its own.
+fn server(treat: impl Fn(Peer) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (treat, counter) = (Arc::new(treat), Arc::new(AtomicUsize::new(0)));
+    thread::spawn(move || {
+        for (number, stream) in (1..).zip(listener.incoming().map_while(Result::ok)) {
+            let (treat, counter) = (treat.clone(), counter.clone());
+            let stream = BufReader::new(stream);
+            let peer = Peer {
+                stream,
+                number,
+                counter,
+            };
+            thread::spawn(move || treat(peer));
+        }
+    });
+    address
+}
+
+/// Answers every request with the same text, for as long as the client likes.
+fn always(answer: &'static str) -> SocketAddr {
+    server(move |mut peer| {
+        while peer.request().is_some() {
+            peer.say(answer);
+        }
+    })
+}
+
+fn command(options: &str, address: SocketAddr) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+    command.arg("bench").args(options.split_whitespace());
+    command.arg(format!("http://{address}/"));
+    command
+}
+
+/// What a run printed and how it ended.
+struct Ended {
+    code: Option<i32>,
+    text: String,
+    errors: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn bench(options: &str, address: SocketAddr) -> Ended {
+    command(options, address).output().expect("starts").into()
+}
+
+impl Ended {
+    /// The first number after the label, as awk would take it.
+    fn field(&self, label: &str) -> Option<f64> {
+        let line = self
+            .text
+            .lines()
+            .find_map(|l| l.trim_start().strip_prefix(label))?;
+        line.trim_start_matches(':')
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    }
+
+    /// (complete, failed) and the classes' line, which must add up.
+    fn counts(&self) -> (f64, f64, String) {
+        let field = |label| {
+            self.field(label)
+                .unwrap_or_else(|| panic!("{label} in:\n{}{}", self.text, self.errors))
+        };
+        let classes = self.text.lines().find(|l| l.starts_with("   (Connect: "));
+        let classes = classes.unwrap_or_default().trim().to_owned();
+        let digits = classes
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|n| n.parse::<f64>().ok());
+        let failed = field("Failed requests");
+        assert_eq!(
+            digits.sum::<f64>(),
+            failed,
+            "each failure is in one class: {classes}"
+        );
+        (field("Complete requests"), failed, classes)
+    }
+}
+
+#[test]
+fn a_kept_alive_run_counts_every_request_once() {
+    let ended = bench("-n 1000 -c 20 -k", always(HELLO));
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert_eq!(ended.counts(), (1000.0, 0.0, String::new()));
+    assert_eq!(ended.field("Keep-Alive requests"), Some(1000.0));
+    assert_eq!(ended.field("Document Length"), Some(5.0));
+    assert_eq!(ended.field("HTML transferred"), Some(5000.0));
+    assert_eq!(
+        ended.field("Total transferred"),
+        Some(1000.0 * HELLO.len() as f64)
+    );
+    assert!(ended.text.contains("Server Software:        test/1.0\n"));
+    assert!(
+        ended.errors.contains("Completed 100 requests")
+            && ended.errors.contains("Finished 1000 requests")
+    );
+    let several = bench("-n 1001 -c 7 -k --threads 3 -q", always(HELLO));
+    assert_eq!(several.counts(), (1001.0, 0.0, String::new()));
+    assert_eq!(several.errors, "");
+}
+
+#[test]
+fn without_k_each_request_has_its_own_connection() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let seen = connections.clone();
+    let address = server(move |mut peer| {
+        seen.fetch_add(1, SeqCst);
+        if peer.request().is_some() {
+            peer.say("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n\r\n");
+        }
+    });
+    let ended = bench("-n 100 -c 10", address);
+    assert_eq!(ended.counts(), (100.0, 0.0, String::new()));
+    assert_eq!(
+        connections.load(SeqCst),
+        100,
+        "and not one more to see whether it is there"
+    );
+    // As ab: what follows Content-Length before the close counts as document.
+    assert_eq!(ended.field("Document Length"), Some(6.0));
+    assert_eq!(ended.field("Keep-Alive requests"), None);
+}
+
+#[test]
+fn a_server_that_ends_kept_alive_connections_causes_no_failure() {
+    let address = server(|mut peer| {
+        for _ in 0..3 {
+            if peer.request().is_none() {
+                return;
+            }
+            // It says keep-alive each time, and breaks its word after the third.
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-n 100 -c 4 -k", address);
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert_eq!(ended.counts(), (100.0, 0.0, String::new()));
+}
+
+#[test]
+fn answers_of_404_are_complete_and_shown_as_what_they_are() {
+    let ended = bench(
+        "-n 50 -c 5 -k",
+        always("HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"),
+    );
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.counts(), (50.0, 0.0, String::new()));
+    assert_eq!(ended.field("Non-2xx responses"), Some(50.0));
+    let table = bench(
+        "-n 50 -k --table",
+        always("HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"),
+    );
+    assert!(
+        table.text.contains("**Non-2xx responses: 50** of 50"),
+        "{}",
+        table.text
+    );
+}
+
+#[test]
+fn a_dead_port_is_an_error_and_not_a_rate() {
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port");
+    for options in ["-n 1000 -c 10 -r -k", "-n 1", "-c 1,10 -n 10 --csv"] {
+        let ended = bench(options, dead);
+        assert_eq!(ended.code, Some(1), "{options}");
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+        assert!(
+            ended.errors.contains(&format!("cannot connect to {dead}")),
+            "{}",
+            ended.errors
+        );
+        assert!(!ended.text.contains("Requests per second"));
+    }
+}
+
+/// Every second connection ends in a reset: closing a socket with unread bytes in it sends one.
+fn resetting() -> SocketAddr {
+    server(|mut peer| {
+        if peer.number % 2 == 0 {
+            let mut byte = [0];
+            let _ = peer.stream.get_mut().read(&mut byte);
+            return;
+        }
+        if peer.request().is_some() {
+            peer.say("HTTP/1.0 200 OK\r\n\r\nok");
+        }
+    })
+}
+
+#[test]
+fn a_server_that_resets_is_counted_with_r_and_ends_the_run_without() {
+    let ended = bench("-n 40 -c 1 -r", resetting());
+    let (complete, failed, classes) = ended.counts();
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert_eq!(complete, 40.0);
+    assert!(
+        failed > 0.0 && failed < 40.0 && classes.contains(&format!("Receive: {failed}")),
+        "{classes}"
+    );
+    let seconds = ended.field("Time taken for tests").unwrap_or_default();
+    let rate = ended.field("Requests per second").unwrap_or_default();
+    assert!(
+        rate <= (complete - failed) / (seconds - 0.0005).max(1e-4),
+        "failures are in no rate: {rate} in {seconds} s"
+    );
+    let strict = bench("-n 40 -c 1", resetting());
+    assert_eq!(
+        (strict.code, strict.errors.lines().count()),
+        (Some(1), 1),
+        "{}",
+        strict.errors
+    );
+    assert!(strict.errors.contains("-r"), "{}", strict.errors);
+}
+
+#[test]
+fn bodies_cut_short_fail_to_be_received() {
+    let address = server(|mut peer| {
+        if let Some((_, n)) = peer.request() {
+            peer.say(if n % 2 == 0 {
+                &HELLO[..HELLO.len() - 2]
+            } else {
+                HELLO
+            });
+        }
+    });
+    let ended = bench("-n 20 -c 1 -r", address);
+    let expected = "(Connect: 0, Receive: 10, Length: 0, Exceptions: 0)".to_owned();
+    assert_eq!(ended.counts(), (20.0, 10.0, expected), "{}", ended.text);
+}
+
+#[test]
+fn bodies_of_another_length_fail_once_each_unless_l_allows_them() {
+    let address = || {
+        server(|mut peer| {
+            while let Some((_, n)) = peer.request() {
+                peer.say(match n % 4 {
+                    0 => "HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno",
+                    _ => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                });
+            }
+        })
+    };
+    let ended = bench("-n 40 -c 1 -k", address());
+    let expected = "(Connect: 0, Receive: 0, Length: 10, Exceptions: 0)".to_owned();
+    assert_eq!(ended.counts(), (40.0, 10.0, expected));
+    assert_eq!(ended.field("Non-2xx responses"), Some(10.0));
+    let relaxed = bench("-n 40 -c 1 -k -l", address());
+    assert_eq!(relaxed.counts(), (40.0, 0.0, String::new()));
+    assert!(relaxed.text.contains("Document Length:        Variable"));
+}
+
+#[test]
+fn what_is_no_http_is_an_exception() {
+    let ended = bench("-n 4 -c 2", always("220 mail.example ESMTP\r\n\r\n"));
+    assert_eq!(ended.code, Some(1), "no request succeeded");
+    let (_, failed, classes) = ended.counts();
+    assert!(
+        failed == 4.0 && classes.contains("Exceptions: 4"),
+        "{classes}"
+    );
+    assert!(
+        ended.errors.contains("no request succeeded")
+            && !ended.text.contains("Requests per second")
+    );
+}
+
+#[test]
+fn a_silent_server_costs_no_more_than_the_timeout() {
+    let address = || {
+        server(|mut peer| {
+            while let Some((_, n)) = peer.request() {
+                if n <= 3 {
+                    peer.say(HELLO);
+                }
+            }
+        })
+    };
+    let ended = bench("-n 5 -c 1 -k -r -s 0.2", address());
+    let expected = "(Connect: 0, Receive: 2, Length: 0, Exceptions: 0)".to_owned();
+    assert_eq!(ended.counts(), (5.0, 2.0, expected));
+    let limited = bench("-t 0.2 -c 1 -k", address());
+    assert_eq!(
+        (limited.code, limited.counts()),
+        (Some(0), (3.0, 0.0, String::new()))
+    );
+}
+
+#[test]
+fn bytes_that_come_one_by_one_and_chunks_are_read_as_any_other() {
+    let address = server(|mut peer| {
+        while peer.request().is_some() {
+            let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n";
+            let _ = peer.stream.get_mut().set_nodelay(true);
+            for i in 0..answer.len() {
+                peer.say(&answer[i..=i]);
+            }
+        }
+    });
+    let ended = bench("-n 10 -c 2 -k", address);
+    assert_eq!(ended.counts(), (10.0, 0.0, String::new()));
+    assert_eq!(ended.field("HTML transferred"), Some(50.0));
+}
+
+#[test]
+fn ctrl_c_ends_a_run_with_the_report_of_what_was_done() {
+    let (sender, third) = mpsc::channel();
+    let address = server(move |mut peer| {
+        while let Some((_, n)) = peer.request() {
+            match n {
+                1 | 2 => peer.say(HELLO),
+                _ => sender.send(n).expect("the test waits"),
+            }
+        }
+    });
+    let child = command("-n 100 -c 1 -k -s 60", address)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    assert_eq!(third.recv_timeout(Duration::from_secs(20)), Ok(3));
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill exists").success());
+    let ended = Ended::from(child.wait_with_output().expect("ends"));
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert_eq!(ended.counts(), (2.0, 0.0, String::new()));
+}
+
+#[test]
+fn a_schedule_shows_the_wait_that_a_closed_loop_hides() {
+    // One request in sixty takes 300 ms; at 100 requests/s some 30 others fall due meanwhile.
+    let address = server(|mut peer| {
+        while let Some((_, n)) = peer.request() {
+            if n == 10 {
+                thread::sleep(Duration::from_millis(300));
+            }
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-n 60 -c 1 -k --rate 100 --json", address);
+    let number = |name: &str| -> f64 {
+        let (_, rest) = ended.text.split_once(&format!("\"{name}\":")).expect(name);
+        rest.split([',', '}'])
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect(name)
+    };
+    assert_eq!(
+        (ended.code, number("complete")),
+        (Some(0), 60.0),
+        "{}",
+        ended.errors
+    );
+    assert!(
+        number("p90_ms") < 100.0,
+        "as the server sees it, one was slow"
+    );
+    assert!(
+        number("response_p90_ms") > 100.0,
+        "as the clients see it, many were"
+    );
+    // The schedule holds: the last request was due after 0.59 s.
+    let seconds = number("seconds");
+    assert!((0.59..5.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn files_and_options_go_where_they_belong() {
+    let folder = std::env::temp_dir().join(format!("progjar-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a place for files");
+    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(path("body"), "a=1&b=2").expect("written");
+    let (sender, heads) = mpsc::channel();
+    let address = server(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            let mut body = [0; 7];
+            let _ = peer.stream.read_exact(&mut body);
+            let _ = sender.send(head + &String::from_utf8_lossy(&body));
+            peer.say(HELLO);
+        }
+    });
+    let (body, rows, shares) = (path("body"), path("rows"), path("shares"));
+    let options = format!("-n 5 -k -p {body} -T text/x -C c=1 -H X-A:b -g {rows} -e {shares}");
+    let ended = bench(&options, address);
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    let request = heads
+        .recv_timeout(Duration::from_secs(20))
+        .expect("a request came");
+    for line in [
+        "POST / HTTP/1.0\r\n",
+        "Connection: Keep-Alive\r\n",
+        "Content-type: text/x\r\n",
+        "Cookie: c=1\r\n",
+        "X-A:b\r\n",
+        "\r\n\r\na=1&b=2",
+    ] {
+        assert!(request.contains(line), "{line} in {request}");
+    }
+    assert_eq!(
+        ended.field("Total body sent"),
+        Some(5.0 * request.len() as f64)
+    );
+    let rows = std::fs::read_to_string(rows).expect("-g wrote it");
+    assert!(rows.starts_with("starttime\tseconds\tctime\tdtime\tttime\twait\n"));
+    assert!(
+        rows.lines().count() == 6 && rows.lines().all(|l| l.split('\t').count() == 6),
+        "{rows}"
+    );
+    let shares = std::fs::read_to_string(shares).expect("-e wrote it");
+    assert!(
+        shares.starts_with("Percentage served,Time in ms\n0,") && shares.lines().count() == 102
+    );
+    std::fs::remove_dir_all(folder).expect("cleans up");
+}
+
+#[test]
+fn levels_and_targets_make_the_assignments_tables() {
+    let ended = bench("-n 20 -k -c 1,2 --rounds 2 -q", always(HELLO));
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
+    let rows: Vec<&str> = ended.text.lines().filter(|l| l.starts_with('|')).collect();
+    assert_eq!(rows.len(), 4, "{}", ended.text);
+    assert!(
+        rows.iter().all(|row| row.matches('|').count() == 9),
+        "eight columns"
+    );
+    assert!(rows[2].starts_with("|1|") && rows[3].starts_with("|2|") && rows[3].contains("|20|0|"));
+    let csv = bench("-n 20 -k -c 1,2 --csv -q", always(HELLO)).text;
+    let widths: Vec<usize> = csv.lines().map(|l| l.split(',').count()).collect();
+    assert!(
+        widths.len() == 3 && widths.iter().all(|w| *w == widths[0]),
+        "{csv}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_code_2() {
+    let nowhere: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+    for options in [
+        "-n 0",
+        "-c 5 -n 2",
+        "-y",
+        "-n",
+        "--rate x",
+        "-H nocolon",
+        "-p /does/not/exist",
+        "https://a/",
+    ] {
+        let ended = bench(options, nowhere);
+        assert_eq!(
+            (ended.code, ended.errors.lines().count()),
+            (Some(2), 1),
+            "{options}: {}",
+            ended.errors
+        );
+        assert!(
+            ended.errors.contains("progjar help bench"),
+            "{}",
+            ended.errors
+        );
+    }
+}
+
+/// ab's report of the same server; None, with a loud line, where there is no ab.
+fn ab(options: &str, address: SocketAddr) -> Option<Ended> {
+    let mut ab = Command::new("ab");
+    ab.args(options.split_whitespace())
+        .arg(format!("http://{address}/"));
+    match ab.output() {
+        Ok(output) => Some(output.into()),
+        Err(e) => {
+            // Past the test harness, which would keep the line to itself.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: ab does not start here ({e}), so nothing was compared with it"
+            );
+            None
+        }
+    }
+}
+
+/// The labels of a report, in order, from "Server Software" on; percentages are labels too.
+fn labels(text: &str) -> Vec<String> {
+    let from = text.find("Server Software").unwrap_or_default();
+    let to = text.find("\nLatency:").unwrap_or(text.len());
+    let lines = text[from..to].lines().filter(|l| !l.is_empty());
+    // Warnings depend on the times, and so on the moment.
+    let lines = lines.filter(|l| !l.contains("The median and mean") && !l.starts_with("       "));
+    lines
+        .map(|l| match (l.find(':'), l.find('%')) {
+            (Some(colon), _) => {
+                l[..=colon].to_owned()
+                    + if l.contains("across all") {
+                        " across"
+                    } else {
+                        ""
+                    }
+            }
+            (None, Some(percent)) => l[..=percent].to_owned(),
+            (None, None) => l.to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn the_report_has_abs_labels_in_abs_order_and_abs_counts() {
+    let closing = || {
+        server(|mut peer| {
+            if peer.request().is_some() {
+                peer.say("HTTP/1.0 404 Not Found\r\nServer: x\r\nContent-Length: 3\r\n\r\nno!");
+            }
+        })
+    };
+    for (options, address) in [
+        ("-n 300 -c 5 -k -r -s 99999", always(HELLO)),
+        ("-n 40 -c 2", closing()),
+        ("-n 40 -c 2 -k -d", closing()),
+        ("-n 10 -k -S", always(HELLO)),
+        ("-n 10 -l -k", always(HELLO)),
+        ("-n 10 -k -p Cargo.toml -T text/plain", posted()),
+    ] {
+        let Some(theirs) = ab(options, address) else {
+            return;
+        };
+        let ours = bench(options, address);
+        assert_eq!(
+            labels(&ours.text),
+            labels(&theirs.text),
+            "{options}\n{}\n{}",
+            ours.text,
+            theirs.text
+        );
+        for label in [
+            "Server Software",
+            "Server Hostname",
+            "Server Port",
+            "Document Path",
+            "Document Length",
+            "Concurrency Level",
+            "Complete requests",
+            "Failed requests",
+            "Non-2xx responses",
+            "Keep-Alive requests",
+            "Total transferred",
+            "HTML transferred",
+        ] {
+            let line = |ended: &Ended| {
+                ended
+                    .text
+                    .lines()
+                    .find(|l| l.starts_with(label))
+                    .map(str::trim_end)
+                    .map(str::to_owned)
+            };
+            assert_eq!(line(&ours), line(&theirs), "{options}");
+        }
+    }
+}
+
+/// A server that also reads the body of a POST.
+fn posted() -> SocketAddr {
+    server(|mut peer| {
+        while let Some((head, _)) = peer.request() {
+            let lower = head.to_ascii_lowercase();
+            let length = lower
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|l| l.lines().next());
+            let mut body = vec![0; length.and_then(|l| l.parse().ok()).unwrap_or(0)];
+            let _ = peer.stream.read_exact(&mut body);
+            peer.say(HELLO);
+        }
+    })
+}
