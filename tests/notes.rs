@@ -521,6 +521,8 @@ impl Drop for Server {
 #[derive(Default)]
 struct Servers {
     running: HashMap<u16, (Server, u16)>,
+    /// Real ports of servers that were named and do not run yet.
+    promised: HashMap<u16, u16>,
 }
 
 impl Servers {
@@ -533,9 +535,10 @@ impl Servers {
                 word.push(c);
                 continue;
             }
-            let known = word.parse().ok().and_then(|port| self.running.get(&port));
-            match known {
-                Some((_, real)) => result.push_str(&real.to_string()),
+            let port = word.parse().unwrap_or(0);
+            let running = self.running.get(&port).map(|(_, real)| real);
+            match running.or(self.promised.get(&port)) {
+                Some(real) => result.push_str(&real.to_string()),
                 None => result.push_str(&word),
             }
             word.clear();
@@ -549,36 +552,35 @@ impl Servers {
         let words = run_sh_commands(line).remove(0);
         let port: u16 = words[1].parse().expect("./run.sh TOPIC PORT …");
         self.running.remove(&port);
-        let its_own = format!(":{port}");
-        let is_loop = words[2..].iter().any(|w| w.ends_with(&its_own));
-        for _ in 0..20 {
-            // A server that is to find itself must know its port before it starts.
-            let chosen = if is_loop { free_port() } else { 0 };
-            let mut arguments = vec![words[0].clone(), chosen.to_string()];
-            for word in &words[2..] {
-                arguments.push(match is_loop {
-                    true => word.replace(&its_own, &format!(":{chosen}")),
-                    false => self.real(word),
-                });
-            }
-            if words[0] == "lb" && !words.iter().any(|w| w == "--backend") {
-                for backend in 9002..=9005 {
-                    let address = self.real(&format!("127.0.0.1:{backend}"));
-                    arguments.extend(["--backend".to_owned(), address]);
-                }
-            }
-            if let Some((server, real)) = spawn(&arguments) {
-                self.running.insert(port, (server, real));
-                return;
+        // Who is named before it is started must come to the port that was named.
+        for word in &words[2..] {
+            let named = word
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok());
+            if let Some(named) = named.filter(|port| !self.running.contains_key(port)) {
+                self.promised.entry(named).or_insert_with(free_port);
             }
         }
-        panic!("{line}: does not start");
+        let chosen = self.promised.remove(&port).unwrap_or(0);
+        let mut arguments = vec![words[0].clone(), chosen.to_string()];
+        arguments.extend(words[2..].iter().map(|word| self.real(word)));
+        if words[0] == "lb" && !words.iter().any(|w| w == "--backend") {
+            for backend in 9002..=9005 {
+                let address = self.real(&format!("127.0.0.1:{backend}"));
+                arguments.extend(["--backend".to_owned(), address]);
+            }
+        }
+        let started = spawn(&arguments).unwrap_or_else(|| panic!("{line}: does not start"));
+        self.running.insert(port, started);
     }
 }
 
+/// A port that nobody has, and that the system gives to nobody who does not name it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    (first..)
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .unwrap()
 }
 
 /// Starts a server and waits for its line; None: it ended instead.
