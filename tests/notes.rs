@@ -388,6 +388,13 @@ fn the_map_of_rooms_is_the_one_of_lib_rs() {
         .unwrap();
     let rows = prose[start + 2..].iter().take_while(|l| l.starts_with('|'));
     let rooms: Vec<&str> = rows.map(|l| l.split('`').nth(1).unwrap()).collect();
+    // What stands around the core needs no note.
+    let around = prose.iter().find(|l| l.starts_with("Around the core"));
+    let around = around.expect("README tells what stands around the core");
+    let modules: Vec<&str> = modules
+        .into_iter()
+        .filter(|m| !around.contains(&format!("`{m}`")))
+        .collect();
     for module in &modules {
         assert!(
             rooms.contains(module),
@@ -422,13 +429,15 @@ fn the_map_of_rooms_is_the_one_of_lib_rs() {
 #[test]
 fn every_picture_is_shown_and_readable_in_dark_mode() {
     let all: String = notes().into_iter().map(|n| n.text).collect();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap_or_default();
     for entry in fs::read_dir(root().join("notes/img")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(
-            all.contains(&format!("](img/{name})")),
-            "no note shows {name}"
-        );
+        if !all.contains(&format!("](img/{name})")) {
+            let shown = readme.contains(&format!("](notes/img/{name})"));
+            assert!(shown, "neither a note nor README.md shows {name}");
+            continue;
+        }
         let svg = fs::read_to_string(&path).unwrap();
         for needed in [
             "<title",
