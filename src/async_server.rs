@@ -39,6 +39,12 @@ pub const TOPIC: Topic = Topic {
             flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
             flag("--quiet", "", "", "no log"),
             flag(
+                "--delay",
+                "TIME",
+                "0",
+                "answer late, to show what a slow backend does",
+            ),
+            flag(
                 "--max-connections",
                 "N",
                 "20000",
@@ -67,6 +73,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
                 )
             })?,
     };
+    let delay = given.duration("--delay")?.unwrap_or_default();
     let host = given.text("--host").unwrap_or_default();
     let root = given.text("--root").unwrap_or_default();
     let start = || {
@@ -83,7 +90,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let (log, _writer) = Log::start(given.has("--quiet"))?;
         let _ = crate::sys::raise_descriptor_limit();
         listener::announce("async_server", address);
-        run(listener, &site, &limits, kind, &log, stop).map_err(|e| format!("async_server: {e}"))
+        run(listener, &site, &limits, kind, delay, &log, stop)
+            .map_err(|e| format!("async_server: {e}"))
     };
     start().map_err(Failure::CannotWork)
 }
@@ -119,6 +127,8 @@ enum Phase {
     Idle,
     /// The rest of a head: the time runs from its first byte.
     Head,
+    /// That `--delay` passes.
+    Held,
     /// More content: the time runs from the last piece.
     Content,
     /// That it reads its answer.
@@ -156,6 +166,8 @@ struct World<'a> {
     /// Lines of the log of this turn.
     lines: Vec<u8>,
     stopping: bool,
+    /// See `--delay`.
+    delay: Duration,
 }
 
 impl World<'_> {
@@ -181,6 +193,7 @@ pub fn run(
     site: &Site,
     limits: &Limits,
     kind: Kind,
+    delay: Duration,
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
@@ -193,6 +206,7 @@ pub fn run(
         clock: Clock::new(),
         lines: Vec::new(),
         stopping: false,
+        delay,
     };
     let (clients, timers, lender) = (Slots::new(), Timers::new(), Lender::new());
     let mut server = Server {
@@ -292,8 +306,9 @@ impl Server<'_> {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
+        let holds = !self.world.delay.is_zero();
         let mut turn = self.world.turn(client.peer);
-        let next = client.go_on(event, &mut self.lender, &mut turn);
+        let next = client.go_on(event, holds, &mut self.lender, &mut turn);
         self.wait_or_close(slot, next.unwrap_or(Next::Close));
     }
 
@@ -319,10 +334,10 @@ impl Server<'_> {
         let Next::Wait { phase, renew } = next else {
             return self.close(slot);
         };
-        let interest = if phase == Phase::Write {
-            Interest::WRITE
-        } else {
-            Interest::READ
+        let interest = match phase {
+            Phase::Write => Interest::WRITE,
+            Phase::Held => Interest::NONE,
+            _ => Interest::READ,
         };
         if client
             .connection
@@ -337,6 +352,7 @@ impl Server<'_> {
                 Phase::Idle if self.world.stopping => LAST_CHANCE,
                 Phase::Idle => limits.idle_timeout,
                 Phase::Head => limits.header_timeout,
+                Phase::Held => self.world.delay,
                 Phase::Content => limits.content_timeout,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
@@ -369,17 +385,27 @@ impl Server<'_> {
 
 impl Client {
     /// Reads what is there, answers it, writes what can be written.
-    fn go_on(&mut self, event: Event, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
+    fn go_on(
+        &mut self,
+        event: Event,
+        holds: bool,
+        lender: &mut Lender,
+        turn: &mut Turn,
+    ) -> io::Result<Next> {
         let connection = &mut self.connection;
+        let taken = connection.output.taken();
         connection.flush()?;
         if !connection.output.is_empty() {
+            // That it is called ready renews nothing: scan calls everybody ready, always.
             return Ok(Next::Wait {
                 phase: Phase::Write,
-                renew: event.writable,
+                renew: connection.output.taken() > taken,
             });
         }
         if event.readable && !self.ended {
             self.ended = connection.fill(lender)? == Filled::End;
+        } else if self.phase == Phase::Held {
+            return Ok(Next::Close); // it has gone for good
         }
         if self.phase == Phase::Linger {
             connection.input.consume(connection.input.unused().len());
@@ -392,6 +418,19 @@ impl Client {
                 }
             });
         }
+        if holds && !connection.input.unused().is_empty() {
+            let renew = self.phase != Phase::Held;
+            return Ok(Next::Wait {
+                phase: Phase::Held,
+                renew,
+            });
+        }
+        self.answer(lender, turn)
+    }
+
+    /// Answers what has been read.
+    fn answer(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
+        let connection = &mut self.connection;
         connection.borrow_output(lender);
         let mut progress = false;
         loop {
@@ -414,8 +453,10 @@ impl Client {
 
     /// Its time is up: it is told so if it has begun to say something.
     fn time_out(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
-        if matches!(self.phase, Phase::Write | Phase::Linger) {
-            return Ok(Next::Close);
+        match self.phase {
+            Phase::Write | Phase::Linger => return Ok(Next::Close),
+            Phase::Held => return self.answer(lender, turn),
+            Phase::Idle | Phase::Head | Phase::Content => {}
         }
         self.connection.borrow_output(lender);
         self.dialogue.time_out(&mut self.connection.output, turn);
@@ -442,7 +483,7 @@ impl Client {
             },
             Wait::Content => Next::Wait {
                 phase: Phase::Content,
-                renew: true,
+                renew: progress,
             },
             Wait::Close { linger } if linger && !self.ended => {
                 self.connection.end_output()?;

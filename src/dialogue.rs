@@ -116,7 +116,8 @@ impl Dialogue {
                 Ok(0) => break,
                 Ok(n) => used += n,
                 Err(error) => {
-                    self.refuse(error, output, turn);
+                    let method = self.method_of(rest);
+                    self.refuse(error, method, output, turn);
                     return input.len();
                 }
             }
@@ -130,7 +131,7 @@ impl Dialogue {
         match self.waits_for() {
             Wait::Request => self.state = State::Over { linger: false },
             Wait::Head | Wait::Content => {
-                self.refuse(ParseError::EndedEarly, output, turn);
+                self.refuse(ParseError::EndedEarly, self.method_of(b""), output, turn);
                 self.state = State::Over { linger: false };
             }
             Wait::Close { .. } => {}
@@ -140,10 +141,22 @@ impl Dialogue {
     /// The client took too long.
     pub fn time_out(&mut self, output: &mut Output, turn: &mut Turn) {
         match self.waits_for() {
-            Wait::Head => self.refuse(ParseError::HeadTimeout, output, turn),
-            Wait::Content => self.refuse(ParseError::ContentTimeout, output, turn),
+            Wait::Head => self.refuse(ParseError::HeadTimeout, Method::Get, output, turn),
+            Wait::Content => {
+                let method = self.method_of(b"");
+                self.refuse(ParseError::ContentTimeout, method, output, turn);
+            }
             // No request, no answer: a 408 here could pass for the answer to the next one.
             Wait::Request | Wait::Close { .. } => self.state = State::Over { linger: false },
+        }
+    }
+
+    /// The method of what is being read, as far as an error must know it.
+    fn method_of(&self, input: &[u8]) -> Method {
+        match &self.state {
+            State::Content(upload) => upload.to.method,
+            _ if request::is_head(input) => Method::Head,
+            _ => Method::Get,
         }
     }
 
@@ -155,7 +168,8 @@ impl Dialogue {
     ) -> Result<usize, ParseError> {
         let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
             self.state = State::Head {
-                begun: !input.is_empty(),
+                // The empty line that may precede a request is none yet.
+                begun: !matches!(input, b"" | b"\r" | b"\r\n"),
             };
             return Ok(0);
         };
@@ -217,7 +231,6 @@ impl Dialogue {
                     output,
                     turn,
                 );
-                self.state = State::Over { linger: true };
                 return Ok(());
             }
             Reply::With(response) => Some(response),
@@ -279,22 +292,22 @@ impl Dialogue {
             output.send(response.content);
         }
         if !persists {
-            self.state = State::Over { linger: false };
+            // The client may be sending on, if only the line end that old ones put behind content.
+            self.state = State::Over { linger: true };
         }
     }
 
     /// Answers what is wrong, and nothing after it: where the next request would begin is
     /// no longer sure.
-    fn refuse(&mut self, error: ParseError, output: &mut Output, turn: &mut Turn) {
+    fn refuse(&mut self, error: ParseError, method: Method, output: &mut Output, turn: &mut Turn) {
         let response = turn.site.error(error);
         turn.log_answer(format_args!("- {error}"), &response);
         let to = To {
-            method: Method::Get,
+            method,
             version: Version::Http11,
             persists: false,
         };
         self.send(response, to, output, turn);
-        self.state = State::Over { linger: true };
     }
 }
 

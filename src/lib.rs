@@ -1,5 +1,7 @@
 //! progjar
 pub mod args;
+// all: the assignment in its order
+pub mod assignment;
 pub mod async_server;
 pub mod bench;
 pub mod clock;
@@ -10,8 +12,12 @@ pub mod lb;
 pub mod limits;
 pub mod listener;
 pub mod log;
+// results blocks in the notes
+pub mod notes;
 pub mod output;
 pub mod poller;
+// tables, charts, HTML: what all hands in
+pub mod report;
 pub mod shutdown;
 pub mod site;
 pub mod slots;

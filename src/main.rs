@@ -2,8 +2,8 @@
 #![deny(unsafe_code)]
 
 use progjar::args::{Failure, Topic};
-use progjar::shutdown::Stop;
-use progjar::{async_server, bench, lb, thread_server};
+use progjar::shutdown::{Stop, UNTIL_EOF};
+use progjar::{assignment, async_server, bench, lb, thread_server};
 use std::process::ExitCode;
 
 /// A topic's entry point.
@@ -15,6 +15,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&thread_server::TOPIC, thread_server::main),
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
+    (&assignment::TOPIC, assignment::main),
 ];
 
 fn main() -> ExitCode {
@@ -42,6 +43,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             .find(|(topic, _)| topic.name == name)
             .ok_or_else(|| format!("progjar: there is no topic '{name}'; see: progjar help"))
     };
+    let (until_eof, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first == UNTIL_EOF => (true, rest),
+        _ => (false, arguments),
+    };
     let Some((name, rest)) = arguments.split_first() else {
         return Err(Failure::Usage(overview()));
     };
@@ -53,6 +58,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             let (topic, main) = find(name)?;
             let given = topic.parse(rest)?;
             let stop = Stop::on_signals().map_err(Failure::CannotWork)?;
+            if until_eof {
+                stop.raise_at_eof(std::io::stdin())
+                    .map_err(Failure::CannotWork)?;
+            }
             main(&given, &stop)?;
         }
     }

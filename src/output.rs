@@ -23,6 +23,8 @@ pub struct Output {
     pub bytes: Vec<u8>,
     sent: usize,
     tail: Tail,
+    /// Bytes that the peer has taken, ever.
+    taken: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,11 @@ impl Output {
         !matches!(self.tail, Tail::Nothing) || self.bytes.len() - self.sent > 4 * COPIED
     }
 
+    /// How many bytes the peer has taken, ever: whether it reads on shows in this alone.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Puts content behind the bytes. Only when it is not full.
     pub fn send(&mut self, content: Content) {
         match content {
@@ -57,7 +64,7 @@ impl Output {
     }
 
     /// Writes until everything is sent or the peer takes no more, which is the error
-    /// [`ErrorKind::WouldBlock`]. Returns how many bytes it sent.
+    /// [`ErrorKind::WouldBlock`].
     pub fn write_to(&mut self, peer: &mut impl Write) -> io::Result<()> {
         loop {
             if self.sent < self.bytes.len() {
@@ -96,6 +103,7 @@ impl Output {
     }
 
     fn advance(&mut self, n: usize) {
+        self.taken += n as u64;
         let small = n.min(self.bytes.len() - self.sent);
         self.sent += small;
         if let Tail::Memory(content, at) = &mut self.tail {

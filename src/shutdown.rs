@@ -2,13 +2,20 @@
 //!
 //! A `Stop` can be cloned and handed to threads; a test makes its own and needs no signal.
 
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 /// How long anything waits before it asks the flag again: short enough that a stop seems
 /// instant, long enough that ten wake-ups a second cost nothing.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// The word in front of a topic that makes it stop when its standard input ends:
+/// `progjar until_eof lb 44444`. For a program that starts another: the pipe to its child closes
+/// however it ends, even when it is killed, so that no child outlives it.
+pub const UNTIL_EOF: &str = "until_eof";
 
 /// Raised once, never lowered.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +39,27 @@ impl Stop {
         })
         .map_err(|e| format!("cannot listen for Ctrl-C: {e}"))?;
         Ok(stop)
+    }
+
+    /// Raises the flag when `input` ends or breaks; what comes before its end is thrown away.
+    pub fn raise_at_eof(&self, mut input: impl Read + Send + 'static) -> Result<(), String> {
+        let stop = self.clone();
+        let wait = move || {
+            let mut thrown_away = [0; 1024];
+            loop {
+                match input.read(&mut thrown_away) {
+                    Ok(0) => break,
+                    Err(e) if e.kind() != ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
+            stop.raise();
+        };
+        thread::Builder::new()
+            .name("until eof".to_owned())
+            .spawn(wait)
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(())
     }
 
     /// Asks everyone to stop.

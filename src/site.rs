@@ -64,7 +64,7 @@ impl Site {
             return Reply::With(self.home.share().unwrap_or_else(|| self.not_found()));
         }
         let path = match request.target.split('?').next() {
-            None | Some("") => "/",
+            None | Some("") => "/", // of `?query`
             Some(path) => path,
         };
         Reply::With(match (path, request.method) {
@@ -87,8 +87,11 @@ impl Site {
     }
 
     fn file(&self, path: &str, request: &Request, now: Instant) -> Response {
-        let Some(file) = self.files.find(path, now) else {
-            return self.not_found();
+        let file = match self.files.find(path, now) {
+            Ok(Some(file)) => file,
+            Ok(None) => return self.not_found(),
+            // That there is no descriptor for it now does not mean that there is no file.
+            Err(_) => return self.overloaded(),
         };
         match request.method {
             Method::Get | Method::Head if is_current(request, &file.etag, file.modified) => {
@@ -130,6 +133,11 @@ impl Site {
             &[],
             "There is nothing here by this name.\n",
         )
+    }
+
+    fn overloaded(&self) -> Response {
+        let sentence = "This server has too much to do at once to open a file now.\n";
+        Response::text(503, &self.name, &[("Retry-After", "1")], sentence)
     }
 
     fn not_allowed(&self, allow: &str) -> Response {

@@ -118,7 +118,8 @@ pub fn tell_apart(a: &Cell, b: &Cell) -> String {
     )
 }
 
-fn verdict(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
+/// The same of any two sets of rates, each with its name.
+pub fn verdict(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
     let median = |rates: &[f64]| {
         let mut sorted = rates.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -152,8 +153,12 @@ fn verdict(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
             p * 100.0
         );
     }
+    let p = match p {
+        ..0.001 => "p < 0.001".to_owned(),
+        p => format!("p = {p:.3}"),
+    };
     format!(
-        "{} is {:.2} times as fast as {} ({count} rounds, p = {p:.3}).",
+        "{} is {:.2} times as fast as {} ({count} rounds, {p}).",
         fast.0,
         median(fast.1) / median(slow.1).max(f64::MIN_POSITIVE),
         slow.0

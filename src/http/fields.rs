@@ -202,6 +202,18 @@ pub fn digits(value: &[u8]) -> Option<u64> {
     })
 }
 
+/// Whether every `%` is followed by two hexadecimal digits (RFC 3986 §2.1).
+pub fn percents_encode(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(i) = rest.iter().position(|&b| b == b'%') {
+        match &rest[i + 1..] {
+            [a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = after,
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Whether `bytes` is `host` or `host:port` (RFC 3986 §3.2): a name, an IPv4 address or a
 /// bracketed IPv6 one; no user name.
 pub fn is_authority(bytes: &[u8]) -> bool {
@@ -216,6 +228,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
                 && host
                     .iter()
                     .all(|&b| is_uri_char(b) && !b":/?@".contains(&b))
+                && percents_encode(host)
         }
     };
     host_is_valid

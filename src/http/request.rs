@@ -4,7 +4,9 @@
 //! its status. It keeps nothing between calls and copies nothing: a [`Request`] borrows from
 //! the bytes. Note: `notes/http.md`.
 
-use super::fields::{self, Field, Fields, is_authority, is_token_char, is_uri_char};
+use super::fields::{
+    self, Field, Fields, is_authority, is_token_char, is_uri_char, percents_encode,
+};
 use super::framing::{BodyFields, Framing, Persistence};
 use super::{Limits, ParseError, Version};
 
@@ -156,10 +158,11 @@ pub fn parse<'a>(
     };
     let request = Request {
         method,
-        target: if target.is_empty() && method == Method::Options {
-            "*"
-        } else {
-            target
+        // RFC 9112 §3.2.4 and §3.2.1: what an absolute-form without a path asks about.
+        target: match (target, method) {
+            ("", Method::Options) => "*",
+            ("", _) => "/",
+            (target, _) => target,
         },
         version,
         host,
@@ -170,6 +173,13 @@ pub fn parse<'a>(
         max_forwards,
     };
     Ok(Some((request, bytes.len() - rest.len())))
+}
+
+/// Whether bytes that are no request begin as a HEAD: the answer must not have content then
+/// either (RFC 9110 §9.3.2).
+pub fn is_head(bytes: &[u8]) -> bool {
+    let line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    line.starts_with(b"HEAD ")
 }
 
 fn parse_request_line(line: &[u8]) -> Result<(Method, Target<'_>, Version), ParseError> {
@@ -221,8 +231,8 @@ impl<'a> Target<'a> {
         if method == Method::Connect {
             let has_port = target
                 .iter()
-                .rposition(|&b| b == b':')
-                .is_some_and(|i| i + 1 < target.len());
+                .rposition(|&b| b == b':' || b == b']')
+                .is_some_and(|i| target[i] == b':' && i + 1 < target.len());
             return if !has_port || target[0] == b'/' {
                 Err(ParseError::TargetForm)
             } else if is_authority(target) {
@@ -277,12 +287,8 @@ fn check_uri(target: &[u8]) -> Result<(), ParseError> {
     if !target.iter().all(|&b| is_uri_char(b)) {
         return Err(ParseError::RequestTarget);
     }
-    let mut rest = target;
-    while let Some(i) = rest.iter().position(|&b| b == b'%') {
-        match &rest[i + 1..] {
-            [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = &rest[i + 3..],
-            _ => return Err(ParseError::PercentEncoding),
-        }
+    if !percents_encode(target) {
+        return Err(ParseError::PercentEncoding);
     }
     Ok(())
 }

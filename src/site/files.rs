@@ -7,7 +7,7 @@ use crate::http::date;
 use crate::http::response::{Content, Response};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -116,32 +116,40 @@ impl Files {
         })
     }
 
-    /// Finds the file that a request's path names; None if there is none to be served.
-    pub fn find(&self, path: &str, now: Instant) -> Option<Found> {
+    /// Finds the file that a request's path names; None if there is none to be served. The error
+    /// says nothing about the file: the system is short of what it takes to look.
+    pub fn find(&self, path: &str, now: Instant) -> io::Result<Option<Found>> {
         let now_ms = now.saturating_duration_since(self.started).as_millis() as u64;
         if let Some(found) = self.find_kept(path, now_ms) {
-            return Some(found);
+            return Ok(Some(found));
         }
-        let file_name = self.locate(&decode(path)?)?;
+        let Some(file_name) = decode(path).and_then(|names| self.locate(&names)) else {
+            return Ok(None);
+        };
+        match self.read(path, &file_name, now_ms) {
+            Err(error) if !is_shortage(&error) => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Opens a file, and keeps what is small enough.
+    fn read(&self, path: &str, file_name: &Path, now_ms: u64) -> io::Result<Option<Found>> {
         // Asked before it is opened: opening a pipe would wait for its other end.
-        if !file_name.metadata().ok()?.is_file() {
-            return None;
+        if !file_name.metadata()?.is_file() {
+            return Ok(None);
         }
-        let mut file = File::open(&file_name).ok()?;
-        let version = Version::of(&file.metadata().ok()?);
+        let mut file = File::open(file_name)?;
+        let version = Version::of(&file.metadata()?);
         let content = if version.length <= KEPT_FILE {
             let mut bytes = Vec::with_capacity(version.length as usize);
-            (&mut file)
-                .take(version.length)
-                .read_to_end(&mut bytes)
-                .ok()?;
+            (&mut file).take(version.length).read_to_end(&mut bytes)?;
             Content::Memory(bytes.into())
         } else {
             Content::File(file, version.length)
         };
         let found = Found::new(version, None);
         let [etag, last_modified] = found.validators();
-        let media_type = ("Content-Type", media_type(&file_name));
+        let media_type = ("Content-Type", media_type(file_name));
         let response = Response::new(
             200,
             &self.served_by,
@@ -153,17 +161,17 @@ impl Files {
             self.keep(
                 path,
                 Kept {
-                    path: file_name,
+                    path: file_name.to_owned(),
                     version,
                     response: shared,
                     checked,
                 },
             );
         }
-        Some(Found {
+        Ok(Some(Found {
             response: Some(response),
             ..found
-        })
+        }))
     }
 
     fn find_kept(&self, path: &str, now_ms: u64) -> Option<Found> {
@@ -202,6 +210,12 @@ impl Files {
         let real = self.root.join(segments).canonicalize().ok()?;
         real.starts_with(&self.root).then_some(real)
     }
+}
+
+/// Whether it is the system that lacks something (descriptors: ENFILE, EMFILE; memory).
+fn is_shortage(error: &io::Error) -> bool {
+    let descriptors = cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24));
+    descriptors || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Percent-decodes a path, once, into a relative path that contains nothing but names: no `.`

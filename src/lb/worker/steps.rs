@@ -1,0 +1,395 @@
+//! The steps of a request's way through a worker: begun, sent to a backend, answered, or moved
+//! to another backend. Each says with a [`Step`] how it goes on.
+//!
+//! Note: `notes/lb.md`.
+
+use super::super::exchange::{Exchange, Fault, Gateway, Relayed};
+use super::super::upstreams::is_the_backends_fault;
+use super::{Client, EARNED, Linger, RETRIES, Step, Worker};
+use crate::http::ParseError;
+use crate::http::request::{self, Method};
+use crate::http::response::{self, Response};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+impl Worker<'_> {
+    /// Reads the next request and begins its exchange.
+    pub(super) fn begin(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let parsed =
+            match request::parse(client.connection.input.unused(), &self.shared.limits.head) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) if !client.ended => return Step::Wait,
+                Ok(None) if client.connection.input.unused().is_empty() => return Step::Cut,
+                Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
+                Err(error) => return self.refuse(slot, error),
+            };
+        let (request, used) = parsed;
+        client.progress = true;
+        let logs = !self.shared.log.is_quiet();
+        let mut exchange = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Box::new(Exchange::new()));
+        exchange.begin(
+            &request,
+            client.peer.ip(),
+            &self.shared.via,
+            self.clock.now,
+            logs,
+        );
+        let local = self.shared.answer_locally(&request, client.peer.ip());
+        client.connection.input.consume(used);
+        client.exchange = Some(exchange);
+        match local {
+            Some(response) => self.answer(slot, response, ""),
+            None => Step::Again,
+        }
+    }
+
+    /// One step of an exchange: content to the backend, then its answer to the client.
+    pub(super) fn exchange(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = &mut client.exchange else {
+            return Step::Wait;
+        };
+        match exchange.take_content(&mut client.connection.input) {
+            Ok(any) => client.progress |= any,
+            Err(error) => return self.refuse(slot, error),
+        }
+        if client.ended
+            && !exchange.has_all_content()
+            && client.connection.input.unused().is_empty()
+        {
+            return self.refuse(slot, ParseError::EndedEarly);
+        }
+        let Some(place) = exchange.upstream else {
+            return self.attempt(slot);
+        };
+        let upstream = &mut self.upstreams[place];
+        if upstream.connecting {
+            return Step::Wait;
+        }
+        if !upstream.ended && !exchange.unsent().is_empty() {
+            match upstream.connection.write(exchange.unsent()) {
+                Ok(0) => {}
+                Ok(n) => {
+                    exchange.sent(n);
+                    client.progress |= !exchange.has_all_content();
+                }
+                // It may have answered before it closed: read first, judge then.
+                Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
+            }
+        }
+        client.connection.borrow_output(&mut self.lender);
+        let gateway = Gateway {
+            limits: &self.shared.limits,
+            via: &self.shared.via,
+            date: &self.clock.date,
+            stopping: self.stopping,
+        };
+        let before = upstream.connection.input.unused().len();
+        let output = &mut client.connection.output;
+        let relayed = exchange.relay(
+            &mut upstream.connection.input,
+            upstream.ended,
+            output,
+            &gateway,
+        );
+        let moved = upstream.connection.input.unused().len() != before;
+        client.progress |= moved && exchange.has_begun_answer();
+        match relayed {
+            Ok(Relayed::Done) => self.finish(slot),
+            // A full output that the client has taken at once makes room for more.
+            Ok(Relayed::Waits) if moved && output.is_full() => Step::Again,
+            Ok(Relayed::Waits) => Step::Wait,
+            Err(fault) => self.after_fault(slot, fault),
+        }
+    }
+
+    /// Finds a connection to the next backend: an idle one, or a new one.
+    fn attempt(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = &mut client.exchange else {
+            return Step::Wait;
+        };
+        let backends = &self.shared.backends;
+        // Each backend once, and once more for a kept connection that was closed.
+        let next = match exchange.attempts <= backends.len() {
+            true => backends.next(&exchange.tried, self.clock.now),
+            false => None,
+        };
+        let Some(number) = next else {
+            let sentence = "No backend can serve the request now.\n";
+            return self.answer_instead(slot, 503, sentence, "no backend is up");
+        };
+        exchange.attempts += 1;
+        client.progress = true;
+        let address = backends.get(number).address;
+        match self.upstreams.take(number, address, slot, &mut self.poller) {
+            Ok(place) => {
+                exchange.upstream = Some(place);
+                self.counters[number].in_flight.up();
+                Step::Again
+            }
+            Err(error) if is_the_backends_fault(&error) => {
+                exchange.tried.push(number);
+                self.counters[number].failures.up();
+                backends.failed(number, &Fault::Refused, false, self.clock.now);
+                Step::Again
+            }
+            Err(error) => {
+                let why = format!("cannot connect: {error}");
+                self.answer_instead(
+                    slot,
+                    503,
+                    "The load balancer is out of connections.\n",
+                    &why,
+                )
+            }
+        }
+    }
+
+    /// Ends an exchange's use of its connection to a backend: kept for another one, or closed.
+    pub(super) fn release(&mut self, place: usize, keep: bool) {
+        self.counters[self.upstreams[place].backend]
+            .in_flight
+            .down();
+        if keep {
+            self.upstreams
+                .keep(place, &mut self.lender, &mut self.poller);
+        } else {
+            self.upstreams
+                .close(place, &mut self.lender, &mut self.poller);
+        }
+    }
+
+    /// When a backend has been ejected, those who wait for its answer move to another.
+    pub(super) fn leave_ejected(&mut self) {
+        let ejections = self.shared.backends.ejections();
+        if std::mem::replace(&mut self.ejections, ejections) == ejections {
+            return;
+        }
+        let (upstreams, backends, now) = (&self.upstreams, &self.shared.backends, self.clock.now);
+        let waits_in_vain = |client: &Client| {
+            let Some(exchange) = &client.exchange else {
+                return false;
+            };
+            let Some(place) = exchange.upstream else {
+                return false;
+            };
+            exchange.may_retry() && !backends.is_up(upstreams[place].backend, now)
+        };
+        let slots: Vec<_> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, client)| waits_in_vain(client))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.fail(slot, Fault::Ejected);
+        }
+    }
+
+    pub(super) fn fail(&mut self, slot: usize, fault: Fault) {
+        match self.after_fault(slot, fault) {
+            Step::Cut => self.cut(slot),
+            _ => self.advance(slot),
+        }
+    }
+
+    /// The backend did not serve: another one gets the request if that does no harm.
+    pub(super) fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
+        let Some(exchange) = &mut self.clients[slot].exchange else {
+            return Step::Wait;
+        };
+        let Some(place) = exchange.upstream else {
+            return Step::Wait;
+        };
+        let upstream = &self.upstreams[place];
+        let number = upstream.backend;
+        // That a kept connection was closed says nothing about the backend: it was idle too long.
+        let is_stale = upstream.reused && fault == Fault::Closed && !exchange.has_begun_answer();
+        if !is_stale {
+            exchange.tried.push(number);
+            self.counters[number].failures.up();
+        }
+        if !is_stale && fault != Fault::Ejected {
+            let doubtful = !matches!(fault, Fault::Refused | Fault::ConnectTimeout);
+            self.shared
+                .backends
+                .failed(number, &fault, doubtful, self.clock.now);
+        }
+        let has_begun = exchange.has_begun_answer();
+        let may_retry = exchange.may_retry() && self.retries >= 1.0;
+        exchange.rewind();
+        self.release(place, false);
+        if has_begun {
+            // Half an answer has gone out: only a cut connection tells the client so.
+            self.log(slot, number, "cut");
+            return Step::Cut;
+        }
+        if may_retry {
+            self.retries -= 1.0;
+            return Step::Again;
+        }
+        let status = match fault {
+            Fault::ConnectTimeout | Fault::ResponseTimeout | Fault::Ejected => 504,
+            _ => 502,
+        };
+        let why = format!("{} {fault}", self.shared.backends.get(number).name);
+        self.answer_instead(
+            slot,
+            status,
+            "The backend did not serve the request.\n",
+            &why,
+        )
+    }
+
+    /// The answer is complete: both connections are free for the next request.
+    fn finish(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = client.exchange.take() else {
+            return Step::Wait;
+        };
+        client.progress = true;
+        if !exchange.client_persists() {
+            client.closing = Some(Linger(!exchange.has_all_content()));
+        }
+        if let Some(place) = exchange.upstream {
+            let upstream = &self.upstreams[place];
+            let number = upstream.backend;
+            let unused = upstream.connection.input.unused();
+            let keep = exchange.upstream_persists(unused) && !upstream.ended;
+            self.release(place, keep);
+            let took = self.clock.now.saturating_duration_since(exchange.started);
+            self.counters[number].answered(took);
+            self.shared.backends.succeeded(number, self.clock.now);
+            self.retries = (self.retries + EARNED).min(RETRIES);
+            if !self.shared.log.is_quiet() {
+                let peer = self.clients[slot].peer;
+                self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
+            }
+        }
+        self.spare.push(exchange);
+        Step::Again
+    }
+
+    /// An error of this gateway's own, in place of the backend's answer.
+    fn answer_instead(&mut self, slot: usize, status: u16, sentence: &str, why: &str) -> Step {
+        let retry: &[_] = if status == 503 {
+            &[("Retry-After", "1")]
+        } else {
+            &[]
+        };
+        let response = Response::text(status, &self.shared.served_by, retry, sentence);
+        self.answer(slot, response, why)
+    }
+
+    /// Answers a request without a backend, and ends its exchange.
+    fn answer(&mut self, slot: usize, response: Response, why: &str) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = client.exchange.take() else {
+            return Step::Wait;
+        };
+        client.connection.borrow_output(&mut self.lender);
+        let persists = exchange.client_persists() && !self.stopping;
+        let says = response::Connection::says(exchange.version(), persists);
+        response.write_head(&mut client.connection.output.bytes, &self.clock.date, says);
+        let status = response.status;
+        if exchange.method != Method::Head {
+            client.connection.output.send(response.content);
+        }
+        if !persists {
+            client.closing = Some(Linger(!exchange.has_all_content()));
+        }
+        client.progress = true;
+        if !self.shared.log.is_quiet() {
+            let (what, ms) = (
+                String::from_utf8_lossy(&exchange.what),
+                ms_since(exchange.started),
+            );
+            let why = if why.is_empty() {
+                String::new()
+            } else {
+                format!(" ({why})")
+            };
+            // Writing into a Vec cannot fail.
+            let _ = writeln!(
+                self.lines,
+                "{} {what} -> - {status} {ms:.1} ms{why}",
+                client.peer
+            );
+        }
+        if let Some(place) = exchange.upstream {
+            self.release(place, false);
+        }
+        self.spare.push(exchange);
+        Step::Again
+    }
+
+    /// Answers what is wrong with a request, and nothing after it.
+    pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
+        let client = &mut self.clients[slot];
+        if let Some(exchange) = client.exchange.take() {
+            let has_begun = exchange.has_begun_answer();
+            if let Some(place) = exchange.upstream {
+                self.release(place, false);
+            }
+            self.spare.push(exchange);
+            if has_begun {
+                return Step::Cut;
+            }
+        }
+        let client = &mut self.clients[slot];
+        client.connection.borrow_output(&mut self.lender);
+        let response = Response::error(error, &self.shared.served_by);
+        let out = &mut client.connection.output;
+        response.write_head(
+            &mut out.bytes,
+            &self.clock.date,
+            response::Connection::Close,
+        );
+        let status = response.status;
+        out.send(response.content);
+        (client.closing, client.progress) = (Some(Linger(true)), true);
+        if !self.shared.log.is_quiet() {
+            let _ = writeln!(self.lines, "{} - -> - {status} ({error})", client.peer);
+        }
+        Step::Again
+    }
+
+    fn log(&mut self, slot: usize, number: usize, what: &str) {
+        if let (false, Some(exchange)) = (self.shared.log.is_quiet(), &self.clients[slot].exchange)
+        {
+            let (request, ms) = (
+                String::from_utf8_lossy(&exchange.what),
+                ms_since(exchange.started),
+            );
+            let (peer, backend) = (
+                self.clients[slot].peer,
+                &self.shared.backends.get(number).name,
+            );
+            let _ = writeln!(
+                self.lines,
+                "{peer} {request} -> {backend} {what} {ms:.1} ms"
+            );
+        }
+    }
+
+    fn write_line(&mut self, peer: SocketAddr, exchange: &Exchange, number: usize, status: u16) {
+        let backend = &self.shared.backends.get(number).name;
+        let _ = write!(self.lines, "{peer} ");
+        self.lines.extend_from_slice(&exchange.what);
+        let _ = writeln!(
+            self.lines,
+            " -> {backend} {status} {:.1} ms",
+            ms_since(exchange.started)
+        );
+    }
+}
+
+fn ms_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1000.0
+}

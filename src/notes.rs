@@ -1,0 +1,141 @@
+//! The results blocks of the notes: what stands between `<!-- measured: NAME -->` and
+//! `<!-- end -->` comes from a run, never from a hand.
+//!
+//! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The names of the blocks.
+pub const NAMES: [&str; 4] = ["async_server", "lb", "thread_server", "bench"];
+
+const BEGIN: &str = "<!-- measured: ";
+const END: &str = "<!-- end -->";
+
+/// Looks through the folder's notes without changing them. The error names the line that is
+/// wrong and, for an unknown name, the known ones.
+pub fn check(folder: &Path) -> Result<(), String> {
+    for (path, text) in notes(folder)? {
+        replace(&text, &|_| String::new()).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts what `block` says into each block of the folder's notes; how many there are. No note
+/// is written before all have been understood.
+pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> String) -> Result<usize, String> {
+    let mut changed = Vec::new();
+    let mut count = 0;
+    for (path, text) in notes(folder)? {
+        let (new, blocks) =
+            replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
+        count += blocks;
+        if new != text {
+            changed.push((path, new));
+        }
+    }
+    for (path, text) in changed {
+        fs::write(&path, text).map_err(|e| format!("cannot write '{}': {e}", path.display()))?;
+    }
+    Ok(count)
+}
+
+/// The folder's Markdown files, sorted.
+fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
+    let wrong = |path: &Path, e| format!("cannot read '{}': {e}", path.display());
+    let mut notes = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| wrong(folder, e))? {
+        let path = entry.map_err(|e| wrong(folder, e))?.path();
+        if path.extension().is_some_and(|e| e == "md") {
+            let text = fs::read_to_string(&path).map_err(|e| wrong(&path, e))?;
+            notes.push((path, text));
+        }
+    }
+    notes.sort();
+    Ok(notes)
+}
+
+/// The text with its blocks filled anew, and how many there are. Markers are whole lines; in
+/// fenced code they are only shown.
+fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize), String> {
+    let (mut out, mut count) = (String::new(), 0);
+    let mut is_code = false;
+    // The line of the block that is open.
+    let mut open: Option<usize> = None;
+    for (number, line) in text
+        .split_inclusive('\n')
+        .enumerate()
+        .map(|(i, l)| (i + 1, l))
+    {
+        let marker = line.trim();
+        if open.is_none() && marker.starts_with("```") {
+            is_code = !is_code;
+        }
+        let name = marker
+            .strip_prefix(BEGIN)
+            .and_then(|rest| rest.strip_suffix("-->"))
+            .filter(|_| !is_code);
+        match (open, name) {
+            (Some(begun), Some(_)) => return Err(unended(begun)),
+            (None, Some(name)) => {
+                let name = name.trim();
+                if !NAMES.contains(&name) {
+                    let known = NAMES.join(", ");
+                    return Err(format!(
+                        "line {number}: there is no measurement '{name}'; the names are {known}"
+                    ));
+                }
+                out.push_str(line);
+                out.push_str(block(name).trim_end());
+                open = Some(number);
+                count += 1;
+            }
+            (Some(_), None) if marker == END => {
+                out.push('\n');
+                out.push_str(line);
+                open = None;
+            }
+            (Some(_), None) => {} // the old results
+            (None, None) => out.push_str(line),
+        }
+    }
+    match open {
+        Some(begun) => Err(unended(begun)),
+        None => Ok((out, count)),
+    }
+}
+
+fn unended(line: usize) -> String {
+    format!("line {line}: the block has no end; put {END} on a line below it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<(String, usize), String> {
+        replace(text, &|name| format!("new {name}\n"))
+    }
+
+    #[test]
+    fn a_block_is_filled_anew_and_the_rest_stays() {
+        let text = "a\n<!-- measured: lb -->\nold\nolder\n<!-- end -->\nb";
+        let new = "a\n<!-- measured: lb -->\nnew lb\n<!-- end -->\nb";
+        assert_eq!(filled(text), Ok((new.to_owned(), 1)));
+        assert_eq!(filled(new), Ok((new.to_owned(), 1)));
+        let shown = "```\n<!-- measured: NAME -->\n```\n";
+        assert_eq!(filled(shown), Ok((shown.to_owned(), 0)));
+    }
+
+    #[test]
+    fn a_wrong_block_is_named_by_its_line() {
+        let unknown = filled("\n<!-- measured: nginx -->\n<!-- end -->\n").expect_err("unknown");
+        assert!(unknown.starts_with("line 2:") && unknown.ends_with(&NAMES.join(", ")));
+        for text in [
+            "<!-- measured: lb -->\n",
+            "<!-- measured: lb -->\n<!-- measured: bench -->\n<!-- end -->\n",
+        ] {
+            assert!(filled(text).expect_err("open").contains("no end"));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! `progjar all` as a student runs it, on free ports and with few requests.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take; far more than it ever takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that is gone after the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder for the test");
+        Folder(path)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `progjar all`, small and quick, in a folder of its own.
+fn all(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+    command
+        .args(["all", "--root", concat!(env!("CARGO_MANIFEST_DIR"), "/www")])
+        .args(["-n", "100", "--rounds", "1", "--no-screenshot"])
+        .args(arguments)
+        .current_dir(&folder.0)
+        .stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The rows of the assignment's tables: the cells of each.
+fn rows(markdown: &str) -> Vec<Vec<String>> {
+    let lines = markdown.lines().filter(|line| {
+        let first = line.strip_prefix('|').and_then(|l| l.split('|').next());
+        first.is_some_and(|c| c.parse::<u32>().is_ok()) && line.matches('|').count() == 9
+    });
+    let cells = |line: &str| {
+        line.trim_matches('|')
+            .split('|')
+            .map(str::to_owned)
+            .collect()
+    };
+    lines.map(cells).collect()
+}
+
+fn check_rows(markdown: &str) {
+    let rows = rows(markdown);
+    let levels: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(levels, ["1", "10", "50", "100"].repeat(3), "{markdown}");
+    for row in &rows {
+        assert_eq!((row[2].as_str(), row[3].as_str()), ("100", "0"), "{row:?}");
+        assert!(
+            row[5].parse::<f64>().is_ok_and(|rate| rate > 0.0),
+            "{row:?}"
+        );
+    }
+}
+
+/// The addresses that the servers were started on.
+fn addresses(output: &str) -> Vec<SocketAddr> {
+    let lines = output.lines().filter_map(|line| {
+        let (topic, rest) = line.strip_prefix("      ")?.split_once(": http://")?;
+        let known = ["async_server", "lb", "thread_server"].contains(&topic);
+        known.then(|| rest.trim_end_matches('/').parse().ok())?
+    });
+    lines.collect()
+}
+
+fn answers(address: &SocketAddr) -> bool {
+    TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok()
+}
+
+/// Waits until the claim holds.
+fn eventually(what: &str, mut claim: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !claim() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    eventually("the program ends", || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    status.expect("it has ended")
+}
+
+#[test]
+fn the_assignment_is_carried_out_and_handed_in() {
+    let folder = Folder::new("all");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = all(&folder, &["--free-ports"]).output().expect("runs");
+    let (stdout, stderr) = (text(&stdout), text(&stderr));
+    assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
+    check_rows(&stdout);
+    assert!(!stdout.contains('\x1b'), "no control codes in a pipe");
+    let servers = addresses(&stdout);
+    assert_eq!(servers.len(), 6, "{stdout}");
+    assert!(
+        !servers.iter().any(answers),
+        "a server has been left behind"
+    );
+
+    let markdown = folder.read("report/report.md");
+    check_rows(&markdown);
+    let headings: Vec<&str> = markdown.lines().filter(|l| l.starts_with("## ")).collect();
+    let expected = [
+        "## Soal",
+        "## Jalankan async_server.py pada port 9002, 9003, 9004, 9005",
+        "## Jalankan file lb.py, jalankan di port 44444",
+        "## Jalankan browser, akseslah http://localhost:44444/page.html",
+        "## Setiap request akan dilayani oleh backend yang bergantian",
+        "## Performance Test",
+        "## Tabel",
+    ];
+    assert_eq!(headings[..expected.len()], expected);
+    assert!(markdown.contains("### Async + Load Balancer\n| Concurrency level |"));
+    assert!(markdown.contains("### Thread\n| Concurrency level |"));
+    for name in ["requests.svg", "percentiles-100.svg"] {
+        assert!(markdown.contains(&format!("({name})")), "{name}");
+        assert!(folder.read(&format!("report/{name}")).contains("</svg>"));
+    }
+    let lb = servers[4];
+    let shown = format!("ab -n 100 -c 50 -r -k -s 99999 http://{lb}/");
+    assert!(markdown.contains(&shown), "{shown}");
+
+    check_rotation(&folder, &servers[..4]);
+    check_csv(&folder.read("report/results.csv"));
+    check_html(&folder.read("report/report.html"));
+}
+
+/// The log of lb names the four backends in turn, and the report shows these lines.
+fn check_rotation(folder: &Folder, backends: &[SocketAddr]) {
+    let log = folder.read("report/logs/lb.log");
+    let markdown = folder.read("report/report.md");
+    let lines: Vec<&str> = log.lines().skip(1).take(16).collect();
+    assert!(lines[0].contains("GET /page.html -> "), "{}", lines[0]);
+    for backend in backends {
+        let name = format!("-> {backend} 200");
+        assert_eq!(lines.iter().filter(|l| l.contains(&name)).count(), 4);
+    }
+    assert!(lines.iter().all(|line| markdown.contains(line)));
+}
+
+fn check_csv(csv: &str) {
+    let mut lines = csv.lines();
+    let heads: Vec<&str> = lines.next().expect("a heading").split(',').collect();
+    let column = |name| heads.iter().position(|h| *h == name).expect("a column");
+    let (complete, failed) = (column("complete"), column("failed"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        assert_eq!((row[complete], row[failed]), ("100", "0"), "{row:?}");
+    }
+}
+
+/// One file that loads nothing, with the tables before the charts.
+fn check_html(html: &str) {
+    for loads in [
+        "<script",
+        "<link",
+        "<iframe",
+        "@import",
+        "url(",
+        "src=\"http",
+        "href=",
+    ] {
+        assert!(!html.contains(loads), "report.html has {loads}");
+    }
+    let place = |what: &str| html.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(place(">Async + Load Balancer</h3>") < place(">Thread</h3>"));
+    assert!(place(">Thread</h3>") < place("<svg"));
+    assert_eq!(html.matches("<svg").count(), 10);
+    assert!(!html.contains("NaN") && !html.contains(">inf"));
+}
+
+#[test]
+fn the_results_blocks_of_notes_are_filled_from_the_run() {
+    let folder = Folder::new("notes");
+    let note = folder.0.join("lb.md");
+    let path = note.parent().and_then(Path::to_str).expect("UTF-8");
+    let arguments = ["--free-ports", "--notes", path];
+    fs::write(
+        &note,
+        "# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n",
+    )
+    .expect("written");
+    let output = all(&folder, &arguments).output().expect("runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let new = folder.read("lb.md");
+    assert!(
+        new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "),
+        "{new}"
+    );
+    assert!(
+        new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"),
+        "{new}"
+    );
+    assert_eq!(rows(&new).len(), 4, "{new}");
+
+    fs::write(&note, "<!-- measured: nginx -->\n<!-- end -->\n").expect("written");
+    let output = all(&folder, &arguments).output().expect("runs");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.contains("lb.md: line 1") && stderr.contains("thread_server"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn the_results_blocks_of_this_repository_have_known_names() {
+    let notes = Path::new(env!("CARGO_MANIFEST_DIR")).join("notes");
+    assert_eq!(progjar::notes::check(&notes), Ok(()));
+}
+
+/// Starts `all` and reads its output until a line contains `moment`.
+#[cfg(unix)]
+fn run_until(folder: &Folder, moment: &str) -> (Child, BufReader<impl Read>, String) {
+    // Many rounds: it does not end by itself while we look.
+    let mut command = all(folder, &["--free-ports", "--rounds", "1000"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("runs");
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut output = String::new();
+    while !output.lines().last().unwrap_or_default().contains(moment) {
+        let read = reader.read_line(&mut output).expect("text");
+        assert!(read > 0, "ended before {moment}: {output}");
+    }
+    (child, reader, output)
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args([name, &child.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_at_any_moment_leaves_no_server_behind() {
+    for moment in [
+        "[2/7]",
+        "async_server: http",
+        "lb: http",
+        "[4/7]",
+        "[6/7]",
+        "round 2/",
+    ] {
+        let folder = Folder::new("interrupted");
+        let (mut child, mut reader, mut output) = run_until(&folder, moment);
+        signal(&child, "-INT");
+        let status = wait(&mut child);
+        reader.read_to_string(&mut output).expect("text");
+        assert_eq!(status.code(), Some(0), "after {moment}: {output}");
+        assert!(output.contains("all: stopped before the end"), "{output}");
+        let left: Vec<_> = addresses(&output).into_iter().filter(answers).collect();
+        assert!(left.is_empty(), "after {moment}: {left:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn servers_end_even_if_all_is_killed() {
+    let folder = Folder::new("killed");
+    let (mut child, _reader, output) = run_until(&folder, "round 1/");
+    let servers = addresses(&output);
+    assert!(
+        servers.len() == 6 && servers.iter().all(answers),
+        "{output}"
+    );
+    signal(&child, "-KILL");
+    wait(&mut child);
+    eventually("no server is left", || !servers.iter().any(answers));
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let folder = Folder::new("in-use");
+    // Where another program has the port for good, it is in use as well.
+    let patience = Instant::now() + Duration::from_secs(2);
+    let mut held = TcpListener::bind("127.0.0.1:44444");
+    while held.is_err() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+        held = TcpListener::bind("127.0.0.1:44444");
+    }
+    let output = all(&folder, &[]).output().expect("runs");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.contains("44444 (lb)") && stderr.contains("in use; stop"),
+        "{stderr}"
+    );
+    assert!(!folder.0.join("report").exists(), "nothing has been begun");
+}
+
+#[test]
+fn wrong_usage_and_a_missing_page_are_said_in_one_line() {
+    let folder = Folder::new("wrong");
+    for (arguments, code, says) in [
+        (&["--rounds", "0"][..], 2, "--rounds '0'"),
+        (&["--free-ports", "--root", "nowhere"], 1, "nowhere"),
+        (
+            &["--free-ports", "--notes", "nowhere"],
+            1,
+            "cannot read 'nowhere'",
+        ),
+        (&["--report", "/dev/null/x", "--free-ports"], 1, "--report"),
+    ] {
+        let output = all(&folder, arguments).output().expect("runs");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+}

@@ -1,0 +1,328 @@
+//! The table of cases (`tests/cases/`) against everything that reads HTTP here: the parser, a
+//! conversation without a socket, and the servers over TCP. However the bytes are cut, the
+//! verdict is the same.
+
+mod cases;
+mod recipient;
+mod support;
+
+use cases::{Accepted, Case, Method, ParseError, Verdict};
+use progjar::clock::Clock;
+use progjar::http::{Limits, response};
+use progjar::site::Site;
+use recipient::{Heard, Recipient, conversation};
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::Path;
+use support::{Reader, Server};
+
+/// Whether the case's verdicts are what is heard when the bytes arrive in these pieces.
+fn is_judged_right(case: &Case, pieces: &[&[u8]]) -> Result<(), String> {
+    let (heard, unfinished) = Recipient::of(pieces).verdicts();
+    let agrees = |(verdict, heard): (&Verdict, &Heard)| match (verdict, heard) {
+        (Verdict::Refused(status, why), Heard::Refused(s, w)) => (status, why) == (s, w),
+        (
+            Verdict::Accepted(a),
+            Heard::Request {
+                method,
+                target,
+                host,
+                framing,
+                content,
+                persists,
+            },
+        ) => {
+            (a.method, a.target, a.framing, a.content, a.persists)
+                == (*method, target, *framing, content, *persists)
+                && a.host.is_none_or(|h| host.as_deref() == Some(h))
+        }
+        _ => false,
+    };
+    let whole = case.verdicts.iter().filter(|v| **v != Verdict::Incomplete);
+    let expects_more = case.verdicts.last() == Some(&Verdict::Incomplete) && !case.bytes.is_empty();
+    if whole.clone().count() == heard.len()
+        && whole.zip(&heard).all(agrees)
+        && unfinished == expects_more
+    {
+        return Ok(());
+    }
+    let lengths: Vec<_> = pieces.iter().map(|p| p.len()).collect();
+    Err(format!(
+        "{}: {}: expected {:?}, heard {heard:?}, unfinished: {unfinished}, pieces of {lengths:?} bytes",
+        case.section, case.name, case.verdicts
+    ))
+}
+
+/// Panics with all failures, not with the first alone.
+fn assert_all(results: impl IntoIterator<Item = Result<(), String>>) {
+    let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_table_is_large_and_its_names_are_unique() {
+    let mut names = HashSet::new();
+    let requests = cases::requests();
+    for case in &requests {
+        let name = (case.section, case.name);
+        assert!(names.insert(name), "two cases are called: {name:?}");
+    }
+    assert!(requests.len() >= 150, "{} cases", requests.len());
+}
+
+#[test]
+fn every_case_gets_its_verdict_from_the_parser() {
+    let cases = cases::requests();
+    assert_all(cases.iter().map(|c| is_judged_right(c, &[&c.bytes])));
+}
+
+/// The points to cut at: all of them, or of long bytes the first and the last and some between.
+fn cuts(length: usize) -> impl Iterator<Item = usize> {
+    (0..=length).filter(move |&at| length < 1500 || at < 200 || at + 200 > length || at % 97 == 0)
+}
+
+#[test]
+fn every_case_cut_at_any_byte_gets_the_same_verdict() {
+    for case in cases::requests() {
+        assert_all(cuts(case.bytes.len()).map(|at| {
+            let (before, after) = case.bytes.split_at(at);
+            is_judged_right(&case, &[before, after])
+        }));
+    }
+}
+
+#[test]
+fn every_case_byte_by_byte_gets_the_same_verdict() {
+    let cases = cases::requests();
+    assert_all(cases.iter().filter(|c| c.bytes.len() < 1500).map(|c| {
+        let bytes: Vec<_> = c.bytes.chunks(1).collect();
+        is_judged_right(c, &bytes)
+    }));
+}
+
+#[test]
+fn every_response_gets_its_verdict_wherever_it_is_cut() {
+    use cases::responses::ResponseVerdict as V;
+    for case in cases::responses() {
+        let judge = |bytes| match response::parse(bytes, &Limits::DEFAULT, case.to_head) {
+            Ok(None) => V::Incomplete,
+            Ok(Some((head, _))) => V::Accepted(head.status, head.framing, head.persists),
+            Err(error) => V::Refused(error),
+        };
+        assert_eq!(judge(&case.bytes), case.verdict, "{}", case.name);
+        // A gateway asks again whenever more has come: until it knows, it knows nothing.
+        let mut known = false;
+        for at in cuts(case.bytes.len()) {
+            let verdict = judge(&case.bytes[..at]);
+            if known || verdict != V::Incomplete {
+                known = true;
+                assert_eq!(verdict, case.verdict, "{}, cut at {at}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_conversation_says_the_same_wherever_the_bytes_are_cut() {
+    let site = Site::new("test", Path::new("www")).expect("www is there");
+    let clock = Clock::new();
+    for case in cases::requests() {
+        let whole = conversation(&site, &clock, &[&case.bytes]);
+        let bytes: Vec<_> = case.bytes.chunks(1).collect();
+        let in_two = cuts(case.bytes.len()).map(|at| {
+            let (before, after) = case.bytes.split_at(at);
+            conversation(&site, &clock, &[before, after])
+        });
+        let one_by_one = (bytes.len() < 1500).then(|| conversation(&site, &clock, &bytes));
+        for other in in_two.chain(one_by_one) {
+            assert_eq!(
+                String::from_utf8_lossy(&other.0),
+                String::from_utf8_lossy(&whole.0),
+                "{}: {}",
+                case.section,
+                case.name
+            );
+            assert_eq!(other.1, whole.1, "{}: {}", case.section, case.name);
+        }
+    }
+}
+
+/// Reads the answers that the case calls for, then makes sure that nothing else is said: where
+/// the connection persists, the next answer belongs to the next request.
+fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), String> {
+    let mut reader = Reader::new(stream);
+    let problem = |text: String| Err(format!("{}: {}: {text}", case.section, case.name));
+    let mut closes = false;
+    for verdict in &case.verdicts {
+        let (method, status, why) = match verdict {
+            Verdict::Accepted(a) => (a.method, a.status, None),
+            Verdict::Refused(status, why) => (Method::Get, *status, Some(why)),
+            // The client goes silent and ends: half a request is told so, nothing is not.
+            Verdict::Incomplete if case.bytes.is_empty() => break,
+            Verdict::Incomplete => {
+                support::half_close(reader.get_mut());
+                (Method::Get, 400, Some(&ParseError::EndedEarly))
+            }
+        };
+        let answer = match reader.answer(method == Method::Head) {
+            Ok(answer) if answer.status == status => answer,
+            Ok(answer) => return problem(format!("expected {status}, got {answer:?}")),
+            Err(error) => return problem(format!("expected {status}, got {error}")),
+        };
+        let sentence = why.map(|w| format!("{w}.\n"));
+        let is_echo = |a: &Accepted| a.target == "/echo" && a.method == Method::Post;
+        let content_is_right = match verdict {
+            Verdict::Accepted(a) if is_echo(a) => answer.content == a.content,
+            Verdict::Accepted(a) if a.target == "/santai" && status == 200 => {
+                answer.content
+                    == if a.method == Method::Head {
+                        b"".as_slice()
+                    } else {
+                        b"santai saja"
+                    }
+            }
+            _ => sentence.is_none_or(|s| answer.text() == s),
+        };
+        if !content_is_right {
+            return problem(format!("the content is {:?}", answer.text()));
+        }
+        if status == 405 && answer.field("allow").is_none() {
+            return problem("405 without Allow".to_owned());
+        }
+        closes = !matches!(verdict, Verdict::Accepted(Accepted { persists: true, .. }));
+        let says_close = answer.field("connection") == Some("close");
+        if says_close != closes {
+            return problem(format!(
+                "expected to close: {closes}, got {:?}",
+                answer.head
+            ));
+        }
+    }
+    if !closes {
+        // A server that still holds hidden bytes would answer those, not this.
+        let probe = b"GET /santai HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n";
+        let sent = reader.get_mut().write_all(probe);
+        match reader.answer(false) {
+            Ok(answer) if answer.content == b"santai saja" => {}
+            other => {
+                return problem(format!(
+                    "the next request was answered by {other:?} ({sent:?})"
+                ));
+            }
+        }
+    }
+    if !reader.is_at_end() {
+        return problem("there are bytes behind the last answer".to_owned());
+    }
+    Ok(())
+}
+
+/// Where the load balancer answers otherwise than a server would. It adds fields, and what just
+/// fits into its limits no longer fits into those of its backend. The others are open: it has no
+/// name to put into Host where HTTP/1.0 gave none, and it keeps a connection after CONNECT.
+const NOT_THROUGH_LB: [&str; 5] = [
+    "as many field lines as allowed",
+    "a field section as large as allowed",
+    "the smallest request of HTTP/1.0",
+    "content in HTTP/1.0",
+    "authority-form: CONNECT, which only a proxy could answer",
+];
+
+/// The cases, and every server in turn, the load balancer with both others behind it.
+fn with_every_server(test: impl Fn(&Server, &[Case])) {
+    let mut cases = cases::requests();
+    for topic in ["async_server", "thread_server"] {
+        test(&Server::start(topic, &[]), &cases);
+    }
+    cases.retain(|c| !NOT_THROUGH_LB.contains(&c.name));
+    let backends = ["async_server", "thread_server"].map(|topic| Server::start(topic, &[]));
+    let backends: Vec<_> = backends.iter().collect();
+    test(&Server::start_lb(&backends, &["--workers", "1"]), &cases);
+}
+
+#[test]
+fn every_case_gets_its_answer_over_tcp() {
+    with_every_server(|server, cases| {
+        assert_all(cases.iter().map(|case| {
+            let mut stream = server.connect();
+            // What is refused at its beginning need not be taken to its end.
+            let _ = stream.write_all(&case.bytes);
+            answers_are_right(case, stream)
+        }));
+    });
+}
+
+/// All cases at once, each on its connection, in rounds: a piece of each, then a request on yet
+/// another connection, whose answer shows that the server has had time to read the pieces.
+fn in_rounds(
+    server: &Server,
+    cases: &[&Case],
+    piece_of: impl Fn(&Case, usize) -> Option<(usize, usize)>,
+) {
+    let mut streams: Vec<_> = cases.iter().map(|_| server.connect()).collect();
+    let mut clock = Reader::new(server.connect());
+    for round in 0.. {
+        let mut is_last = true;
+        for (case, stream) in cases.iter().zip(&mut streams) {
+            if let Some((from, to)) = piece_of(case, round) {
+                is_last = false;
+                let _ = stream.write_all(&case.bytes[from..to]);
+            }
+        }
+        if is_last {
+            break;
+        }
+        let tick = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
+        clock.get_mut().write_all(tick).expect("the server reads");
+        clock.answer(false).expect("the server answers");
+    }
+    assert_all(
+        cases
+            .iter()
+            .zip(streams)
+            .map(|(case, stream)| answers_are_right(case, stream)),
+    );
+}
+
+#[test]
+fn every_case_byte_by_byte_gets_its_answer_over_tcp() {
+    with_every_server(|server, cases| {
+        let cases: Vec<_> = cases.iter().filter(|c| c.bytes.len() < 300).collect();
+        in_rounds(server, &cases, |case, round| {
+            (round < case.bytes.len()).then_some((round, round + 1))
+        });
+    });
+}
+
+#[test]
+fn every_case_in_two_pieces_gets_its_answer_over_tcp() {
+    with_every_server(|server, cases| {
+        let cases: Vec<_> = cases.iter().filter(|c| !c.bytes.is_empty()).collect();
+        for cut in [|n| n / 2, |n| n - 1, |n| n / 3, |n| n * 4 / 5] {
+            in_rounds(server, &cases, |case, round| {
+                let (at, end) = (cut(case.bytes.len()), case.bytes.len());
+                [(0, at), (at, end)].get(round).copied()
+            });
+        }
+    });
+}
+
+#[test]
+fn a_head_that_is_refused_gets_no_content_either() {
+    for topic in ["async_server", "thread_server"] {
+        let server = Server::start(topic, &["--max-content", "10"]);
+        for request in [
+            "HEAD / HTTP/1.1\r\n\r\n",
+            "\r\nHEAD / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        ] {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("it is sent");
+            let mut reader = Reader::new(stream);
+            let answer = reader.answer(true).expect("it is answered");
+            assert!(answer.status >= 400, "{topic}: {request:?}");
+            assert!(reader.is_at_end(), "{topic}: {request:?} got content");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! run.sh and .ci/run, with a stand-in for cargo: nothing is built here.
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const RUN_SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
+const CI_RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/run");
+
+/// A folder with a `cargo` that does what the script says, and a built program; gone after.
+struct Stage(PathBuf);
+
+impl Stage {
+    fn new(name: &str, cargo: Option<&str>) -> Stage {
+        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("bin")).expect("a folder");
+        fs::create_dir_all(path.join("release")).expect("a folder");
+        symlink(env!("CARGO_BIN_EXE_progjar"), path.join("release/progjar")).expect("a link");
+        for tool in ["sh", "dirname", "env", "cat"] {
+            let place = ["/usr/bin", "/bin"].map(|b| Path::new(b).join(tool));
+            let place = place.into_iter().find(|p| p.exists()).expect(tool);
+            symlink(place, path.join("bin").join(tool)).expect("a link");
+        }
+        if let Some(script) = cargo {
+            let cargo = path.join("bin/cargo");
+            fs::write(&cargo, format!("#!/bin/sh\n{script}\n")).expect("written");
+            fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("executable");
+        }
+        Stage(path)
+    }
+
+    /// run.sh in a folder that is not the repository's.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(RUN_SH);
+        command
+            .args(arguments)
+            .env("PATH", self.0.join("bin"))
+            .env("HOME", &self.0)
+            .env("CARGO_TARGET_DIR", &self.0)
+            .current_dir(&self.0);
+        command.output().expect("run.sh runs")
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_names_every_topic_from_any_folder() {
+    let stage = Stage::new("help", Some("exit 0"));
+    let output = stage.run(&["help"]);
+    let help = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for word in [
+        "all",
+        "test",
+        "notes",
+        "async_server",
+        "thread_server",
+        "lb",
+        "bench",
+    ] {
+        assert!(help.contains(&format!("\n  {word} ")), "{word} in {help}");
+    }
+    let topic = stage.run(&["help", "lb"]);
+    assert!(text(&topic.stdout).starts_with("lb: "));
+    assert_eq!(stage.run(&[]).stdout, output.stdout);
+}
+
+#[test]
+fn exit_codes_are_those_of_the_program() {
+    let stage = Stage::new("codes", Some("exit 0"));
+    assert_eq!(stage.run(&["nonsense"]).status.code(), Some(2));
+    assert_eq!(stage.run(&["lb", "--nonsense"]).status.code(), Some(2));
+    let dead = stage.run(&["bench", "-q", "http://127.0.0.1:9/"]);
+    assert_eq!(dead.status.code(), Some(1));
+}
+
+#[test]
+fn a_build_that_fails_runs_nothing() {
+    let stage = Stage::new("broken", Some("echo 'error: no' >&2; exit 101"));
+    let output = stage.run(&["lb", "0"]);
+    assert_eq!(output.status.code(), Some(101));
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        (String::new(), "error: no\n".to_owned())
+    );
+}
+
+#[test]
+fn without_cargo_it_says_how_to_get_it() {
+    let stage = Stage::new("bare", None);
+    for topic in ["all", "test", "lb"] {
+        let output = stage.run(&[topic]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr.contains("cargo is missing") && stderr.contains("rustup.rs"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn the_last_line_of_test_says_what_failed() {
+    let stage = Stage::new("unwell", Some("[ \"$1\" = fmt ]"));
+    let output = stage.run(&["test"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    let last = stdout.lines().last().unwrap_or_default();
+    assert!(last.starts_with("Not well: 'cargo clippy"), "{stdout}");
+}
+
+#[test]
+fn the_scripts_are_as_shellcheck_wants_them() {
+    match Command::new("shellcheck").args([RUN_SH, CI_RUN]).output() {
+        Ok(output) => assert!(output.status.success(), "{}", text(&output.stdout)),
+        Err(_) if std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_some() => {
+            panic!("shellcheck is missing: apt install shellcheck")
+        }
+        Err(_) => eprintln!("SKIPPED: shellcheck is not installed (apt install shellcheck)"),
+    }
+}

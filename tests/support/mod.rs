@@ -1,0 +1,390 @@
+//! What the tests share: the real program started on a free port and ended on drop, raw
+//! requests with deadlines, one response read from a stream, and what /proc says of a process.
+//!
+//! Nothing here sleeps to let something happen: [`eventually`] waits for the event itself.
+#![allow(dead_code)] // each test file uses its own part
+
+use progjar::limits::Limits;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Far more than it ever takes, so that a
+/// busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server of the real program, listening; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `progjar TOPIC 0 --quiet ARGUMENTS` and waits for the line that it prints when it
+    /// can accept.
+    pub fn start(topic: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+        command.args([topic, "0", "--quiet"]).args(arguments);
+        Server::run(topic, command)
+    }
+
+    /// Starts it in a shell that has first carried out `limits`, such as `ulimit -n 64`.
+    pub fn start_limited(limits: &str, topic: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("{limits} && exec \"$0\" \"$@\""))
+            .arg(env!("CARGO_BIN_EXE_progjar"))
+            .args([topic, "0", "--quiet"])
+            .args(arguments);
+        Server::run(topic, command)
+    }
+
+    /// Starts `progjar lb` in front of the backends.
+    pub fn start_lb(backends: &[&Server], arguments: &[&str]) -> Server {
+        let mut all = Vec::new();
+        let addresses: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
+        for address in &addresses {
+            all.extend(["--backend", address]);
+        }
+        all.extend(arguments);
+        Server::start("lb", &all)
+    }
+
+    fn run(topic: &str, mut command: Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let (sender, first_line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            let _ = sender.send(line);
+            let _ = io::copy(&mut stdout, &mut io::sink());
+        });
+        let line = first_line.recv_timeout(PATIENCE).unwrap_or_default();
+        let address = line
+            .strip_prefix(&format!("{topic}: listening on http://"))
+            .and_then(|rest| rest.trim_end().strip_suffix('/'))
+            .and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            let _ = child.kill();
+            panic!("{topic} did not say where it listens but: {line:?}");
+        };
+        Server { child, address }
+    }
+
+    /// A connection whose reads and writes fail rather than wait for ever.
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address).expect("the server takes a connection")
+    }
+
+    /// Sends the bytes on a connection of their own, reads until the server closes.
+    pub fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.connect();
+        // A server that has refused the beginning need not take the rest.
+        let _ = stream.write_all(bytes);
+        read_to_close(&mut stream)
+    }
+
+    /// Asks for the path on a connection of its own.
+    pub fn get(&self, path: &str) -> Answer {
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        )
+        .expect("the request is sent");
+        Reader::new(stream)
+            .answer(false)
+            .unwrap_or_else(|e| panic!("no answer to GET {path}: {e}"))
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).map_or(0, Iterator::count)
+    }
+
+    /// Threads, the first one included.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(self.proc("task")).map_or(0, Iterator::count)
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        self.status_field("VmRSS:")
+    }
+
+    /// CPU time spent so far.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).unwrap_or_default();
+        // Behind the name, which is in parentheses: utime and stime are fields 14 and 15.
+        let behind_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = behind_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn status_field(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|l| l.split_whitespace().next());
+        number.and_then(|n| n.parse().ok()).unwrap_or_default()
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    }
+
+    /// Whether the process is still there.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection whose reads and writes fail rather than wait for ever.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads until the peer closes. A reset ends it too: what came before it counts.
+pub fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(e) if e.kind() != io::ErrorKind::ConnectionReset => {
+            panic!("the server did not close, {} bytes came: {e}", bytes.len())
+        }
+        _ => bytes,
+    }
+}
+
+/// Tells the server that no more will come.
+pub fn half_close(stream: &TcpStream) {
+    // The server may have closed first.
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+/// A final response, as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Status line and fields, without the empty line.
+    pub head: String,
+    pub content: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The content as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content).into_owned()
+    }
+}
+
+/// Reads responses one after the other, knowing nothing of the program's own parser.
+pub struct Reader<R>(BufReader<R>);
+
+impl<R: Read> Reader<R> {
+    pub fn new(stream: R) -> Reader<R> {
+        Reader(BufReader::new(stream))
+    }
+
+    pub fn get_mut(&mut self) -> &mut R {
+        self.0.get_mut()
+    }
+
+    /// The next final response; interim ones are passed over.
+    pub fn answer(&mut self, to_head: bool) -> io::Result<Answer> {
+        loop {
+            let answer = self.any_answer(to_head)?;
+            if answer.status >= 200 {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Whether the server has closed and sent nothing more.
+    pub fn is_at_end(&mut self) -> bool {
+        match self.0.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(e) => e.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    fn any_answer(&mut self, to_head: bool) -> io::Result<Answer> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head)? == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("the head ended after {head:?}"),
+                ));
+            }
+        }
+        head.truncate(head.len() - 4);
+        let status = head.get(9..12).and_then(|code| code.parse().ok());
+        let mut answer = Answer {
+            status: status.ok_or_else(|| wrong(&head))?,
+            head,
+            content: Vec::new(),
+        };
+        if to_head || answer.status < 200 || [204, 304].contains(&answer.status) {
+            return Ok(answer);
+        }
+        if answer.field("transfer-encoding").is_some() {
+            answer.content = self.chunks()?;
+        } else if let Some(length) = answer.field("content-length") {
+            let length = length.parse().map_err(|_| wrong(&answer.head))?;
+            answer.content = self.exactly(length)?;
+        } else {
+            self.0.read_to_end(&mut answer.content)?;
+        }
+        Ok(answer)
+    }
+
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let size = usize::from_str_radix(line.trim_end(), 16).map_err(|_| wrong(&line))?;
+            content.extend(self.exactly(size)?);
+            if self.exactly(2)? != b"\r\n" {
+                return Err(wrong("a chunk does not end where it says"));
+            }
+            if size == 0 {
+                return Ok(content);
+            }
+        }
+    }
+
+    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn wrong(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("no response: {text:?}"))
+}
+
+/// Asks again and again until it is so; panics with `what` if it is not so in time.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "it never happened that {what}");
+        thread::sleep(Duration::from_millis(5)); // between two looks
+    }
+}
+
+/// Raises this process's own limit of descriptors. Returns how many connections one test may
+/// hold, with room for the tests that run beside it.
+pub fn allow_many_descriptors() -> usize {
+    let limit = progjar::sys::raise_descriptor_limit().unwrap_or(256);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX)
+}
+
+/// A folder of its own for one test; removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("progjar-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder for temporary files can be made");
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// As an argument on a command line.
+    pub fn text(&self) -> &str {
+        self.0.to_str().expect("the path is UTF-8")
+    }
+
+    /// Writes a file below the folder, and the folders on the way to it.
+    pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        let parent = path.parent().expect("it lies below the folder");
+        fs::create_dir_all(parent).expect("the folder can be made");
+        fs::write(&path, content).expect("the file can be written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The limits of a server that was given none.
+pub fn default_limits() -> Limits {
+    let long = Duration::from_secs(60);
+    Limits {
+        head: progjar::http::Limits::DEFAULT,
+        content: 16 * 1024 * 1024,
+        header_timeout: long,
+        content_timeout: long,
+        idle_timeout: long,
+        write_timeout: long,
+        drain_timeout: long,
+        connections: 1000,
+    }
+}
+
+/// Random numbers that are the same in every run (xorshift64*).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Less than `n`; 0 for 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 11) as usize % n.max(1)
+    }
+}
