@@ -47,7 +47,7 @@ pub const TOPIC: Topic = Topic {
     operand: "PORT",
     operand_default: "44444",
     flags: &[FLAGS, limits::FLAGS],
-    more: "The port 0 picks a free one. Ctrl-C stops it. /?",
+    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.",
 };
 
 const FLAGS: &[Flag] = &[

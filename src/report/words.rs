@@ -169,7 +169,7 @@ pub fn block(findings: &Findings, name: &str) -> String {
         findings.date,
         findings.machine.cores,
         findings.machine.kernel,
-        match findings.machine.rustc {
+        match &findings.machine.rustc {
             Some(rustc) => format!(" Compiler: {rustc}."),
             None => String::new(),
         },
