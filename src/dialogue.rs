@@ -231,6 +231,7 @@ impl Dialogue {
                     output,
                     turn,
                 );
+                self.state = State::Over { linger: true };
                 return Ok(());
             }
             Reply::With(response) => Some(response),
@@ -292,8 +293,10 @@ impl Dialogue {
             output.send(response.content);
         }
         if !persists {
-            // The client may be sending on, if only the line end that old ones put behind content.
-            self.state = State::Over { linger: true };
+            // A client that wants no other answer sends no other request, and a short answer is
+            // there before anything else can come back. If not, it may be sending on.
+            let linger = to.persists || output.is_full();
+            self.state = State::Over { linger };
         }
     }
 
@@ -308,6 +311,7 @@ impl Dialogue {
             persists: false,
         };
         self.send(response, to, output, turn);
+        self.state = State::Over { linger: true };
     }
 }
 

@@ -196,10 +196,7 @@ impl<'a> Worker<'a> {
                 return;
             };
             let token = client_token(self.clients.next());
-            let Ok(connection) = Connection::new(stream, &mut self.poller, token, Interest::READ)
-            else {
-                continue; // the system is short of memory; the client sees a close
-            };
+            let connection = Connection::new(stream);
             let client = Client {
                 connection,
                 peer,

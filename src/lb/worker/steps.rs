@@ -127,7 +127,7 @@ impl Worker<'_> {
         exchange.attempts += 1;
         client.progress = true;
         let address = backends.get(number).address;
-        match self.upstreams.take(number, address, slot, &mut self.poller) {
+        match self.upstreams.take(number, address, slot) {
             Ok(place) => {
                 exchange.upstream = Some(place);
                 self.counters[number].in_flight.up();
