@@ -144,8 +144,10 @@ fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<String, String> {
     say(&format!("== {name}: {title}\n\n{}\n", exhibit.does));
     let result = (exhibit.play)(size, stop)?;
     if !stop.is_raised() {
-        let result: String = result.lines().map(|line| format!("  {line}\n")).collect();
-        say(&format!("{result}\n{}\n", exhibit.means));
+        for line in result.lines() {
+            say(format!("  {line}").trim_end());
+        }
+        say(&format!("\n{}\n", exhibit.means));
     }
     Ok(result)
 }

@@ -17,10 +17,10 @@ requests, 10 at a time. Look at the assignment's eight columns first: which serv
     means: "\
 For a load generator a request has failed when no answer comes, or a broken one. \"Not Found\"
 is a perfect answer: complete, and often faster than a page, since there is less to send. So
-it counts as complete, and no column of the table tells. Two things do: the line `Non-2xx
-responses`, which ab prints and the table has no place for, and the bytes. Divide: 122,000 / 1,000
-are 122 bytes, head and all. Before you measure, look at one answer with your own eyes; after,
-ask whether the bytes can be what you wanted.",
+it counts as complete, and no column of the table tells. Two things do. One is the line
+`Non-2xx responses`, which ab prints and the table has no place for. The other is the bytes:
+divide 122,000 by 1,000, and you have 122 bytes, head and all. Before you measure, look at one
+answer with your own eyes; after, ask whether the bytes can be what you wanted.",
 };
 
 /// As the reference says it: 122 bytes, the last four of them not announced.
