@@ -67,7 +67,6 @@ impl<'a> Upstreams<'a> {
         backend: usize,
         address: SocketAddr,
         client: usize,
-        poller: &mut Poller,
     ) -> io::Result<usize> {
         if let Some(place) = self.pool[backend].pop() {
             let upstream = &mut self.all[place];
@@ -77,7 +76,7 @@ impl<'a> Upstreams<'a> {
         }
         let stream = crate::sys::connect(address)?;
         stream.set_nodelay(true)?;
-        let connection = Connection::new(stream, poller, token(self.all.next()), Interest::WRITE)?;
+        let connection = Connection::new(stream);
         let client = Some(client);
         let upstream = Upstream {
             connection,
@@ -96,8 +95,12 @@ impl<'a> Upstreams<'a> {
         let upstream = &mut self.all[place];
         upstream.client = None;
         upstream.connection.settle(lender);
+        // Its end must be noticed also while nobody uses it.
+        let watched = upstream
+            .connection
+            .wait_for(Interest::READ, poller, token(place));
         let pool = &mut self.pool[upstream.backend];
-        if pool.len() >= KEPT {
+        if pool.len() >= KEPT || watched.is_err() {
             return self.close(place, lender, poller);
         }
         pool.push(place);
