@@ -50,12 +50,12 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
-    /// The threads that serve a client now, or believe that they do. One that is about to return
-    /// gets a moment to do so.
-    pub fn live_threads(&self) -> usize {
-        let deadline = Instant::now() + Duration::from_millis(500);
+    /// The threads that serve a client now, or believe that they do. Those that are about to
+    /// return get `grace` to do so.
+    pub fn live_threads(&self, grace: Duration) -> usize {
+        let deadline = Instant::now() + grace;
         while self.live.load(SeqCst) > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(5));
         }
         self.live.load(SeqCst)
     }

@@ -34,6 +34,8 @@ should be close to nothing.",
 
 /// A round that takes longer is cut off.
 const ROUND: Duration = Duration::from_millis(1500);
+/// A thread that returns is given so long to do it: on a busy machine it may have to queue.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long we look at the CPU.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -84,7 +86,7 @@ fn sequence(
         if stop.is_raised() {
             break;
         }
-        let live = server.live_threads();
+        let live = server.live_threads(if returns { PATIENCE } else { Duration::ZERO });
         let cpu = cpu_percent().map_or("?".to_owned(), |percent| format!("{percent:.0}"));
         rows.push([number(outcome.rate()), live.to_string(), cpu]);
     }
