@@ -2,6 +2,7 @@
 //! `<!-- end -->` comes from a run, never from a hand.
 //!
 //! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
+//! Note: `notes/README.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! A high rate from nothing: a port where nobody listens.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::{Exhibit, Size};
 use crate::assignment::program;

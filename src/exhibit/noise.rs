@@ -1,4 +1,6 @@
 //! The same run ten times.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
 use super::text::bar;

@@ -1,4 +1,6 @@
 //! A thousand answers that say "Not Found", in a table that has no column for it.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
 use super::text::{columns, row};

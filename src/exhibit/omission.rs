@@ -1,4 +1,6 @@
 //! A stall that hides from the clients that wait for it.
+//!
+//! Note: `notes/bench.md`.
 
 use super::server::{Server, answer_all};
 use super::text::{columns, row};

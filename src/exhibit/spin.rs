@@ -1,4 +1,6 @@
 //! The thread that never ends: a thread per connection, with and without one `return`.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::server::Server;
 use super::text::{columns, row};
