@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 11] = [
     "async_server",
     "lb",
     "thread_server",
@@ -18,6 +18,8 @@ pub const NAMES: [&str; 9] = [
     "exhibit-dead-port",
     "exhibit-omission",
     "exhibit-noise",
+    "exhibit-policies",
+    "exhibit-pipeline",
 ];
 
 const BEGIN: &str = "<!-- measured: ";
