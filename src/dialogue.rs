@@ -168,8 +168,7 @@ impl Dialogue {
     ) -> Result<usize, ParseError> {
         let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
             self.state = State::Head {
-                // The empty line that may precede a request is none yet.
-                begun: !matches!(input, b"" | b"\r" | b"\r\n"),
+                begun: request::has_begun(input),
             };
             return Ok(0);
         };

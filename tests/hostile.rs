@@ -63,9 +63,6 @@ fn start(topic: &'static str, options: &[&str]) -> Target {
     }
 }
 
-/// Where the load balancer does not do it yet.
-const SERVERS: [&str; 2] = ["async_server", "thread_server"];
-
 const REQUEST: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
 const FOR_LARGE: &[u8] = b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -324,7 +321,7 @@ fn who_has_said_all_and_ended_gets_the_whole_answer() {
 
 #[test]
 fn the_line_end_that_old_clients_send_behind_content_is_no_half_request() {
-    against(&SERVERS, &[], |target| {
+    against_all(&[], |target| {
         let mut stream = target.server.connect();
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n")
@@ -342,7 +339,7 @@ fn the_line_end_that_old_clients_send_behind_content_is_no_half_request() {
 
 #[test]
 fn what_a_client_sends_on_does_not_cost_it_its_last_answer() {
-    against(&SERVERS, &[], |target| {
+    against_all(&[], |target| {
         let mut stream = target.server.connect();
         stream
             .write_all(b"GET /one.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

@@ -13,7 +13,7 @@ use super::stats::Counters;
 use super::upstreams::{self, Upstreams, is_connected};
 use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
-use crate::http::ParseError;
+use crate::http::{ParseError, request};
 use crate::listener::Acceptor;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
@@ -56,12 +56,30 @@ struct Client {
     /// It has sent all it will send.
     ended: bool,
     exchange: Option<Box<Exchange>>,
-    /// After what is in the output, no more; whether to linger then.
-    closing: Option<Linger>,
+    /// What is in the output is the last it gets.
+    closing: Option<Closing>,
 }
 
+/// How the end comes once the last answer is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Linger(bool);
+enum Closing {
+    /// At once.
+    Now,
+    /// After the client has had time to read: it may still be sending (RFC 9112 §9.6).
+    Linger,
+    /// It is being given that time.
+    Lingering,
+}
+
+impl Closing {
+    fn when(lingers: bool) -> Option<Closing> {
+        Some(if lingers {
+            Closing::Linger
+        } else {
+            Closing::Now
+        })
+    }
+}
 
 /// What is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,10 +242,11 @@ impl<'a> Worker<'a> {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
+        let taken = client.connection.output.taken();
         if client.connection.flush().is_err() {
             return self.cut(slot);
         }
-        client.progress |= event.writable;
+        client.progress |= client.connection.output.taken() > taken;
         if event.readable && !client.ended {
             match client.connection.fill(&mut self.lender) {
                 Ok(filled) => client.ended = filled == Filled::End,
@@ -263,43 +282,47 @@ impl<'a> Worker<'a> {
     /// Takes a client as far as it gets now, then decides what to wait for.
     fn advance(&mut self, slot: usize) {
         loop {
+            if self.clients[slot].connection.flush().is_err() {
+                return self.cut(slot);
+            }
             let step = match &self.clients[slot] {
-                client if client.closing.is_some() => self.discard_input(slot),
+                client if client.closing.is_some() => self.say_goodbye(slot),
                 client if client.exchange.is_some() => self.exchange(slot),
                 client if client.connection.output.is_empty() => self.begin(slot),
                 _ => Step::Wait,
             };
-            if step == Step::Cut || self.clients[slot].connection.flush().is_err() {
-                return self.cut(slot);
-            }
-            if step == Step::Wait {
-                break;
+            match step {
+                Step::Cut => return self.cut(slot),
+                // What is taken from a full output at once makes room for more.
+                Step::Wait if self.clients[slot].connection.output.is_empty() => break,
+                Step::Wait => {
+                    let flushed = self.clients[slot].connection.flush();
+                    if flushed.is_err() {
+                        return self.cut(slot);
+                    }
+                    if !self.clients[slot].connection.output.is_empty() {
+                        break;
+                    }
+                }
+                Step::Again => {}
             }
         }
         self.wait(slot);
     }
 
-    fn discard_input(&mut self, slot: usize) -> Step {
+    /// After the last answer: nothing more is read for its sake, and at last it is closed.
+    fn say_goodbye(&mut self, slot: usize) -> Step {
         let client = &mut self.clients[slot];
-        client
-            .connection
-            .input
-            .consume(client.connection.input.unused().len());
+        let unread = client.connection.input.unused().len();
+        client.connection.input.consume(unread);
         match client.closing {
-            Some(Linger(linger)) if client.connection.output.is_empty() => {
-                if client.phase == Phase::Linger || !linger {
-                    return if client.ended || !linger {
-                        Step::Cut
-                    } else {
-                        Step::Wait
-                    };
-                }
-                if client.ended || client.connection.end_output().is_err() {
-                    return Step::Cut;
-                }
+            _ if !client.connection.output.is_empty() => Step::Wait,
+            Some(Closing::Linger) if !client.ended && client.connection.end_output().is_ok() => {
+                client.closing = Some(Closing::Lingering);
                 Step::Wait
             }
-            _ => Step::Wait,
+            Some(Closing::Lingering) if !client.ended => Step::Wait,
+            _ => Step::Cut,
         }
     }
 
@@ -311,7 +334,7 @@ impl<'a> Worker<'a> {
         let mut phase = match (client.closing, &client.exchange) {
             _ if !drained => Phase::Write,
             (Some(_), _) => Phase::Linger,
-            (None, None) if client.connection.input.unused().is_empty() => Phase::Idle,
+            (None, None) if !request::has_begun(client.connection.input.unused()) => Phase::Idle,
             (None, None) => Phase::Head,
             (None, Some(exchange)) if exchange.has_begun_answer() => Phase::Relay,
             (None, Some(exchange)) if !exchange.has_all_content() => Phase::Content,

@@ -4,8 +4,9 @@
 //! Note: `notes/lb.md`.
 
 use super::super::exchange::{Exchange, Fault, Gateway, Relayed};
+use super::super::rewrite::From;
 use super::super::upstreams::is_the_backends_fault;
-use super::{Client, EARNED, Linger, RETRIES, Step, Worker};
+use super::{Client, Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
@@ -21,7 +22,9 @@ impl Worker<'_> {
             match request::parse(client.connection.input.unused(), &self.shared.limits.head) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) if !client.ended => return Step::Wait,
-                Ok(None) if client.connection.input.unused().is_empty() => return Step::Cut,
+                Ok(None) if !request::has_begun(client.connection.input.unused()) => {
+                    return Step::Cut;
+                }
                 Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
                 Err(error) => return self.refuse(slot, error),
             };
@@ -32,13 +35,12 @@ impl Worker<'_> {
             .spare
             .pop()
             .unwrap_or_else(|| Box::new(Exchange::new()));
-        exchange.begin(
-            &request,
-            client.peer.ip(),
-            &self.shared.via,
-            self.clock.now,
-            logs,
-        );
+        let from = From {
+            peer: client.peer.ip(),
+            via: &self.shared.via,
+            authority: &self.shared.authority,
+        };
+        exchange.begin(&request, &from, self.clock.now, logs);
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(exchange);
@@ -101,8 +103,6 @@ impl Worker<'_> {
         client.progress |= moved && exchange.has_begun_answer();
         match relayed {
             Ok(Relayed::Done) => self.finish(slot),
-            // A full output that the client has taken at once makes room for more.
-            Ok(Relayed::Waits) if moved && output.is_full() => Step::Again,
             Ok(Relayed::Waits) => Step::Wait,
             Err(fault) => self.after_fault(slot, fault),
         }
@@ -268,7 +268,7 @@ impl Worker<'_> {
         };
         client.progress = true;
         if !exchange.client_persists() {
-            client.closing = Some(Linger(!exchange.has_all_content()));
+            client.closing = Closing::when(exchange.lingers());
         }
         if let Some(place) = exchange.upstream {
             let upstream = &self.upstreams[place];
@@ -307,7 +307,9 @@ impl Worker<'_> {
             return Step::Wait;
         };
         client.connection.borrow_output(&mut self.lender);
-        let persists = exchange.client_persists() && !self.stopping;
+        // After CONNECT the client would speak to whom it asked for, not to us.
+        let persists =
+            exchange.client_persists() && !self.stopping && exchange.method != Method::Connect;
         let says = response::Connection::says(exchange.version(), persists);
         response.write_head(&mut client.connection.output.bytes, &self.clock.date, says);
         let status = response.status;
@@ -315,7 +317,7 @@ impl Worker<'_> {
             client.connection.output.send(response.content);
         }
         if !persists {
-            client.closing = Some(Linger(!exchange.has_all_content()));
+            client.closing = Closing::when(exchange.lingers());
         }
         client.progress = true;
         if !self.shared.log.is_quiet() {
@@ -345,7 +347,9 @@ impl Worker<'_> {
     /// Answers what is wrong with a request, and nothing after it.
     pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
         let client = &mut self.clients[slot];
+        let mut to_head = request::is_head(client.connection.input.unused());
         if let Some(exchange) = client.exchange.take() {
+            to_head = exchange.method == Method::Head;
             let has_begun = exchange.has_begun_answer();
             if let Some(place) = exchange.upstream {
                 self.release(place, false);
@@ -365,8 +369,10 @@ impl Worker<'_> {
             response::Connection::Close,
         );
         let status = response.status;
-        out.send(response.content);
-        (client.closing, client.progress) = (Some(Linger(true)), true);
+        if !to_head {
+            out.send(response.content);
+        }
+        (client.closing, client.progress) = (Closing::when(true), true);
         if !self.shared.log.is_quiet() {
             let _ = writeln!(self.lines, "{} - -> - {status} ({error})", client.peer);
         }
