@@ -9,8 +9,8 @@ usage: ./run.sh TOPIC [options]
 
   all            the whole assignment: servers, page, rotation, tables, report/
   test           format, lints, tests, documentation: is all well?
-  notes          all, and the results blocks of notes/*.md from its measurements
-  async_server, thread_server, lb, bench, ...
+  notes          all and exhibit all, and the results blocks of notes/*.md from both
+  async_server, thread_server, lb, bench, exhibit, ...
                  one program by hand
   help [TOPIC]   this and the program's help, or a topic's options
 
@@ -76,7 +76,8 @@ all)
 	;;
 notes)
 	build
-	exec "$program" all --root "$here/www" --report "$here/report" --notes "$here/notes" "$@"
+	"$program" all --root "$here/www" --report "$here/report" --notes "$here/notes" "$@"
+	exec "$program" exhibit all --notes "$here/notes"
 	;;
 async_server | thread_server)
 	build

@@ -61,6 +61,8 @@ pub mod args;
 
 // around the core, never imported by it: what `all` does, in the assignment's order
 pub mod assignment;
+// the ways to get a wrong table, replayed and explained
+pub mod exhibit;
 // results blocks in the notes
 pub mod notes;
 // tables, charts, HTML: what is handed in

@@ -3,7 +3,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, lb, thread_server};
+use progjar::{assignment, async_server, bench, exhibit, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
     (&assignment::TOPIC, assignment::main),
+    (&exhibit::TOPIC, exhibit::main),
 ];
 
 fn main() -> ExitCode {

@@ -7,7 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 4] = ["async_server", "lb", "thread_server", "bench"];
+pub const NAMES: [&str; 9] = [
+    "async_server",
+    "lb",
+    "thread_server",
+    "bench",
+    "exhibit-spin",
+    "exhibit-not-found",
+    "exhibit-dead-port",
+    "exhibit-omission",
+    "exhibit-noise",
+];
 
 const BEGIN: &str = "<!-- measured: ";
 const END: &str = "<!-- end -->";
@@ -16,14 +26,15 @@ const END: &str = "<!-- end -->";
 /// wrong and, for an unknown name, the known ones.
 pub fn check(folder: &Path) -> Result<(), String> {
     for (path, text) in notes(folder)? {
-        replace(&text, &|_| String::new()).map_err(|e| format!("{}: {e}", path.display()))?;
+        replace(&text, &|_| None).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())
 }
 
-/// Puts what `block` says into each block of the folder's notes; how many there are. No note
-/// is written before all have been understood.
-pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> String) -> Result<usize, String> {
+/// Puts what `block` says of a name into the blocks of that name in the folder's notes, and
+/// leaves those of which it says nothing; how many were filled. No note is written before all
+/// have been understood.
+pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
     let mut changed = Vec::new();
     let mut count = 0;
     for (path, text) in notes(folder)? {
@@ -55,13 +66,14 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     Ok(notes)
 }
 
-/// The text with its blocks filled anew, and how many there are. Markers are whole lines; in
+/// The text with its blocks filled anew, and how many were filled. Markers are whole lines; in
 /// fenced code they are only shown.
-fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize), String> {
+fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count) = (String::new(), 0);
     let mut is_code = false;
     // The line of the block that is open.
     let mut open: Option<usize> = None;
+    let mut is_kept = false;
     for (number, line) in text
         .split_inclusive('\n')
         .enumerate()
@@ -86,17 +98,21 @@ fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize)
                     ));
                 }
                 out.push_str(line);
-                out.push_str(block(name).trim_end());
+                let new = block(name);
+                if let Some(new) = &new {
+                    out.push_str(new.trim_end());
+                    out.push('\n');
+                    count += 1;
+                }
                 open = Some(number);
-                count += 1;
+                is_kept = new.is_none();
             }
             (Some(_), None) if marker == END => {
-                out.push('\n');
                 out.push_str(line);
                 open = None;
             }
-            (Some(_), None) => {} // the old results
-            (None, None) => out.push_str(line),
+            (Some(_), None) if !is_kept => {} // the old results
+            (_, None) => out.push_str(line),
         }
     }
     match open {
@@ -114,7 +130,9 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Result<(String, usize), String> {
-        replace(text, &|name| format!("new {name}\n"))
+        replace(text, &|name| {
+            (name != "exhibit-spin").then(|| format!("new {name}\n"))
+        })
     }
 
     #[test]
@@ -123,6 +141,8 @@ mod tests {
         let new = "a\n<!-- measured: lb -->\nnew lb\n<!-- end -->\nb";
         assert_eq!(filled(text), Ok((new.to_owned(), 1)));
         assert_eq!(filled(new), Ok((new.to_owned(), 1)));
+        let kept = "<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n";
+        assert_eq!(filled(kept), Ok((kept.to_owned(), 0)));
         let shown = "```\n<!-- measured: NAME -->\n```\n";
         assert_eq!(filled(shown), Ok((shown.to_owned(), 0)));
     }

@@ -99,7 +99,12 @@ fn the_bench_shares_nothing_with_what_it_measures() {
 
 #[test]
 fn the_core_does_not_know_what_stands_around_it() {
-    let around = ["crate::assignment", "crate::report", "crate::notes"];
+    let around = [
+        "crate::assignment",
+        "crate::exhibit",
+        "crate::report",
+        "crate::notes",
+    ];
     for room in [
         "http",
         "poller",

@@ -216,6 +216,12 @@ impl Exchange {
         self.answer.is_none() && !self.let_go && (self.method.is_idempotent() || self.sent == 0)
     }
 
+    /// Whether others may wait for their answers behind it, and it behind others: it has no
+    /// content, and may be sent once more if they fail.
+    pub fn may_share(&self) -> bool {
+        self.content.is_done() && self.sent == 0 && self.method.is_idempotent()
+    }
+
     /// Back to the first byte, for another connection.
     pub fn rewind(&mut self) {
         self.sent = 0;
@@ -329,12 +335,10 @@ impl Exchange {
         !self.content.is_done() || self.client_persists || self.relayed > SHORT
     }
 
-    /// After the answer: whether the backend's connection can serve another request. Bytes that
-    /// nobody asked for (`unused`) would be taken for the next answer.
-    pub fn upstream_persists(&self, unused: &[u8]) -> bool {
+    /// After the answer: whether the backend's connection can serve another request.
+    pub fn upstream_persists(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
         all_sent
-            && unused.is_empty()
             && self
                 .answer
                 .as_ref()

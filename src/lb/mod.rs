@@ -90,6 +90,12 @@ const FLAGS: &[Flag] = &[
         "between probes of a backend",
     ),
     flag(
+        "--pipeline",
+        "DEPTH",
+        "1",
+        "requests of one wake-up sent to a backend in one write",
+    ),
+    flag(
         "--no-checks",
         "",
         "",
@@ -147,6 +153,8 @@ pub struct Shared {
     policy: String,
     workers: usize,
     status_public: bool,
+    /// Requests that may wait for their answers on one connection.
+    pipeline: usize,
 }
 
 /// Runs the topic.
@@ -177,6 +185,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             policy::NAMES.join(", ")
         )
     })?;
+    let pipeline = given.number("--pipeline", 1..=1000)?.unwrap_or(1) as usize;
     let host = given.text("--host").unwrap_or_default();
     let start = || {
         let listener = listener::bind("lb", host, port)?;
@@ -198,6 +207,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             policy: policy.to_owned(),
             workers,
             status_public: given.has("--status-public"),
+            pipeline,
         };
         refuse_self(&shared.backends, address)?;
         listener::announce("lb", address);

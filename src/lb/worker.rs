@@ -45,6 +45,10 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 const RETRIES: f32 = 100.0;
 const EARNED: f32 = 0.2;
 
+/// How long a request waits behind others on a shared connection: an answer takes less than a
+/// millisecond, and if one does not, those behind it have better places to be.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// A client's connection.
 struct Client {
     connection: Connection,
@@ -89,6 +93,8 @@ enum Phase {
     Content,
     Connect,
     Response,
+    /// The answer of those whose requests went before its own.
+    Behind,
     Relay,
     Write,
     Linger,
@@ -118,6 +124,9 @@ pub struct Worker<'a> {
     upstreams: Upstreams<'a>,
     counters: &'a [Counters],
     retries: f32,
+    /// Clients to be taken further before the turn ends: what they waited for on a shared
+    /// connection has come, or will not.
+    follow: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
     /// Exchanges that have ended, to be used again, boxes and buffers and all.
@@ -140,6 +149,7 @@ impl<'a> Worker<'a> {
             upstreams: Upstreams::new(shared.backends.counters(number)),
             counters: shared.backends.counters(number),
             retries: RETRIES,
+            follow: Vec::new(),
             ejections: 0,
             spare: Vec::new(),
         })
@@ -173,6 +183,7 @@ impl<'a> Worker<'a> {
                 self.ring(at, slot);
             }
             self.leave_ejected();
+            self.send_gathered();
             self.clients.end_turn();
             self.upstreams.end_turn();
             if let Some(acceptor) = &mut acceptor {
@@ -265,7 +276,7 @@ impl<'a> Worker<'a> {
         let Some(upstream) = self.upstreams.get_mut(place) else {
             return;
         };
-        let Some(slot) = upstream.client else {
+        let Some(&slot) = upstream.queue.front() else {
             // Idle, and yet there is something to read: its end, or an answer to nothing.
             return self
                 .upstreams
@@ -277,11 +288,16 @@ impl<'a> Worker<'a> {
                 Ok(false) => return,
                 Err(_) => return self.fail(slot, Fault::Refused),
             }
-        } else if event.readable && !upstream.ended {
-            let filled = upstream.connection.fill(&mut self.lender);
-            upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+        } else if !upstream.ended {
+            // What a failed write means is known when all that was received has been read.
+            let _ = upstream.connection.flush();
+            if event.readable {
+                let filled = upstream.connection.fill(&mut self.lender);
+                upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+            }
         }
         self.advance(slot);
+        self.follow_up();
     }
 
     /// Takes a client as far as it gets now, then decides what to wait for.
@@ -354,9 +370,14 @@ impl<'a> Worker<'a> {
             .exchange
             .as_ref()
             .and_then(|exchange| exchange.upstream);
-        if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
+        if let Some(place) = upstream
+            && !self.upstreams[place].serves_first(slot)
+        {
+            phase = Phase::Behind;
+        } else if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
             let upstream = &mut self.upstreams[place];
-            let writes = upstream.connecting || (!exchange.unsent().is_empty() && !upstream.ended);
+            let unsent = !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
+            let writes = upstream.connecting || (unsent && !upstream.ended);
             let interest = Interest {
                 readable: !upstream.connecting && drained && !upstream.ended,
                 writable: writes,
@@ -398,6 +419,7 @@ impl<'a> Worker<'a> {
                 Phase::Content => limits.content_timeout,
                 Phase::Connect => times.connect,
                 Phase::Response => times.response,
+                Phase::Behind => PATIENCE,
                 Phase::Relay => times.relay,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
@@ -425,6 +447,7 @@ impl<'a> Worker<'a> {
             Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
             Phase::Connect => self.fail(slot, Fault::ConnectTimeout),
             Phase::Response => self.fail(slot, Fault::ResponseTimeout),
+            Phase::Behind => self.leave_queue(slot),
         }
     }
 
@@ -446,7 +469,7 @@ impl<'a> Worker<'a> {
             .close(&mut self.poller, client_token(slot));
         if let Some(exchange) = client.exchange {
             if let Some(place) = exchange.upstream {
-                self.release(place, false);
+                self.release(place, slot, false);
             }
             self.spare.push(exchange);
         }

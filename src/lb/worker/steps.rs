@@ -74,15 +74,26 @@ impl Worker<'_> {
             return Step::Wait;
         }
         if !upstream.ended && !exchange.unsent().is_empty() {
-            match upstream.connection.write(exchange.unsent()) {
-                Ok(0) => {}
-                Ok(n) => {
-                    exchange.sent(n);
-                    client.progress |= !exchange.has_all_content();
+            if self.shared.pipeline > 1 && upstream.reused && exchange.may_share() {
+                // It leaves with the others of this turn: see `send_gathered`.
+                upstream.connection.borrow_output(&mut self.lender);
+                let bytes = exchange.unsent();
+                upstream.connection.output.bytes.extend_from_slice(bytes);
+                exchange.sent(bytes.len());
+            } else {
+                match upstream.connection.write(exchange.unsent()) {
+                    Ok(0) => {}
+                    Ok(n) => {
+                        exchange.sent(n);
+                        client.progress |= !exchange.has_all_content();
+                    }
+                    // It may have answered before it closed: read first, judge then.
+                    Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
                 }
-                // It may have answered before it closed: read first, judge then.
-                Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
             }
+        }
+        if !upstream.serves_first(slot) {
+            return Step::Wait;
         }
         client.connection.borrow_output(&mut self.lender);
         let gateway = Gateway {
@@ -134,7 +145,17 @@ impl Worker<'_> {
         client.progress = true;
         let address = backends.get(number).address;
         let fresh = exchange.was_stale;
-        match self.upstreams.take(number, address, slot, fresh) {
+        let gathered = match self.shared.pipeline {
+            depth if depth > 1 && !fresh && exchange.may_share() => {
+                self.upstreams.gather(number, slot, depth)
+            }
+            _ => None,
+        };
+        let taken = match gathered {
+            Some(place) => Ok(place),
+            None => self.upstreams.take(number, address, slot, fresh),
+        };
+        match taken {
             Ok(place) => {
                 exchange.upstream = Some(place);
                 self.counters[number].in_flight.up();
@@ -158,17 +179,85 @@ impl Worker<'_> {
         }
     }
 
-    /// Ends an exchange's use of its connection to a backend: kept for another one, or closed.
-    pub(super) fn release(&mut self, place: usize, keep: bool) {
-        self.counters[self.upstreams[place].backend]
-            .in_flight
-            .down();
-        if keep {
-            self.upstreams
-                .keep(place, &mut self.lender, &mut self.poller);
-        } else {
-            self.upstreams
-                .close(place, &mut self.lender, &mut self.poller);
+    /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
+    /// has its answer; the next one is served, or the connection waits in the pool. Else it is
+    /// closed, and whoever shares it begins anew elsewhere.
+    pub(super) fn release(&mut self, place: usize, client: usize, keep: bool) {
+        let upstream = &mut self.upstreams[place];
+        let in_flight = &self.counters[upstream.backend].in_flight;
+        in_flight.down();
+        upstream.queue.retain(|&other| other != client);
+        if keep && !upstream.spoilt {
+            match upstream.queue.front() {
+                Some(&next) => self.follow.push(next),
+                None => self
+                    .upstreams
+                    .keep(place, &mut self.lender, &mut self.poller),
+            }
+            return;
+        }
+        for other in std::mem::take(&mut upstream.queue) {
+            in_flight.down();
+            if let Some(exchange) = &mut self.clients[other].exchange {
+                exchange.rewind();
+            }
+            self.follow.push(other);
+        }
+        self.upstreams
+            .close(place, &mut self.lender, &mut self.poller);
+    }
+
+    /// Takes those further who waited behind others.
+    pub(super) fn follow_up(&mut self) {
+        while let Some(slot) = self.follow.pop() {
+            if self.clients.get_mut(slot).is_some() {
+                self.advance(slot);
+            }
+        }
+    }
+
+    /// The end of a turn: sends what was gathered for each backend in one write.
+    pub(super) fn send_gathered(&mut self) {
+        self.follow_up();
+        while let gathered = self.upstreams.take_gathered()
+            && !gathered.is_empty()
+        {
+            for place in gathered {
+                let Some(upstream) = self.upstreams.get_mut(place) else {
+                    continue;
+                };
+                if upstream.connection.flush().is_err() {
+                    upstream.ended = upstream.connection.fill(&mut self.lender).is_err();
+                }
+                upstream.connection.settle(&mut self.lender);
+                let first = upstream.queue.front().copied();
+                if (upstream.ended || !upstream.connection.output.is_empty())
+                    && let Some(first) = first
+                {
+                    self.advance(first);
+                }
+            }
+            self.follow_up();
+        }
+    }
+
+    /// The answer before its own is slow: all who wait behind it move to other connections. What
+    /// the backend still answers them on this one is for nobody, so it ends with that answer.
+    pub(super) fn leave_queue(&mut self, slot: usize) {
+        let Some(exchange) = &self.clients[slot].exchange else {
+            return;
+        };
+        let Some(place) = exchange.upstream else {
+            return;
+        };
+        let upstream = &mut self.upstreams[place];
+        upstream.spoilt = true;
+        for other in upstream.queue.split_off(1) {
+            self.counters[upstream.backend].in_flight.down();
+            if let Some(exchange) = &mut self.clients[other].exchange {
+                exchange.rewind();
+            }
+            self.follow.push(other);
         }
     }
 
@@ -236,7 +325,7 @@ impl Worker<'_> {
         exchange.was_stale |= is_stale;
         exchange.fault = Some(fault);
         exchange.rewind();
-        self.release(place, false);
+        self.release(place, slot, false);
         if has_begun {
             // Half an answer has gone out: only a cut connection tells the client so.
             self.log(slot, number, "cut");
@@ -273,9 +362,11 @@ impl Worker<'_> {
         if let Some(place) = exchange.upstream {
             let upstream = &self.upstreams[place];
             let number = upstream.backend;
-            let unused = upstream.connection.input.unused();
-            let keep = exchange.upstream_persists(unused) && !upstream.ended;
-            self.release(place, keep);
+            // Bytes that nobody asked for would be taken for the next answer.
+            let in_order =
+                upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
+            let keep = exchange.upstream_persists() && in_order && !upstream.ended;
+            self.release(place, slot, keep);
             let took = self.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
             self.shared.backends.succeeded(number, self.clock.now);
@@ -338,7 +429,7 @@ impl Worker<'_> {
             );
         }
         if let Some(place) = exchange.upstream {
-            self.release(place, false);
+            self.release(place, slot, false);
         }
         self.spare.push(exchange);
         Step::Again
@@ -352,7 +443,7 @@ impl Worker<'_> {
             to_head = exchange.method == Method::Head;
             let has_begun = exchange.has_begun_answer();
             if let Some(place) = exchange.upstream {
-                self.release(place, false);
+                self.release(place, slot, false);
             }
             self.spare.push(exchange);
             if has_begun {
