@@ -202,7 +202,9 @@ impl Shared {
         };
         if let Some(pool) = &self.pool {
             pool.execute(job);
-            self.dismiss_idle(pool.queued_count());
+            // Not the queue's length: it counts a job until a free thread has taken it.
+            let waiting = self.clients().len().saturating_sub(pool.max_count());
+            self.dismiss_idle(waiting);
         } else if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(job) {
             // The system has no more threads: an error for this client alone.
             let text = format!(

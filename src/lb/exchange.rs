@@ -88,6 +88,10 @@ pub struct Exchange {
     pub tried: Vec<usize>,
     /// Connections used for this request.
     pub attempts: usize,
+    /// Why the last one was in vain.
+    pub fault: Option<Fault>,
+    /// A kept connection had been closed: only new ones are used from then on.
+    pub was_stale: bool,
     interim: u32,
     answer: Option<Answer>,
     /// Bytes of the answer's content that have been passed on.
@@ -126,6 +130,8 @@ impl Exchange {
             upstream: None,
             tried: Vec::new(),
             attempts: 0,
+            fault: None,
+            was_stale: false,
             interim: 0,
             answer: None,
             relayed: 0,
@@ -146,6 +152,7 @@ impl Exchange {
         self.upstream = None;
         self.tried.clear();
         (self.attempts, self.interim) = (0, 0);
+        (self.fault, self.was_stale) = (None, false);
         (self.answer, self.relayed) = (None, 0);
         self.started = now;
         self.what.clear();

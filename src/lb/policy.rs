@@ -5,6 +5,7 @@
 //! a number, whether it serves, and how many requests it is busy with. All workers share one
 //! policy, so what it remembers is atomic. Note: `notes/lb.md`.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -38,6 +39,7 @@ pub fn by_name(name: &str, weights: &[u32]) -> Option<Box<dyn Policy>> {
         }),
         "two-choices" => Box::new(TwoChoices {
             turns: turns(weights),
+            weights: weights.to_vec(),
             draws: AtomicU64::new(0),
         }),
         _ => return None,
@@ -79,14 +81,18 @@ struct LeastConnections {
 impl Policy for LeastConnections {
     fn next(&self, pool: &dyn Pool) -> Option<usize> {
         let (count, first) = (self.weights.len(), self.first.fetch_add(1, Relaxed));
-        // a/v < b/w without a division
-        let busy =
-            |number: usize, other: usize| (pool.load(number) + 1) * u64::from(self.weights[other]);
         (0..count)
             .map(|step| first.wrapping_add(step) % count)
             .filter(|&number| pool.serves(number))
-            .min_by(|&a, &b| busy(a, b).cmp(&busy(b, a)))
+            .min_by(|&a, &b| busier(pool, &self.weights, a, b))
     }
+}
+
+/// Which of two would be busier for its weight, with one request more.
+fn busier(pool: &dyn Pool, weights: &[u32], a: usize, b: usize) -> Ordering {
+    // a/v < b/w without a division
+    let busy = |number, other: usize| (pool.load(number) + 1) * u64::from(weights[other]);
+    busy(a, b).cmp(&busy(b, a))
 }
 
 /// Two drawn at random, the less busy one of them: nearly as even as asking everyone, and it
@@ -94,6 +100,7 @@ impl Policy for LeastConnections {
 #[derive(Debug)]
 struct TwoChoices {
     turns: Vec<usize>,
+    weights: Vec<u32>,
     draws: AtomicU64,
 }
 
@@ -122,7 +129,10 @@ impl Policy for TwoChoices {
         let b = self
             .draw_one(|number| number != a && pool.serves(number))
             .unwrap_or(a);
-        Some(if pool.load(b) < pool.load(a) { b } else { a })
+        Some(match busier(pool, &self.weights, a, b) {
+            Ordering::Greater => b,
+            _ => a,
+        })
     }
 }
 
@@ -238,6 +248,11 @@ mod tests {
         assert_eq!(
             picks(&*policy("two-choices", &[1; 4]), &[-1, -1, 5, -1], 2),
             [2, 2]
+        );
+        assert_eq!(
+            picks(&*policy("two-choices", &[3, 1]), &[1, 0], 3),
+            [0, 0, 0],
+            "two of three are fewer than one of one"
         );
     }
 

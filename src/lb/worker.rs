@@ -260,7 +260,12 @@ impl<'a> Worker<'a> {
             return self.cut(slot);
         }
         client.progress |= client.connection.output.taken() > taken;
-        if event.readable && !client.ended {
+        if client.ended || client.connection.is_full() {
+            // Nothing can be read: if it is called ready all the same, it may have been reset.
+            if event.readable && client.connection.is_broken() {
+                return self.cut(slot);
+            }
+        } else if event.readable {
             match client.connection.fill(&mut self.lender) {
                 Ok(filled) => client.ended = filled == Filled::End,
                 Err(_) => return self.cut(slot),
@@ -383,7 +388,10 @@ impl<'a> Worker<'a> {
                 phase = Phase::Connect;
             }
             let token = upstreams::token(place);
-            if upstream
+            if interest == Interest::NONE {
+                // The client must read first, whatever the backend does meanwhile.
+                upstream.connection.unwatch(&mut self.poller, token);
+            } else if upstream
                 .connection
                 .wait_for(interest, &mut self.poller, token)
                 .is_err()

@@ -21,21 +21,28 @@ impl Worker<'_> {
             false => None,
         };
         let Some(number) = next else {
+            // Somebody is there, but did not serve: that is another answer than "nobody is".
+            if let Some(fault) = exchange.fault
+                && !matches!(fault, Fault::Refused | Fault::Closed | Fault::Ejected)
+            {
+                return self.answer_fault(slot, fault, "the last one");
+            }
             let sentence = "No backend can serve the request now.\n";
             return self.answer_instead(slot, 503, sentence, "no backend is up");
         };
         exchange.attempts += 1;
         client.progress = true;
         let address = backends.get(number).address;
+        let fresh = exchange.was_stale;
         let gathered = match self.shared.pipeline {
-            depth if depth > 1 && exchange.may_share() => {
+            depth if depth > 1 && !fresh && exchange.may_share() => {
                 self.upstreams.gather(number, slot, depth)
             }
             _ => None,
         };
         let taken = match gathered {
             Some(place) => Ok(place),
-            None => self.upstreams.take(number, address, slot),
+            None => self.upstreams.take(number, address, slot, fresh),
         };
         match taken {
             Ok(place) => {
@@ -200,7 +207,12 @@ impl Worker<'_> {
                 .failed(number, &fault, doubtful, self.clock.now);
         }
         let has_begun = exchange.has_begun_answer();
-        let may_retry = exchange.may_retry() && self.retries >= 1.0;
+        // A stale connection was nobody's fault: a new one to the same backend costs no budget,
+        // and cannot be stale.
+        let costs = if is_stale { 0.0 } else { 1.0 };
+        let may_retry = exchange.may_retry() && self.retries >= costs;
+        exchange.was_stale |= is_stale;
+        exchange.fault = Some(fault);
         exchange.rewind();
         self.release(place, slot, false);
         if has_begun {
@@ -209,19 +221,20 @@ impl Worker<'_> {
             return Step::Cut;
         }
         if may_retry {
-            self.retries -= 1.0;
+            self.retries -= costs;
             return Step::Again;
         }
+        let name = &self.shared.backends.get(number).name;
+        self.answer_fault(slot, fault, name)
+    }
+
+    /// 504 or 502, in place of the answer of a backend that did not serve.
+    fn answer_fault(&mut self, slot: usize, fault: Fault, who: &str) -> Step {
         let status = match fault {
             Fault::ConnectTimeout | Fault::ResponseTimeout | Fault::Ejected => 504,
             _ => 502,
         };
-        let why = format!("{} {fault}", self.shared.backends.get(number).name);
-        self.answer_instead(
-            slot,
-            status,
-            "The backend did not serve the request.\n",
-            &why,
-        )
+        let sentence = "The backend did not serve the request.\n";
+        self.answer_instead(slot, status, sentence, &format!("{who} {fault}"))
     }
 }
