@@ -6,6 +6,8 @@
 
 // a request's way through the worker
 mod steps;
+// which connection to a backend it takes, and what if that one fails
+mod attempts;
 
 use super::Shared;
 use super::exchange::{Exchange, Fault};
