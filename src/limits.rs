@@ -1,6 +1,7 @@
 //! What a client may ask of a server: sizes, times, numbers; each an option with a default.
 //!
 //! The three servers share this table, so that one option means the same on all of them.
+//! Note: `notes/http.md`.
 
 use crate::args::{Flag, Given, flag};
 use crate::http;

@@ -796,3 +796,59 @@ fn the_tables_of_bytes_and_answers_hold_on_all_three_servers() {
     }
     assert!(began.elapsed() < Duration::from_secs(30));
 }
+
+/// The module comments of every source file, by its path below the root.
+fn headers(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            headers(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let header = text.lines().take_while(|l| l.starts_with("//!"));
+            let header: Vec<&str> = header.collect();
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy();
+            found.push((name.into_owned(), header.join("\n")));
+        }
+    }
+}
+
+#[test]
+fn every_module_leads_to_its_note() {
+    let mut found = Vec::new();
+    headers(&root().join("src"), &mut found);
+    assert!(found.len() > 50, "the sources are found");
+    let readme = note("README");
+    let prose = readme.prose();
+    let around = prose.iter().find(|l| l.starts_with("Around the core"));
+    let around = around.expect("README tells what stands around the core");
+    for (name, header) in &found {
+        let spans = header.split('`').skip(1).step_by(2);
+        let notes: Vec<&str> = spans.filter(|s| s.ends_with(".md")).collect();
+        // A part of what stands around the core may leave it to its whole.
+        let mut folders = name.split('/').skip(1);
+        let is_part = folders
+            .next()
+            .is_some_and(|f| around.contains(&format!("`{f}`")));
+        assert!(
+            !notes.is_empty() || is_part,
+            "{name}: its header names no note: Note: `notes/….md`"
+        );
+        for note in notes {
+            assert!(root().join(note).exists(), "{name}: there is no {note}");
+        }
+    }
+    // What the map of the rooms says of a room's note, the room says too.
+    let rows = prose.iter().filter(|l| l.starts_with("| `"));
+    for row in rows {
+        let room = row.split('`').nth(1).unwrap();
+        let (_, link) = row.rsplit_once("](").unwrap();
+        let note = link.split(['#', ')']).next().unwrap();
+        let files = [format!("src/{room}.rs"), format!("src/{room}/mod.rs")];
+        let (name, header) = found.iter().find(|(name, _)| files.contains(name)).unwrap();
+        assert!(
+            header.contains(&format!("notes/{note}")),
+            "{name}: notes/README.md leads to {note}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! No server outlives us: each has its standard input from a pipe that only we hold, and stops
 //! when the pipe closes ([`UNTIL_EOF`]): at the end, after Ctrl-C, and also when we are killed.
-//! Entry points: [`Servers::start`], [`Servers::end`].
+//! Entry points: [`Servers::start`], [`Servers::end`]. Note: `notes/README.md`.
 
 use super::{End, log_lines, program};
 use crate::shutdown::{Stop, UNTIL_EOF};
@@ -209,6 +209,11 @@ impl Drop for Servers {
 }
 
 impl Server {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_until_it_listens(&mut self, stop: &Stop) -> Result<(), End> {
         let deadline = Instant::now() + START_PATIENCE;
         let beginning = format!("{}: listening on http://", self.topic);

@@ -2,6 +2,7 @@
 //!
 //! The same rules serve requests and responses, servers and gateway: whoever reads a message
 //! here reads the same length. Entry points: [`BodyFields`], [`Body::read`], [`Persistence`].
+//! Note: `notes/http.md`.
 
 use super::fields::{self, Field, is_text_char, is_token_char};
 use super::{ParseError, Version};

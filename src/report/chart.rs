@@ -3,6 +3,7 @@
 //!
 //! Knows no bench. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
 //! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
+//! Note: `notes/README.md`.
 
 use super::scale::Scale;
 use std::fmt::Write;
