@@ -22,12 +22,6 @@ pub const FLAGS: &[Flag] = &[
         "largest field section, else 431",
     ),
     flag(
-        "--max-content",
-        "SIZE",
-        "16M",
-        "largest request content, else 413",
-    ),
-    flag(
         "--header-timeout",
         "TIME",
         "10s",
@@ -59,6 +53,14 @@ pub const FLAGS: &[Flag] = &[
     ),
 ];
 
+/// For a server that answers requests itself. A gateway has its own default.
+pub const CONTENT: Flag = flag(
+    "--max-content",
+    "SIZE",
+    "16M",
+    "largest request content, else 413",
+);
+
 /// See [`FLAGS`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -89,7 +91,7 @@ impl Limits {
                 field_section: head("--max-fields", READ / 2)?,
                 ..http::Limits::DEFAULT
             },
-            content: size("--max-content")?,
+            content: given.size("--max-content")?.unwrap_or(u64::MAX),
             header_timeout: time("--header-timeout")?,
             content_timeout: time("--content-timeout")?,
             idle_timeout: time("--idle-timeout")?,

@@ -30,9 +30,10 @@ fn is_ok(answer: &Answer) -> bool {
     answer.status == 200
 }
 
-fn start() -> ([Server; 4], Server) {
+fn start(options: &[&str]) -> ([Server; 4], Server) {
     let backends = [(); 4].map(|()| Server::start("async_server", &[]));
-    let lb = Server::start_lb(&backends.each_ref(), &["--workers", "2"]);
+    let options = [&["--workers", "2"], options].concat();
+    let lb = Server::start_lb(&backends.each_ref(), &options);
     (backends, lb)
 }
 
@@ -64,8 +65,8 @@ fn until_state(lb: &Server, backend: &Server, state: &str) -> Duration {
     begun.elapsed()
 }
 
-fn kill_and_restart(size: Size) {
-    let (mut backends, lb) = start();
+fn kill_and_restart(size: Size, options: &[&str]) {
+    let (mut backends, lb) = start(options);
     let load = Load::start(lb.address, size.connections, is_ok);
     keep_up(&load, size);
     backends[1].kill();
@@ -93,8 +94,8 @@ fn kill_and_restart(size: Size) {
     assert!(back < Duration::from_secs(4), "{back:?}");
 }
 
-fn stop_and_continue(size: Size) {
-    let (backends, lb) = start();
+fn stop_and_continue(size: Size, options: &[&str]) {
+    let (backends, lb) = start(options);
     let load = Load::start(lb.address, size.connections, is_ok);
     keep_up(&load, size);
     backends[2].signal("STOP");
@@ -118,7 +119,7 @@ fn all_down_and_back(size: Size) {
     fn is_ok_or_says_when(answer: &Answer) -> bool {
         answer.status == 200 || (answer.status == 503 && answer.field("retry-after").is_some())
     }
-    let (mut backends, lb) = start();
+    let (mut backends, lb) = start(&[]);
     let load = Load::start(lb.address, size.connections, is_ok_or_says_when);
     keep_up(&load, size);
     backends.iter_mut().for_each(Server::kill);
@@ -153,14 +154,25 @@ fn all_down_and_back(size: Size) {
     assert!(back < Duration::from_secs(4), "{back:?}");
 }
 
+/// With many requests on one connection a backend's end concerns all who wait on it.
+#[test]
+fn those_who_share_a_connection_survive_its_end_too() {
+    let crowd = Size {
+        connections: 32,
+        ..SHORT
+    };
+    kill_and_restart(crowd, &["--pipeline", "8"]);
+    stop_and_continue(crowd, &["--pipeline", "8"]);
+}
+
 #[test]
 fn a_killed_backend_fails_nobody_and_serves_again_when_it_is_back() {
-    kill_and_restart(SHORT);
+    kill_and_restart(SHORT, &[]);
 }
 
 #[test]
 fn a_stopped_backend_is_left_and_fails_nobody() {
-    stop_and_continue(SHORT);
+    stop_and_continue(SHORT, &[]);
 }
 
 #[test]
@@ -171,7 +183,7 @@ fn with_all_backends_down_clients_are_told_when_to_come_back_and_it_recovers_by_
 #[test]
 #[ignore = "takes a minute; prints the figures for the notes"]
 fn figures_of_failover() {
-    kill_and_restart(LONG);
-    stop_and_continue(LONG);
+    kill_and_restart(LONG, &[]);
+    stop_and_continue(LONG, &[]);
     all_down_and_back(LONG);
 }

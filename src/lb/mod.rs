@@ -107,6 +107,12 @@ const FLAGS: &[Flag] = &[
         "",
         "show /lb-status and /metrics to everyone, not only to this machine",
     ),
+    flag(
+        "--max-content",
+        "SIZE",
+        "",
+        "largest request content, else 413 [the backends' affair]",
+    ),
     flag("--quiet", "", "", "no log"),
     flag(
         "--max-connections",

@@ -34,8 +34,9 @@ pub fn by_name(name: &str, weights: &[u32]) -> Option<Box<dyn Policy>> {
             index: AtomicUsize::new(0),
         }),
         "least-connections" => Box::new(LeastConnections {
+            turns: turns(weights),
             weights: weights.to_vec(),
-            first: AtomicUsize::new(0),
+            index: AtomicUsize::new(0),
         }),
         "two-choices" => Box::new(TwoChoices {
             turns: turns(weights),
@@ -74,24 +75,27 @@ impl Policy for RoundRobin {
 /// Who is busy with the fewest requests, for its weight. Among equals, everyone in turn.
 #[derive(Debug)]
 struct LeastConnections {
+    turns: Vec<usize>,
     weights: Vec<u32>,
-    first: AtomicUsize,
+    index: AtomicUsize,
 }
 
 impl Policy for LeastConnections {
     fn next(&self, pool: &dyn Pool) -> Option<usize> {
-        let (count, first) = (self.weights.len(), self.first.fetch_add(1, Relaxed));
-        (0..count)
-            .map(|step| first.wrapping_add(step) % count)
+        let first = self.turns[self.index.fetch_add(1, Relaxed) % self.turns.len()];
+        // Of several that are the least busy the first is taken, so the search begins with
+        // whose turn it is.
+        (0..self.weights.len())
+            .map(|step| (first + step) % self.weights.len())
             .filter(|&number| pool.serves(number))
-            .min_by(|&a, &b| busier(pool, &self.weights, a, b))
+            .min_by(|&a, &b| busier(pool, &self.weights, 0, a, b))
     }
 }
 
-/// Which of two would be busier for its weight, with one request more.
-fn busier(pool: &dyn Pool, weights: &[u32], a: usize, b: usize) -> Ordering {
+/// Which of two is busier for its weight, with so many requests more.
+fn busier(pool: &dyn Pool, weights: &[u32], more: u64, a: usize, b: usize) -> Ordering {
     // a/v < b/w without a division
-    let busy = |number, other: usize| (pool.load(number) + 1) * u64::from(weights[other]);
+    let busy = |number, other: usize| (pool.load(number) + more) * u64::from(weights[other]);
     busy(a, b).cmp(&busy(b, a))
 }
 
@@ -129,7 +133,7 @@ impl Policy for TwoChoices {
         let b = self
             .draw_one(|number| number != a && pool.serves(number))
             .unwrap_or(a);
-        Some(match busier(pool, &self.weights, a, b) {
+        Some(match busier(pool, &self.weights, 1, a, b) {
             Ordering::Greater => b,
             _ => a,
         })
@@ -232,8 +236,13 @@ mod tests {
             "{equals:?}"
         );
         assert_eq!(
-            picks(&*policy("least-connections", &[4, 1]), &[2, 0], 1),
-            [0]
+            picks(&*policy("least-connections", &[4, 1]), &[2, 1], 2),
+            [0, 0]
+        );
+        assert_eq!(
+            picks(&*policy("least-connections", &[2, 1]), &[0, 0], 3),
+            [0, 1, 0],
+            "idle, they take turns by weight"
         );
     }
 

@@ -42,8 +42,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long an idle connection stays open after a stop: a request may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
 
-/// A retry costs one of these, a request earns a fifth of one: when backends fail one after
-/// the other, retries do not multiply the load on those that are left.
+/// A retry costs one of these, an answer earns a fifth of one, and as many are kept as there are
+/// clients, or this many: so all who wait on a backend that dies get another try, but when
+/// backends fail one after the other, retries do not multiply the load on those that are left.
 const RETRIES: f32 = 100.0;
 const EARNED: f32 = 0.2;
 

@@ -208,8 +208,10 @@ impl Worker<'_> {
         }
         let has_begun = exchange.has_begun_answer();
         // A stale connection was nobody's fault: a new one to the same backend costs no budget,
-        // and cannot be stale.
-        let costs = if is_stale { 0.0 } else { 1.0 };
+        // and cannot be stale. Nor does it cost anything to leave one who was ejected: that
+        // happens once to each, and it is those who are well that get the request.
+        let is_free = is_stale || fault == Fault::Ejected;
+        let costs = if is_free { 0.0 } else { 1.0 };
         let may_retry = exchange.may_retry() && self.retries >= costs;
         exchange.was_stale |= is_stale;
         exchange.fault = Some(fault);

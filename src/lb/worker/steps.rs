@@ -7,6 +7,7 @@ use super::super::exchange::{Exchange, Gateway, Relayed};
 use super::super::rewrite::From;
 use super::{Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
+use crate::http::framing::Framing;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
 use std::io::Write;
@@ -28,6 +29,11 @@ impl Worker<'_> {
                 Err(error) => return self.refuse(slot, error),
             };
         let (request, used) = parsed;
+        if let Framing::Length(length) = request.framing
+            && length > self.shared.limits.content
+        {
+            return self.refuse(slot, ParseError::ContentTooLarge);
+        }
         client.progress = true;
         let logs = !self.shared.log.is_quiet();
         let mut exchange = self
@@ -55,7 +61,7 @@ impl Worker<'_> {
         let Some(exchange) = &mut client.exchange else {
             return Step::Wait;
         };
-        match exchange.take_content(&mut client.connection.input) {
+        match exchange.take_content(&mut client.connection.input, self.shared.limits.content) {
             Ok(any) => client.progress |= any,
             Err(error) => return self.refuse(slot, error),
         }
@@ -139,7 +145,8 @@ impl Worker<'_> {
             let took = self.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
             self.shared.backends.succeeded(number, self.clock.now);
-            self.retries = (self.retries + EARNED).min(RETRIES);
+            let most = RETRIES.max(self.clients.len() as f32);
+            self.retries = (self.retries + EARNED).min(most);
             if !self.shared.log.is_quiet() {
                 let peer = self.clients[slot].peer;
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
