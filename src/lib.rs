@@ -5,6 +5,8 @@ pub mod assignment;
 pub mod async_server;
 pub mod bench;
 pub mod clock;
+// this project beside nginx and HAProxy; its three pollers
+pub mod compare;
 pub mod connection;
 pub mod dialogue;
 pub mod http;

@@ -3,7 +3,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, lb, thread_server};
+use progjar::{assignment, async_server, bench, compare, lb, thread_server};
 use std::process::ExitCode;
 
 /// A topic's entry point.
@@ -16,6 +16,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
     (&assignment::TOPIC, assignment::main),
+    (&compare::TOPIC, compare::main),
 ];
 
 fn main() -> ExitCode {

@@ -7,7 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 4] = ["async_server", "lb", "thread_server", "bench"];
+pub const NAMES: [&str; 6] = [
+    "async_server",
+    "lb",
+    "thread_server",
+    "bench",
+    "compare",
+    "pollers",
+];
 
 const BEGIN: &str = "<!-- measured: ";
 const END: &str = "<!-- end -->";
@@ -16,14 +23,14 @@ const END: &str = "<!-- end -->";
 /// wrong and, for an unknown name, the known ones.
 pub fn check(folder: &Path) -> Result<(), String> {
     for (path, text) in notes(folder)? {
-        replace(&text, &|_| String::new()).map_err(|e| format!("{}: {e}", path.display()))?;
+        replace(&text, &|_| None).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())
 }
 
-/// Puts what `block` says into each block of the folder's notes; how many there are. No note
-/// is written before all have been understood.
-pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> String) -> Result<usize, String> {
+/// Puts what `block` says into each block of the folder's notes; how many it knew. Where it
+/// says None the old results stay. No note is written before all have been understood.
+pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
     let mut changed = Vec::new();
     let mut count = 0;
     for (path, text) in notes(folder)? {
@@ -55,13 +62,13 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     Ok(notes)
 }
 
-/// The text with its blocks filled anew, and how many there are. Markers are whole lines; in
+/// The text with its blocks filled anew, and how many were. Markers are whole lines; in
 /// fenced code they are only shown.
-fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize), String> {
+fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count) = (String::new(), 0);
     let mut is_code = false;
-    // The line of the block that is open.
-    let mut open: Option<usize> = None;
+    // The line of the block that is open, and whether its old results stay.
+    let mut open: Option<(usize, bool)> = None;
     for (number, line) in text
         .split_inclusive('\n')
         .enumerate()
@@ -76,7 +83,7 @@ fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize)
             .and_then(|rest| rest.strip_suffix("-->"))
             .filter(|_| !is_code);
         match (open, name) {
-            (Some(begun), Some(_)) => return Err(unended(begun)),
+            (Some((begun, _)), Some(_)) => return Err(unended(begun)),
             (None, Some(name)) => {
                 let name = name.trim();
                 if !NAMES.contains(&name) {
@@ -86,21 +93,25 @@ fn replace(text: &str, block: &dyn Fn(&str) -> String) -> Result<(String, usize)
                     ));
                 }
                 out.push_str(line);
-                out.push_str(block(name).trim_end());
-                open = Some(number);
-                count += 1;
+                let new = block(name);
+                open = Some((number, new.is_none()));
+                if let Some(new) = new {
+                    out.push_str(new.trim_end());
+                    out.push('\n');
+                    count += 1;
+                }
             }
             (Some(_), None) if marker == END => {
-                out.push('\n');
                 out.push_str(line);
                 open = None;
             }
+            (Some((_, true)), None) => out.push_str(line),
             (Some(_), None) => {} // the old results
             (None, None) => out.push_str(line),
         }
     }
     match open {
-        Some(begun) => Err(unended(begun)),
+        Some((begun, _)) => Err(unended(begun)),
         None => Ok((out, count)),
     }
 }
@@ -114,7 +125,9 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Result<(String, usize), String> {
-        replace(text, &|name| format!("new {name}\n"))
+        replace(text, &|name| {
+            (name != "bench").then(|| format!("new {name}\n"))
+        })
     }
 
     #[test]
@@ -123,6 +136,8 @@ mod tests {
         let new = "a\n<!-- measured: lb -->\nnew lb\n<!-- end -->\nb";
         assert_eq!(filled(text), Ok((new.to_owned(), 1)));
         assert_eq!(filled(new), Ok((new.to_owned(), 1)));
+        let other = "<!-- measured: bench -->\nold\n\nolder\n<!-- end -->\n";
+        assert_eq!(filled(other), Ok((other.to_owned(), 0)));
         let shown = "```\n<!-- measured: NAME -->\n```\n";
         assert_eq!(filled(shown), Ok((shown.to_owned(), 0)));
     }

@@ -209,6 +209,11 @@ impl Drop for Servers {
 }
 
 impl Server {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_until_it_listens(&mut self, stop: &Stop) -> Result<(), End> {
         let deadline = Instant::now() + START_PATIENCE;
         let beginning = format!("{}: listening on http://", self.topic);

@@ -161,8 +161,8 @@ pub fn method(findings: &Findings) -> String {
     )
 }
 
-/// The results block of that name for the notes.
-pub fn block(findings: &Findings, name: &str) -> String {
+/// The results block of that name for the notes; None if it is not from these measurements.
+pub fn block(findings: &Findings, name: &str) -> Option<String> {
     let mut text = format!(
         "Command: `./run.sh notes`. Date: {}. Cores: {}. Kernel: {}.{}\n\
          Rounds: {} of {} requests per row; shown is the median run, then the lowest and highest rate.\n\n",
@@ -180,7 +180,7 @@ pub fn block(findings: &Findings, name: &str) -> String {
         "lb" => "Async + Load Balancer",
         "async_server" => "Async",
         "thread_server" => "Thread",
-        _ => {
+        "bench" => {
             text.push_str(&markdown_table(&beside_ab::table(findings)));
             for sentence in beside_ab::remarks(findings) {
                 let _ = write!(text, "\n{sentence}\n");
@@ -188,8 +188,9 @@ pub fn block(findings: &Findings, name: &str) -> String {
             if findings.ab.is_empty() {
                 text.push_str("\nab was not installed.\n");
             }
-            return text;
+            return Some(text);
         }
+        _ => return None,
     };
     if let Some(system) = findings.systems.iter().find(|s| s.title == title) {
         text.push_str(&table(findings, system));
@@ -206,7 +207,7 @@ pub fn block(findings: &Findings, name: &str) -> String {
             );
         }
     }
-    text
+    Some(text)
 }
 
 /// Rows, the first of them the heading, as Markdown.
