@@ -11,7 +11,7 @@ mod page;
 // a picture of the page, if there is a browser
 mod browser;
 // programs that are run and waited for, with a deadline
-pub(crate) mod program;
+pub mod program;
 // the performance test, with ab's figures beside ours
 mod measure;
 

@@ -269,10 +269,7 @@ impl Server<'_> {
                 return;
             };
             let token = self.clients.next() + 1;
-            let Ok(connection) = Connection::new(stream, &mut self.poller, token, Interest::READ)
-            else {
-                continue; // the system is short of memory; the client sees a close
-            };
+            let connection = Connection::new(stream);
             let (dialogue, deadline) = (Dialogue::new(), Deadline::default());
             let phase = Phase::Idle;
             let client = Client {

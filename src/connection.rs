@@ -100,24 +100,20 @@ pub struct Connection {
     pub input: Input,
     /// To be sent.
     pub output: Output,
-    interest: Interest,
+    /// What the poller watches it for; None: it does not.
+    interest: Option<Interest>,
 }
 
 impl Connection {
-    /// Watches a non-blocking socket with `interest`.
-    pub fn new(
-        stream: TcpStream,
-        poller: &mut Poller,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<Self> {
-        poller.add(&stream, token, interest)?;
-        Ok(Connection {
+    /// A non-blocking socket that nobody watches yet: one that is answered and closed in its
+    /// first turn never needs to be.
+    pub fn new(stream: TcpStream) -> Connection {
+        Connection {
             stream,
             input: Input::default(),
             output: Output::default(),
-            interest,
-        })
+            interest: None,
+        }
     }
 
     /// The socket, to ask about.
@@ -211,10 +207,12 @@ impl Connection {
         poller: &mut Poller,
         token: Token,
     ) -> io::Result<()> {
-        if interest != self.interest {
-            poller.modify(&self.stream, token, interest)?;
-            self.interest = interest;
+        match self.interest {
+            None => poller.add(&self.stream, token, interest)?,
+            Some(known) if known == interest => return Ok(()),
+            Some(_) => poller.modify(&self.stream, token, interest)?,
         }
+        self.interest = Some(interest);
         Ok(())
     }
 
@@ -225,7 +223,8 @@ impl Connection {
 
     /// Stops watching, and closes.
     pub fn close(self, poller: &mut Poller, token: Token) {
-        // It was added, so it can be removed; and if not, closing it has the same effect.
-        let _ = poller.remove(&self.stream, token);
+        if self.interest.is_some() {
+            poller.closing(&self.stream, token);
+        }
     }
 }

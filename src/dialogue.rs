@@ -168,8 +168,7 @@ impl Dialogue {
     ) -> Result<usize, ParseError> {
         let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
             self.state = State::Head {
-                // The empty line that may precede a request is none yet.
-                begun: !matches!(input, b"" | b"\r" | b"\r\n"),
+                begun: request::has_begun(input),
             };
             return Ok(0);
         };
@@ -231,6 +230,7 @@ impl Dialogue {
                     output,
                     turn,
                 );
+                self.state = State::Over { linger: true };
                 return Ok(());
             }
             Reply::With(response) => Some(response),
@@ -292,8 +292,10 @@ impl Dialogue {
             output.send(response.content);
         }
         if !persists {
-            // The client may be sending on, if only the line end that old ones put behind content.
-            self.state = State::Over { linger: true };
+            // A client that wants no other answer sends no other request, and a short answer is
+            // there before anything else can come back. If not, it may be sending on.
+            let linger = to.persists || output.is_full();
+            self.state = State::Over { linger };
         }
     }
 
@@ -308,6 +310,7 @@ impl Dialogue {
             persists: false,
         };
         self.send(response, to, output, turn);
+        self.state = State::Over { linger: true };
     }
 }
 

@@ -59,6 +59,21 @@ pub fn announce(topic: &str, address: SocketAddr) {
         writeln!(stdout, "{topic}: listening on http://{address}/").and_then(|()| stdout.flush());
 }
 
+/// An answer leaves in one write, so waiting for more to send (Nagle's algorithm) only delays
+/// it. Clients' sockets have the option from their listener, which saves a system call each;
+/// std lets only a stream set it, so a copy of the listener poses as one.
+#[cfg(unix)]
+fn hand_on_nodelay(listener: &TcpListener) -> io::Result<()> {
+    let copy = std::os::fd::OwnedFd::from(listener.try_clone()?);
+    TcpStream::from(copy).set_nodelay(true)
+}
+
+/// Each client's socket gets the option by itself.
+#[cfg(not(unix))]
+fn hand_on_nodelay(_: &TcpListener) -> io::Result<()> {
+    Ok(())
+}
+
 /// How long to wait before another try when the system is short of something.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -84,6 +99,7 @@ impl Acceptor {
     /// Watches the listener; several loops may watch clones of one.
     pub fn new(listener: TcpListener, poller: &mut Poller, token: Token) -> io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
+        hand_on_nodelay(&listener)?;
         poller.add_shared(&listener, token)?;
         Ok(Acceptor {
             listener,
@@ -105,18 +121,12 @@ impl Acceptor {
     /// The next newcomer; None: nobody waits, or nobody can be taken now.
     pub fn accept(&mut self, poller: &mut Poller, now: Instant) -> Option<(TcpStream, SocketAddr)> {
         loop {
-            let error = match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    // An answer leaves in one write, so waiting for more to send only delays it.
-                    let nonblocking = !self.blocking_clients;
-                    match stream
-                        .set_nonblocking(nonblocking)
-                        .and_then(|()| stream.set_nodelay(true))
-                    {
-                        Ok(()) => return Some((stream, peer)),
-                        Err(_) => continue, // gone already
-                    }
-                }
+            let accepted = match self.blocking_clients {
+                true => self.listener.accept(),
+                false => crate::sys::accept(&self.listener),
+            };
+            let error = match accepted {
+                Ok(newcomer) => return Some(newcomer),
                 Err(error) => error,
             };
             match error.kind() {

@@ -3,7 +3,8 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, compare, lb, thread_server};
+use progjar::{assignment, async_server, bench, compare, exhibit, lb, thread_server};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A topic's entry point.
@@ -17,6 +18,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&bench::TOPIC, bench::main),
     (&assignment::TOPIC, assignment::main),
     (&compare::TOPIC, compare::main),
+    (&exhibit::TOPIC, exhibit::main),
 ];
 
 fn main() -> ExitCode {
@@ -52,9 +54,9 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(Failure::Usage(overview()));
     };
     match (name.as_str(), rest.first()) {
-        ("help" | "--help" | "-h", None) => print!("{}", overview()),
-        ("help" | "--help" | "-h", Some(topic)) => print!("{}", find(topic)?.0.help()),
-        (_, Some(first)) if first == "--help" => print!("{}", find(name)?.0.help()),
+        ("help" | "--help" | "-h", None) => print(&overview()),
+        ("help" | "--help" | "-h", Some(topic)) => print(&find(topic)?.0.help()),
+        (_, Some(first)) if first == "--help" => print(&find(name)?.0.help()),
         _ => {
             let (topic, main) = find(name)?;
             let given = topic.parse(rest)?;
@@ -67,6 +69,11 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A reader that went away (`| head`) is no fault of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn overview() -> String {

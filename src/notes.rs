@@ -7,13 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 11] = [
     "async_server",
     "lb",
     "thread_server",
     "bench",
     "compare",
     "pollers",
+    "exhibit-spin",
+    "exhibit-not-found",
+    "exhibit-dead-port",
+    "exhibit-omission",
+    "exhibit-noise",
 ];
 
 const BEGIN: &str = "<!-- measured: ";
@@ -28,8 +33,9 @@ pub fn check(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts what `block` says into each block of the folder's notes; how many it knew. Where it
-/// says None the old results stay. No note is written before all have been understood.
+/// Puts what `block` says of a name into the blocks of that name in the folder's notes, and
+/// leaves those of which it says nothing; how many were filled. No note is written before all
+/// have been understood.
 pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
     let mut changed = Vec::new();
     let mut count = 0;
@@ -62,13 +68,14 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     Ok(notes)
 }
 
-/// The text with its blocks filled anew, and how many were. Markers are whole lines; in
+/// The text with its blocks filled anew, and how many were filled. Markers are whole lines; in
 /// fenced code they are only shown.
 fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count) = (String::new(), 0);
     let mut is_code = false;
-    // The line of the block that is open, and whether its old results stay.
-    let mut open: Option<(usize, bool)> = None;
+    // The line of the block that is open.
+    let mut open: Option<usize> = None;
+    let mut is_kept = false;
     for (number, line) in text
         .split_inclusive('\n')
         .enumerate()
@@ -83,7 +90,7 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
             .and_then(|rest| rest.strip_suffix("-->"))
             .filter(|_| !is_code);
         match (open, name) {
-            (Some((begun, _)), Some(_)) => return Err(unended(begun)),
+            (Some(begun), Some(_)) => return Err(unended(begun)),
             (None, Some(name)) => {
                 let name = name.trim();
                 if !NAMES.contains(&name) {
@@ -94,24 +101,24 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
                 }
                 out.push_str(line);
                 let new = block(name);
-                open = Some((number, new.is_none()));
-                if let Some(new) = new {
+                if let Some(new) = &new {
                     out.push_str(new.trim_end());
                     out.push('\n');
                     count += 1;
                 }
+                open = Some(number);
+                is_kept = new.is_none();
             }
             (Some(_), None) if marker == END => {
                 out.push_str(line);
                 open = None;
             }
-            (Some((_, true)), None) => out.push_str(line),
-            (Some(_), None) => {} // the old results
-            (None, None) => out.push_str(line),
+            (Some(_), None) if !is_kept => {} // the old results
+            (_, None) => out.push_str(line),
         }
     }
     match open {
-        Some((begun, _)) => Err(unended(begun)),
+        Some(begun) => Err(unended(begun)),
         None => Ok((out, count)),
     }
 }
@@ -126,7 +133,7 @@ mod tests {
 
     fn filled(text: &str) -> Result<(String, usize), String> {
         replace(text, &|name| {
-            (name != "bench").then(|| format!("new {name}\n"))
+            (name != "exhibit-spin").then(|| format!("new {name}\n"))
         })
     }
 
@@ -136,8 +143,8 @@ mod tests {
         let new = "a\n<!-- measured: lb -->\nnew lb\n<!-- end -->\nb";
         assert_eq!(filled(text), Ok((new.to_owned(), 1)));
         assert_eq!(filled(new), Ok((new.to_owned(), 1)));
-        let other = "<!-- measured: bench -->\nold\n\nolder\n<!-- end -->\n";
-        assert_eq!(filled(other), Ok((other.to_owned(), 0)));
+        let kept = "<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n";
+        assert_eq!(filled(kept), Ok((kept.to_owned(), 0)));
         let shown = "```\n<!-- measured: NAME -->\n```\n";
         assert_eq!(filled(shown), Ok((shown.to_owned(), 0)));
     }

@@ -1,14 +1,14 @@
-//! The system calls that std lacks, as safe functions: poll, epoll, a connect that does
-//! not block, a longer listen backlog, a higher limit of open descriptors.
+//! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
+//! that do not block, a longer listen backlog, a higher limit of open descriptors.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
 //! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
 //! Note: `notes/poller.md`. Source of the numbers: the Linux and POSIX man pages named beside them.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Epoll, EpollEvent, connect, epoll, raise_descriptor_limit};
+pub use linux::{Epoll, EpollEvent, accept, connect, epoll, raise_descriptor_limit};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{connect, raise_descriptor_limit};
+pub use portable::{accept, connect, raise_descriptor_limit};
 #[cfg(unix)]
 pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
@@ -102,7 +102,7 @@ mod linux {
     use super::{check, milliseconds};
     use std::ffi::{c_int, c_long};
     use std::io;
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::time::Duration;
@@ -168,6 +168,10 @@ mod linux {
         scope_id: u32,
     }
 
+    /// `struct sockaddr_storage` of socket(7): room for any address.
+    #[repr(C, align(8))]
+    struct SockAddrStorage([u8; 128]);
+
     /// `struct rlimit` of getrlimit(2).
     #[repr(C)]
     struct RLimit {
@@ -183,6 +187,7 @@ mod linux {
         fn socket(domain: i32, kind: i32, protocol: i32) -> RawFd;
         #[link_name = "connect"]
         fn c_connect(fd: RawFd, addr: *const std::ffi::c_void, len: u32) -> i32;
+        fn accept4(fd: RawFd, addr: *mut SockAddrStorage, len: *mut u32, flags: i32) -> RawFd;
         fn getrlimit(resource: i32, limit: *mut RLimit) -> i32;
         fn setrlimit(resource: i32, limit: *const RLimit) -> i32;
     }
@@ -326,6 +331,26 @@ mod linux {
         }
     }
 
+    /// accept4(2): the next client, as a non-blocking socket at once. std's accept would need a
+    /// second system call for that, and a third for TCP_NODELAY, which a client's socket has
+    /// from its listener.
+    pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        let (mut addr, mut len) = (SockAddrStorage([0; 128]), 128);
+        let flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+        // SAFETY: the kernel writes at most `len` bytes, the size of `addr`, which outlives the call.
+        let fd = check(unsafe { accept4(listener.as_raw_fd(), &mut addr, &mut len, flags) })?;
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let [a, b, p, q, rest @ ..] = addr.0;
+        let port = u16::from_be_bytes([p, q]);
+        let peer = match (u16::from_ne_bytes([a, b]), rest) {
+            (AF_INET, [a, b, c, d, ..]) => SocketAddr::from(([a, b, c, d], port)),
+            // Rare, and the scope is not worth decoding by hand.
+            _ => stream.peer_addr()?,
+        };
+        Ok((stream, peer))
+    }
+
     /// Raises the soft limit of open descriptors to the hard one and returns it: a shell's 1024
     /// is meant for programs that still use select(2), which this project does not.
     pub fn raise_descriptor_limit() -> io::Result<u64> {
@@ -350,8 +375,16 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod portable {
     use std::io;
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
+
+    /// The next client, as a non-blocking socket.
+    pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok((stream, peer))
+    }
 
     /// Blocks, but for a moment only: a refusal on a local network comes at once.
     pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {

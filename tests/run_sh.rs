@@ -69,6 +69,8 @@ fn help_names_every_topic_from_any_folder() {
         "thread_server",
         "lb",
         "bench",
+        "exhibit",
+        "compare",
     ] {
         assert!(help.contains(&format!("\n  {word} ")), "{word} in {help}");
     }

@@ -80,16 +80,13 @@ impl Load {
             return self.active(case, system, self.length, stop);
         }
         let alone = self.active(case, system, self.length, stop)?.rate;
-        let (memory, open) = (
-            usage::memory(&system.pids),
-            usage::descriptors(&system.pids),
-        );
+        let memory = usage::memory(&system.pids);
         let idle = Idle::open(system.address, self.idle, stop)?;
         let grown = usage::memory(&system.pids)
             .zip(memory)
             .map(|(now, then)| now.saturating_sub(then) as f64);
         let sample = self.active(case, system, self.length, stop)?;
-        idle.close(&system.pids, open, stop)?;
+        idle.close(&system.pids, stop)?;
         Ok(Sample {
             alone: Some(alone),
             idle: self.idle,

@@ -6,7 +6,7 @@ use crate::notes;
 use crate::report::Machine;
 use crate::report::chart::{self, Chart};
 use crate::report::html::{self, escape, table_of};
-use crate::report::words::markdown_table;
+use crate::report::words::{markdown_table, origin};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -35,15 +35,7 @@ pub struct Page {
 
 /// When, where and by which command, in a line.
 pub fn circumstances(command: &str) -> String {
-    let machine = Machine::look();
-    let rustc = machine.rustc.map(|rustc| format!(" Compiler: {rustc}."));
-    format!(
-        "Command: `{command}`. Date: {}. Cores: {}. Kernel: {}.{}",
-        crate::assignment::now(),
-        machine.cores,
-        machine.kernel,
-        rustc.unwrap_or_default()
-    )
+    origin(command, &crate::assignment::now(), &Machine::look())
 }
 
 impl Page {

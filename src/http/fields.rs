@@ -222,7 +222,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
         _ => (bytes, &b""[..]),
     };
     let host_is_valid = match host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")) {
-        Some(v6) => str::from_utf8(v6).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok()),
+        Some(v6) => str::from_utf8(v6).is_ok_and(|t| t.parse::<core::net::Ipv6Addr>().is_ok()),
         None => {
             !host.is_empty()
                 && host

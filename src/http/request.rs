@@ -175,6 +175,12 @@ pub fn parse<'a>(
     Ok(Some((request, bytes.len() - rest.len())))
 }
 
+/// Whether bytes that are no whole request are the beginning of one: the empty line that may
+/// precede it is not.
+pub fn has_begun(bytes: &[u8]) -> bool {
+    !matches!(bytes, b"" | b"\r" | b"\r\n")
+}
+
 /// Whether bytes that are no request begin as a HEAD: the answer must not have content then
 /// either (RFC 9110 §9.3.2).
 pub fn is_head(bytes: &[u8]) -> bool {

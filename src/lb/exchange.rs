@@ -4,7 +4,7 @@
 //! Entry points: [`Exchange::begin`], [`Exchange::take_content`], [`Exchange::relay`].
 //! Note: `notes/lb.md`.
 
-use super::rewrite::{self, Framed, ToClient};
+use super::rewrite::{self, Framed, From, ToClient};
 use crate::connection::Input;
 use crate::http::framing::Body;
 use crate::http::request::{Method, Request};
@@ -13,7 +13,6 @@ use crate::http::{ParseError, Version, date};
 use crate::limits::Limits;
 use crate::output::Output;
 use std::io::Write;
-use std::net::IpAddr;
 use std::time::Instant;
 
 /// The most that waits to be sent to a backend; beyond it the client is not read.
@@ -22,6 +21,9 @@ const WAITING: usize = 64 * 1024;
 /// The largest request that is kept until its answer begins, so that another backend can be
 /// tried. A larger one is let go as it is sent.
 const KEPT: usize = 256 * 1024;
+
+/// Content up to here is a short answer, see [`Exchange::lingers`].
+const SHORT: u64 = 16 * 1024;
 
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
@@ -88,6 +90,8 @@ pub struct Exchange {
     pub attempts: usize,
     interim: u32,
     answer: Option<Answer>,
+    /// Bytes of the answer's content that have been passed on.
+    relayed: u64,
     /// When its head had been read.
     pub started: Instant,
     /// `GET /page.html`, for the log.
@@ -124,15 +128,16 @@ impl Exchange {
             attempts: 0,
             interim: 0,
             answer: None,
+            relayed: 0,
             started: Instant::now(),
             what: Vec::new(),
         }
     }
 
     /// Takes up a request whose head has been read.
-    pub fn begin(&mut self, request: &Request, peer: IpAddr, via: &str, now: Instant, logs: bool) {
+    pub fn begin(&mut self, request: &Request, from: &From, now: Instant, logs: bool) {
         self.request.clear();
-        self.framed = rewrite::write_request(&mut self.request, request, peer, via);
+        self.framed = rewrite::write_request(&mut self.request, request, from);
         (self.sent, self.let_go) = (0, false);
         self.content = Body::new(request.framing);
         (self.method, self.version) = (request.method, request.version);
@@ -141,7 +146,7 @@ impl Exchange {
         self.upstream = None;
         self.tried.clear();
         (self.attempts, self.interim) = (0, 0);
-        self.answer = None;
+        (self.answer, self.relayed) = (None, 0);
         self.started = now;
         self.what.clear();
         if logs {
@@ -204,6 +209,12 @@ impl Exchange {
         self.answer.is_none() && !self.let_go && (self.method.is_idempotent() || self.sent == 0)
     }
 
+    /// Whether others may wait for their answers behind it, and it behind others: it has no
+    /// content, and may be sent once more if they fail.
+    pub fn may_share(&self) -> bool {
+        self.content.is_done() && self.sent == 0 && self.method.is_idempotent()
+    }
+
     /// Back to the first byte, for another connection.
     pub fn rewind(&mut self) {
         self.sent = 0;
@@ -235,6 +246,7 @@ impl Exchange {
                 .read(input.unused())
                 .map_err(Fault::BadAnswer)?;
             answer.framed.write(&mut output.bytes, data);
+            self.relayed += data.len() as u64;
             input.consume(used);
             if answer.content.is_done() || (used == 0 && ended && answer.content.ends_with_close())
             {
@@ -309,12 +321,17 @@ impl Exchange {
         }
     }
 
-    /// After the answer: whether the backend's connection can serve another request. Bytes that
-    /// nobody asked for (`unused`) would be taken for the next answer.
-    pub fn upstream_persists(&self, unused: &[u8]) -> bool {
+    /// If the client's connection is closed after the answer: whether a reset could overtake the
+    /// answer. The client may be sending on, since its content is not here or it does not expect
+    /// a close; or the answer is so long that it has time to.
+    pub fn lingers(&self) -> bool {
+        !self.content.is_done() || self.client_persists || self.relayed > SHORT
+    }
+
+    /// After the answer: whether the backend's connection can serve another request.
+    pub fn upstream_persists(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
         all_sent
-            && unused.is_empty()
             && self
                 .answer
                 .as_ref()

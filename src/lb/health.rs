@@ -1,11 +1,14 @@
 //! Active checks: one thread per backend asks it `GET /` again and again, with blocking reads,
 //! since one question a second is no work for an event loop.
 //!
+//! Between two questions the thread waits in a read on the connection it keeps: a backend that
+//! dies ends that read, so its end is known at once and not only at the next question.
 //! Entry point: [`watch`]. Note: `notes/lb.md`.
 
 use super::backends::Backends;
 use super::exchange::Fault;
 use crate::http::Limits;
+use crate::http::framing::Body;
 use crate::http::response;
 use crate::shutdown::{Stop, TICK};
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,70 +28,172 @@ pub struct Check {
 /// Probes the backend until the stop flag is raised.
 pub fn watch(backends: &Backends, number: usize, check: Check, stop: &Stop) {
     let backend = backends.get(number);
+    let mut kept = None;
     while !stop.is_raised() {
         let begun = Instant::now();
-        let next = match probe(backend.address, &backend.name, check.timeout) {
+        let answer = probe(&mut kept, backend.address, &backend.name, check.timeout);
+        let pause = match answer {
             Ok(()) => {
                 backends.probe_succeeded(number);
-                begun + check.interval
+                check.interval
             }
             Err(why) => {
                 backends.probe_failed(number, &why);
                 // Sooner than usual: it is missed.
-                begun + check.interval / 4
+                check.interval / 4
             }
         };
-        while !stop.is_raised() {
-            let left = next.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+        rest(&mut kept, begun + pause, begun + check.interval / 4, stop);
+    }
+}
+
+/// Waits until `next`, or until the kept connection ends, but then at least until `soonest`.
+fn rest(kept: &mut Option<TcpStream>, next: Instant, soonest: Instant, stop: &Stop) {
+    let mut until = next;
+    while !stop.is_raised() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let slice = left.min(TICK).max(Duration::from_millis(1));
+        let ended = match kept {
+            None => {
+                thread::sleep(slice);
+                false
             }
-            thread::sleep(left.min(TICK));
+            Some(stream) => {
+                let read = stream
+                    .set_read_timeout(Some(slice))
+                    .and_then(|()| stream.read(&mut [0]));
+                !read.is_err_and(|e| is_timeout(&e) || e.kind() == ErrorKind::Interrupted)
+            }
+        };
+        if ended {
+            *kept = None;
+            until = soonest;
         }
     }
 }
 
-/// Asks once. The error says what was wrong, as the end of a sentence.
-fn probe(address: SocketAddr, name: &str, timeout: Duration) -> Result<(), String> {
+/// Asks once, on the kept connection or a new one. The error says what was wrong, as the end
+/// of a sentence.
+fn probe(
+    kept: &mut Option<TcpStream>,
+    address: SocketAddr,
+    name: &str,
+    timeout: Duration,
+) -> Result<(), String> {
     let deadline = Instant::now() + timeout;
-    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(|e| match e.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => Fault::ConnectTimeout.to_string(),
-        _ => Fault::Refused.to_string(),
-    })?;
+    if let Some(mut stream) = kept.take()
+        && let Ok(Answer {
+            status: 200..=399,
+            persists,
+        }) = ask(&mut stream, name, deadline)
+    {
+        *kept = persists.then_some(stream);
+        return Ok(());
+    }
+    // What was wrong may have been the old connection.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut stream = connect(address, left).map_err(|fault| fault.to_string())?;
+    match ask(&mut stream, name, deadline) {
+        Ok(Answer {
+            status: 200..=399,
+            persists,
+        }) => {
+            *kept = persists.then_some(stream);
+            Ok(())
+        }
+        Ok(Answer { status, .. }) => Err(format!("answered a probe with status {status}")),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
+fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Fault> {
+    if timeout.is_zero() {
+        return Err(Fault::ResponseTimeout);
+    }
+    let stream =
+        TcpStream::connect_timeout(&address, timeout).map_err(|e| match is_timeout(&e) {
+            true => Fault::ConnectTimeout,
+            false => Fault::Refused,
+        })?;
     // See `upstreams::is_connected`: a socket may have connected to itself.
     if stream.local_addr().ok() == Some(address) {
-        return Err(Fault::Refused.to_string());
+        return Err(Fault::Refused);
     }
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: {name}\r\nUser-Agent: progjar-lb-check\r\nConnection: close\r\n\r\n"
-    );
+    Ok(stream)
+}
+
+struct Answer {
+    status: u16,
+    persists: bool,
+}
+
+/// Sends the question and reads the whole answer.
+fn ask(stream: &mut TcpStream, name: &str, deadline: Instant) -> Result<Answer, Fault> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nUser-Agent: progjar-lb-check\r\n\r\n");
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1));
+    let sent = stream
+        .set_write_timeout(Some(left))
+        .and_then(|()| stream.write_all(request.as_bytes()));
+    sent.map_err(fault)?;
     let mut bytes = Vec::new();
-    let status = (|| -> io::Result<Result<u16, Fault>> {
-        stream.set_write_timeout(Some(timeout))?;
-        stream.write_all(request.as_bytes())?;
-        loop {
-            match response::parse(&bytes, &Limits::DEFAULT, false) {
-                Ok(Some((head, _))) => return Ok(Ok(head.status)),
-                Ok(None) => {}
-                Err(error) => return Ok(Err(Fault::BadAnswer(error))),
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let mut piece = [0; 1024];
-            match stream.read(&mut piece)? {
-                _ if left.is_zero() => return Err(ErrorKind::TimedOut.into()),
-                0 => return Ok(Err(Fault::Closed)),
-                n => bytes.extend_from_slice(&piece[..n]),
-            }
+    let (answer, mut content) = loop {
+        let parsed = response::parse(&bytes, &Limits::DEFAULT, false).map_err(Fault::BadAnswer)?;
+        if let Some((head, used)) = parsed {
+            let answer = Answer {
+                status: head.status,
+                persists: head.persists,
+            };
+            let content = Body::new(head.framing);
+            bytes.drain(..used);
+            break (answer, content);
         }
-    })();
-    match status {
-        Ok(Ok(200..=399)) => Ok(()),
-        Ok(Ok(status)) => Err(format!("answered a probe with status {status}")),
-        Ok(Err(fault)) => Err(fault.to_string()),
-        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Err(Fault::ResponseTimeout.to_string())
+        read_more(stream, &mut bytes, deadline)?;
+    };
+    // Only a whole answer leaves the connection fit for the next question.
+    while answer.persists && !content.is_done() {
+        let (used, _) = content.read(&bytes).map_err(Fault::BadAnswer)?;
+        bytes.drain(..used);
+        if used == 0 {
+            read_more(stream, &mut bytes, deadline)?;
         }
-        Err(_) => Err(Fault::Closed.to_string()),
+    }
+    let persists = answer.persists && bytes.is_empty();
+    Ok(Answer { persists, ..answer })
+}
+
+fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> Result<(), Fault> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Fault::ResponseTimeout);
+    }
+    let mut piece = [0; 1024];
+    let wait = left.max(Duration::from_millis(1));
+    let read = stream
+        .set_read_timeout(Some(wait))
+        .and_then(|()| stream.read(&mut piece));
+    match read.map_err(fault)? {
+        0 => Err(Fault::Closed),
+        n => {
+            bytes.extend_from_slice(&piece[..n]);
+            Ok(())
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    // A blocking read that took too long is "would block" on Unix, "timed out" on Windows.
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn fault(error: io::Error) -> Fault {
+    if is_timeout(&error) {
+        Fault::ResponseTimeout
+    } else {
+        Fault::Closed
     }
 }

@@ -13,7 +13,7 @@ mod stats;
 // active checks
 mod health;
 // this gateway's own words for either side
-mod rewrite;
+pub mod rewrite;
 // one request and its answer, without sockets
 mod exchange;
 // connections to the backends
@@ -47,7 +47,7 @@ pub const TOPIC: Topic = Topic {
     operand: "PORT",
     operand_default: "44444",
     flags: &[FLAGS, limits::FLAGS],
-    more: "The port 0 picks a free one. Ctrl-C stops it. /?",
+    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.",
 };
 
 const FLAGS: &[Flag] = &[
@@ -88,6 +88,12 @@ const FLAGS: &[Flag] = &[
         "TIME",
         "1s",
         "between probes of a backend",
+    ),
+    flag(
+        "--pipeline",
+        "DEPTH",
+        "1",
+        "requests of one wake-up sent to a backend in one write",
     ),
     flag(
         "--no-checks",
@@ -140,11 +146,15 @@ pub struct Shared {
     log: Log,
     /// This gateway's name in Via: it knows its own requests by it, should they come back.
     via: String,
+    /// Where it listens.
+    authority: String,
     /// Its name in X-Served-By, when it answers itself.
     served_by: String,
     policy: String,
     workers: usize,
     status_public: bool,
+    /// Requests that may wait for their answers on one connection.
+    pipeline: usize,
 }
 
 /// Runs the topic.
@@ -175,12 +185,13 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             policy::NAMES.join(", ")
         )
     })?;
+    let pipeline = given.number("--pipeline", 1..=1000)?.unwrap_or(1) as usize;
     let host = given.text("--host").unwrap_or_default();
     let start = || {
         let listener = listener::bind("lb", host, port)?;
         let address = listener.local_addr().map_err(|e| format!("lb: {e}"))?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
-        let _ = crate::sys::raise_descriptor_limit();
+        let limits = fit(limits, workers, list.len());
         let shared = Shared {
             backends: Backends::new(list, by_name, workers),
             limits,
@@ -191,16 +202,38 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
                 "progjar-lb-{:08x}",
                 RandomState::new().hash_one(address) as u32
             ),
+            authority: address.to_string(),
             served_by: format!("lb:{}", address.port()),
             policy: policy.to_owned(),
             workers,
             status_public: given.has("--status-public"),
+            pipeline,
         };
         refuse_self(&shared.backends, address)?;
         listener::announce("lb", address);
         run(listener, &shared, stop).map_err(|e| format!("lb: {e}"))
     };
     start().map_err(Failure::CannotWork)
+}
+
+/// A client may need a connection to a backend: if clients took all descriptors, everyone would
+/// be let in and nobody served.
+fn fit(limits: Limits, workers: usize, backends: usize) -> Limits {
+    let Ok(descriptors) = crate::sys::raise_descriptor_limit() else {
+        return limits;
+    };
+    // The standard streams and the listener; a worker's poller and its copy of the listener; a
+    // probe's connection.
+    let taken = 8 + 2 * workers + backends;
+    let each = usize::try_from(descriptors)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(taken)
+        / 2
+        / workers;
+    Limits {
+        connections: limits.connections.min(each.max(1)),
+        ..limits
+    }
 }
 
 fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {

@@ -67,8 +67,19 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the request head for a backend. `via` is this gateway's name.
-pub fn write_request(out: &mut Vec<u8>, request: &Request, peer: IpAddr, via: &str) -> Framed {
+/// Who sends a request on, and on whose behalf.
+#[derive(Debug, Clone, Copy)]
+pub struct From<'a> {
+    /// The client.
+    pub peer: IpAddr,
+    /// This gateway's name in Via.
+    pub via: &'a str,
+    /// Its address: the Host of a client that spoke HTTP/1.0 and named none.
+    pub authority: &'a str,
+}
+
+/// Appends the request head for a backend.
+pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Framed {
     out.extend_from_slice(request.method.name().as_bytes());
     out.extend_from_slice(if request.target.starts_with('?') {
         b" /"
@@ -77,7 +88,11 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, peer: IpAddr, via: &s
     });
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    write_field(out, b"Host", request.host.unwrap_or_default().as_bytes());
+    write_field(
+        out,
+        b"Host",
+        request.host.unwrap_or(from.authority).as_bytes(),
+    );
 
     let has_connection = request.fields.values("connection").next().is_some();
     for field in request.fields {
@@ -96,8 +111,8 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, peer: IpAddr, via: &s
         }
     }
     for (name, own) in [
-        ("X-Forwarded-For", format_args!("{peer}")),
-        ("Via", format_args!("1.1 {via}")),
+        ("X-Forwarded-For", format_args!("{}", from.peer)),
+        ("Via", format_args!("1.1 {}", from.via)),
     ] {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");

@@ -7,6 +7,7 @@ use super::stats::Counters;
 use crate::connection::{Connection, Lender};
 use crate::poller::{Interest, Poller, Token};
 use crate::slots::Slots;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
@@ -21,14 +22,24 @@ pub struct Upstream {
     pub connection: Connection,
     /// To which backend.
     pub backend: usize,
-    /// The client that it works for, by its slot; None: it is idle, in the pool.
-    pub client: Option<usize>,
+    /// The clients that it works for, by their slots, in the order of their requests; nobody:
+    /// it is idle, in the pool. More than one only with `--pipeline`.
+    pub queue: VecDeque<usize>,
     /// The handshake has not ended.
     pub connecting: bool,
     /// It has served before: the backend may close it just when the next request is sent.
     pub reused: bool,
     /// The backend has sent all it will send.
     pub ended: bool,
+    /// Answers will come that nobody waits for any more: it serves nobody after the first.
+    pub spoilt: bool,
+}
+
+impl Upstream {
+    /// Whether the answer that comes next is this client's.
+    pub fn serves_first(&self, client: usize) -> bool {
+        self.queue.front() == Some(&client)
+    }
 }
 
 /// See the module.
@@ -38,6 +49,9 @@ pub struct Upstreams<'a> {
     /// The idle ones, by backend. The one used last is used next: it is the least likely to
     /// have been closed by its peer.
     pool: Vec<Vec<usize>>,
+    /// By backend: the connection on which the requests of this turn are gathered.
+    gathering: Vec<Option<usize>>,
+    gathered: Vec<usize>,
     counters: &'a [Counters],
 }
 
@@ -52,6 +66,8 @@ impl<'a> Upstreams<'a> {
         Upstreams {
             all: Slots::new(),
             pool: vec![Vec::new(); counters.len()],
+            gathering: vec![None; counters.len()],
+            gathered: Vec::new(),
             counters,
         }
     }
@@ -67,37 +83,68 @@ impl<'a> Upstreams<'a> {
         backend: usize,
         address: SocketAddr,
         client: usize,
-        poller: &mut Poller,
     ) -> io::Result<usize> {
-        if let Some(place) = self.pool[backend].pop() {
-            let upstream = &mut self.all[place];
-            (upstream.client, upstream.reused) = (Some(client), true);
-            self.counters[backend].idle.down();
+        if let Some(place) = self.take_idle(backend, client) {
             return Ok(place);
         }
         let stream = crate::sys::connect(address)?;
         stream.set_nodelay(true)?;
-        let connection = Connection::new(stream, poller, token(self.all.next()), Interest::WRITE)?;
-        let client = Some(client);
+        let connection = Connection::new(stream);
         let upstream = Upstream {
             connection,
             backend,
-            client,
+            queue: VecDeque::from([client]),
             connecting: true,
             reused: false,
             ended: false,
+            spoilt: false,
         };
         self.counters[backend].open.up();
         Ok(self.all.insert(upstream))
     }
 
+    /// A connection to the backend on which the client's request can follow the others of this
+    /// turn, so that all leave in one write: one with fewer than `depth` of them, or an idle one.
+    pub fn gather(&mut self, backend: usize, client: usize, depth: usize) -> Option<usize> {
+        if let Some(place) = self.gathering[backend]
+            && let Some(upstream) = self.all.get_mut(place)
+            && upstream.queue.len() < depth
+            && !upstream.spoilt
+        {
+            upstream.queue.push_back(client);
+            return Some(place);
+        }
+        let place = self.take_idle(backend, client)?;
+        self.gathering[backend] = Some(place);
+        self.gathered.push(place);
+        Some(place)
+    }
+
+    /// The connections on which requests were gathered in this turn; from now on, of the next.
+    pub fn take_gathered(&mut self) -> Vec<usize> {
+        self.gathering.fill(None);
+        std::mem::take(&mut self.gathered)
+    }
+
+    fn take_idle(&mut self, backend: usize, client: usize) -> Option<usize> {
+        let place = self.pool[backend].pop()?;
+        let upstream = &mut self.all[place];
+        upstream.queue.push_back(client);
+        upstream.reused = true;
+        self.counters[backend].idle.down();
+        Some(place)
+    }
+
     /// Its work is done: keeps it for another request, or closes it if there are enough.
     pub fn keep(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller) {
         let upstream = &mut self.all[place];
-        upstream.client = None;
         upstream.connection.settle(lender);
+        // Its end must be noticed also while nobody uses it.
+        let watched = upstream
+            .connection
+            .wait_for(Interest::READ, poller, token(place));
         let pool = &mut self.pool[upstream.backend];
-        if pool.len() >= KEPT {
+        if pool.len() >= KEPT || watched.is_err() {
             return self.close(place, lender, poller);
         }
         pool.push(place);
@@ -110,7 +157,7 @@ impl<'a> Upstreams<'a> {
             return;
         };
         let pool = &mut self.pool[upstream.backend];
-        if upstream.client.is_none()
+        if upstream.queue.is_empty()
             && let Some(i) = pool.iter().position(|&p| p == place)
         {
             pool.remove(i);

@@ -13,7 +13,7 @@ use super::stats::Counters;
 use super::upstreams::{self, Upstreams, is_connected};
 use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
-use crate::http::ParseError;
+use crate::http::{ParseError, request};
 use crate::listener::Acceptor;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
@@ -45,6 +45,10 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 const RETRIES: f32 = 100.0;
 const EARNED: f32 = 0.2;
 
+/// How long a request waits behind others on a shared connection: an answer takes less than a
+/// millisecond, and if one does not, those behind it have better places to be.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// A client's connection.
 struct Client {
     connection: Connection,
@@ -56,12 +60,30 @@ struct Client {
     /// It has sent all it will send.
     ended: bool,
     exchange: Option<Box<Exchange>>,
-    /// After what is in the output, no more; whether to linger then.
-    closing: Option<Linger>,
+    /// What is in the output is the last it gets.
+    closing: Option<Closing>,
 }
 
+/// How the end comes once the last answer is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Linger(bool);
+enum Closing {
+    /// At once.
+    Now,
+    /// After the client has had time to read: it may still be sending (RFC 9112 §9.6).
+    Linger,
+    /// It is being given that time.
+    Lingering,
+}
+
+impl Closing {
+    fn when(lingers: bool) -> Option<Closing> {
+        Some(if lingers {
+            Closing::Linger
+        } else {
+            Closing::Now
+        })
+    }
+}
 
 /// What is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +93,8 @@ enum Phase {
     Content,
     Connect,
     Response,
+    /// The answer of those whose requests went before its own.
+    Behind,
     Relay,
     Write,
     Linger,
@@ -100,6 +124,9 @@ pub struct Worker<'a> {
     upstreams: Upstreams<'a>,
     counters: &'a [Counters],
     retries: f32,
+    /// Clients to be taken further before the turn ends: what they waited for on a shared
+    /// connection has come, or will not.
+    follow: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
     /// Exchanges that have ended, to be used again, boxes and buffers and all.
@@ -122,6 +149,7 @@ impl<'a> Worker<'a> {
             upstreams: Upstreams::new(shared.backends.counters(number)),
             counters: shared.backends.counters(number),
             retries: RETRIES,
+            follow: Vec::new(),
             ejections: 0,
             spare: Vec::new(),
         })
@@ -155,6 +183,7 @@ impl<'a> Worker<'a> {
                 self.ring(at, slot);
             }
             self.leave_ejected();
+            self.send_gathered();
             self.clients.end_turn();
             self.upstreams.end_turn();
             if let Some(acceptor) = &mut acceptor {
@@ -196,10 +225,7 @@ impl<'a> Worker<'a> {
                 return;
             };
             let token = client_token(self.clients.next());
-            let Ok(connection) = Connection::new(stream, &mut self.poller, token, Interest::READ)
-            else {
-                continue; // the system is short of memory; the client sees a close
-            };
+            let connection = Connection::new(stream);
             let client = Client {
                 connection,
                 peer,
@@ -227,10 +253,11 @@ impl<'a> Worker<'a> {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
+        let taken = client.connection.output.taken();
         if client.connection.flush().is_err() {
             return self.cut(slot);
         }
-        client.progress |= event.writable;
+        client.progress |= client.connection.output.taken() > taken;
         if event.readable && !client.ended {
             match client.connection.fill(&mut self.lender) {
                 Ok(filled) => client.ended = filled == Filled::End,
@@ -244,7 +271,7 @@ impl<'a> Worker<'a> {
         let Some(upstream) = self.upstreams.get_mut(place) else {
             return;
         };
-        let Some(slot) = upstream.client else {
+        let Some(&slot) = upstream.queue.front() else {
             // Idle, and yet there is something to read: its end, or an answer to nothing.
             return self
                 .upstreams
@@ -256,53 +283,62 @@ impl<'a> Worker<'a> {
                 Ok(false) => return,
                 Err(_) => return self.fail(slot, Fault::Refused),
             }
-        } else if event.readable && !upstream.ended {
-            let filled = upstream.connection.fill(&mut self.lender);
-            upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+        } else if !upstream.ended {
+            // What a failed write means is known when all that was received has been read.
+            let _ = upstream.connection.flush();
+            if event.readable {
+                let filled = upstream.connection.fill(&mut self.lender);
+                upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+            }
         }
         self.advance(slot);
+        self.follow_up();
     }
 
     /// Takes a client as far as it gets now, then decides what to wait for.
     fn advance(&mut self, slot: usize) {
         loop {
+            if self.clients[slot].connection.flush().is_err() {
+                return self.cut(slot);
+            }
             let step = match &self.clients[slot] {
-                client if client.closing.is_some() => self.discard_input(slot),
+                client if client.closing.is_some() => self.say_goodbye(slot),
                 client if client.exchange.is_some() => self.exchange(slot),
                 client if client.connection.output.is_empty() => self.begin(slot),
                 _ => Step::Wait,
             };
-            if step == Step::Cut || self.clients[slot].connection.flush().is_err() {
-                return self.cut(slot);
-            }
-            if step == Step::Wait {
-                break;
+            match step {
+                Step::Cut => return self.cut(slot),
+                // What is taken from a full output at once makes room for more.
+                Step::Wait if self.clients[slot].connection.output.is_empty() => break,
+                Step::Wait => {
+                    let flushed = self.clients[slot].connection.flush();
+                    if flushed.is_err() {
+                        return self.cut(slot);
+                    }
+                    if !self.clients[slot].connection.output.is_empty() {
+                        break;
+                    }
+                }
+                Step::Again => {}
             }
         }
         self.wait(slot);
     }
 
-    fn discard_input(&mut self, slot: usize) -> Step {
+    /// After the last answer: nothing more is read for its sake, and at last it is closed.
+    fn say_goodbye(&mut self, slot: usize) -> Step {
         let client = &mut self.clients[slot];
-        client
-            .connection
-            .input
-            .consume(client.connection.input.unused().len());
+        let unread = client.connection.input.unused().len();
+        client.connection.input.consume(unread);
         match client.closing {
-            Some(Linger(linger)) if client.connection.output.is_empty() => {
-                if client.phase == Phase::Linger || !linger {
-                    return if client.ended || !linger {
-                        Step::Cut
-                    } else {
-                        Step::Wait
-                    };
-                }
-                if client.ended || client.connection.end_output().is_err() {
-                    return Step::Cut;
-                }
+            _ if !client.connection.output.is_empty() => Step::Wait,
+            Some(Closing::Linger) if !client.ended && client.connection.end_output().is_ok() => {
+                client.closing = Some(Closing::Lingering);
                 Step::Wait
             }
-            _ => Step::Wait,
+            Some(Closing::Lingering) if !client.ended => Step::Wait,
+            _ => Step::Cut,
         }
     }
 
@@ -314,7 +350,7 @@ impl<'a> Worker<'a> {
         let mut phase = match (client.closing, &client.exchange) {
             _ if !drained => Phase::Write,
             (Some(_), _) => Phase::Linger,
-            (None, None) if client.connection.input.unused().is_empty() => Phase::Idle,
+            (None, None) if !request::has_begun(client.connection.input.unused()) => Phase::Idle,
             (None, None) => Phase::Head,
             (None, Some(exchange)) if exchange.has_begun_answer() => Phase::Relay,
             (None, Some(exchange)) if !exchange.has_all_content() => Phase::Content,
@@ -329,9 +365,14 @@ impl<'a> Worker<'a> {
             .exchange
             .as_ref()
             .and_then(|exchange| exchange.upstream);
-        if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
+        if let Some(place) = upstream
+            && !self.upstreams[place].serves_first(slot)
+        {
+            phase = Phase::Behind;
+        } else if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
             let upstream = &mut self.upstreams[place];
-            let writes = upstream.connecting || (!exchange.unsent().is_empty() && !upstream.ended);
+            let unsent = !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
+            let writes = upstream.connecting || (unsent && !upstream.ended);
             let interest = Interest {
                 readable: !upstream.connecting && drained && !upstream.ended,
                 writable: writes,
@@ -370,6 +411,7 @@ impl<'a> Worker<'a> {
                 Phase::Content => limits.content_timeout,
                 Phase::Connect => times.connect,
                 Phase::Response => times.response,
+                Phase::Behind => PATIENCE,
                 Phase::Relay => times.relay,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
@@ -397,6 +439,7 @@ impl<'a> Worker<'a> {
             Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
             Phase::Connect => self.fail(slot, Fault::ConnectTimeout),
             Phase::Response => self.fail(slot, Fault::ResponseTimeout),
+            Phase::Behind => self.leave_queue(slot),
         }
     }
 
@@ -418,7 +461,7 @@ impl<'a> Worker<'a> {
             .close(&mut self.poller, client_token(slot));
         if let Some(exchange) = client.exchange {
             if let Some(place) = exchange.upstream {
-                self.release(place, false);
+                self.release(place, slot, false);
             }
             self.spare.push(exchange);
         }

@@ -183,6 +183,16 @@ impl Poller {
         each!(self, p => p.remove(source, token))
     }
 
+    /// The owner closes it at once. epoll finds that out by itself, for no system call.
+    pub fn closing(&mut self, source: &impl Source, token: Token) {
+        #[cfg(target_os = "linux")]
+        if let Poller::Epoll(_) = self {
+            return;
+        }
+        // It was added, so it can be removed.
+        let _ = self.remove(source, token);
+    }
+
     /// Waits until something is ready or `timeout` has passed (None: for ever), and replaces
     /// the content of `events`. A signal that interrupts the wait counts as "no events".
     pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {

@@ -16,7 +16,7 @@ pub struct Machine {
     /// Memory in MiB.
     pub memory: Option<u64>,
     /// The compiler.
-    pub rustc: Option<&'static str>,
+    pub rustc: Option<String>,
 }
 
 impl Machine {
@@ -41,7 +41,7 @@ impl Machine {
             cpu: value(&cpuinfo, &["model name", "Model", "cpu model"])
                 .or_else(|| output("sysctl", &["-n", "machdep.cpu.brand_string"])),
             memory: kib.map(|kib| kib / 1024),
-            rustc: option_env!("PROGJAR_RUSTC"),
+            rustc: output("rustc", &["--version"]),
         }
     }
 
@@ -54,7 +54,7 @@ impl Machine {
         rows.push(("Kernel", self.kernel.clone()));
         let version = format!("progjar {}", env!("CARGO_PKG_VERSION"));
         rows.push(("Programs", version));
-        rows.extend(self.rustc.map(|rustc| ("Compiler", rustc.to_owned())));
+        rows.extend(self.rustc.clone().map(|rustc| ("Compiler", rustc)));
         rows
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`tables`], [`block`].
 
-use super::{Findings, System, beside_ab};
+use super::{Findings, Machine, System, beside_ab};
 use crate::bench::rounds::{Cell, verdict};
 use crate::bench::table::{table_header, table_row};
 use std::fmt::Write;
@@ -161,37 +161,43 @@ pub fn method(findings: &Findings) -> String {
     )
 }
 
-/// The results block of that name for the notes; None if it is not from these measurements.
+/// Where a results block comes from, in a line.
+pub fn origin(command: &str, date: &str, machine: &Machine) -> String {
+    let compiler = match &machine.rustc {
+        Some(rustc) => format!(" Compiler: {rustc}."),
+        None => String::new(),
+    };
+    format!(
+        "Command: `{command}`. Date: {date}. Cores: {}. Kernel: {}.{compiler}",
+        machine.cores, machine.kernel
+    )
+}
+
+/// The results block of that name for the notes; None for what this run does not measure.
 pub fn block(findings: &Findings, name: &str) -> Option<String> {
-    let mut text = format!(
-        "Command: `./run.sh notes`. Date: {}. Cores: {}. Kernel: {}.{}\n\
-         Rounds: {} of {} requests per row; shown is the median run, then the lowest and highest rate.\n\n",
-        findings.date,
-        findings.machine.cores,
-        findings.machine.kernel,
-        match findings.machine.rustc {
-            Some(rustc) => format!(" Compiler: {rustc}."),
-            None => String::new(),
-        },
-        findings.rounds,
-        findings.requests,
-    );
     let title = match name {
         "lb" => "Async + Load Balancer",
         "async_server" => "Async",
         "thread_server" => "Thread",
-        "bench" => {
-            text.push_str(&markdown_table(&beside_ab::table(findings)));
-            for sentence in beside_ab::remarks(findings) {
-                let _ = write!(text, "\n{sentence}\n");
-            }
-            if findings.ab.is_empty() {
-                text.push_str("\nab was not installed.\n");
-            }
-            return Some(text);
-        }
+        "bench" => "",
         _ => return None,
     };
+    let mut text = format!(
+        "{}\n\
+         Rounds: {} of {} requests per row; shown is the median run, then the lowest and highest rate.\n\n",
+        origin("./run.sh notes", &findings.date, &findings.machine),
+        findings.rounds,
+        findings.requests,
+    );
+    if name == "bench" {
+        text.push_str(&markdown_table(&beside_ab::table(findings)));
+        for sentence in beside_ab::remarks(findings) {
+            let _ = write!(text, "\n{sentence}\n");
+        }
+        if findings.ab.is_empty() {
+            text.push_str("\nab was not installed.\n");
+        }
+    }
     if let Some(system) = findings.systems.iter().find(|s| s.title == title) {
         text.push_str(&table(findings, system));
         text.push('\n');

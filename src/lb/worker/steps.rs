@@ -4,8 +4,9 @@
 //! Note: `notes/lb.md`.
 
 use super::super::exchange::{Exchange, Fault, Gateway, Relayed};
+use super::super::rewrite::From;
 use super::super::upstreams::is_the_backends_fault;
-use super::{Client, EARNED, Linger, RETRIES, Step, Worker};
+use super::{Client, Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
@@ -21,7 +22,9 @@ impl Worker<'_> {
             match request::parse(client.connection.input.unused(), &self.shared.limits.head) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) if !client.ended => return Step::Wait,
-                Ok(None) if client.connection.input.unused().is_empty() => return Step::Cut,
+                Ok(None) if !request::has_begun(client.connection.input.unused()) => {
+                    return Step::Cut;
+                }
                 Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
                 Err(error) => return self.refuse(slot, error),
             };
@@ -32,13 +35,12 @@ impl Worker<'_> {
             .spare
             .pop()
             .unwrap_or_else(|| Box::new(Exchange::new()));
-        exchange.begin(
-            &request,
-            client.peer.ip(),
-            &self.shared.via,
-            self.clock.now,
-            logs,
-        );
+        let from = From {
+            peer: client.peer.ip(),
+            via: &self.shared.via,
+            authority: &self.shared.authority,
+        };
+        exchange.begin(&request, &from, self.clock.now, logs);
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(exchange);
@@ -72,15 +74,26 @@ impl Worker<'_> {
             return Step::Wait;
         }
         if !upstream.ended && !exchange.unsent().is_empty() {
-            match upstream.connection.write(exchange.unsent()) {
-                Ok(0) => {}
-                Ok(n) => {
-                    exchange.sent(n);
-                    client.progress |= !exchange.has_all_content();
+            if self.shared.pipeline > 1 && upstream.reused && exchange.may_share() {
+                // It leaves with the others of this turn: see `send_gathered`.
+                upstream.connection.borrow_output(&mut self.lender);
+                let bytes = exchange.unsent();
+                upstream.connection.output.bytes.extend_from_slice(bytes);
+                exchange.sent(bytes.len());
+            } else {
+                match upstream.connection.write(exchange.unsent()) {
+                    Ok(0) => {}
+                    Ok(n) => {
+                        exchange.sent(n);
+                        client.progress |= !exchange.has_all_content();
+                    }
+                    // It may have answered before it closed: read first, judge then.
+                    Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
                 }
-                // It may have answered before it closed: read first, judge then.
-                Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
             }
+        }
+        if !upstream.serves_first(slot) {
+            return Step::Wait;
         }
         client.connection.borrow_output(&mut self.lender);
         let gateway = Gateway {
@@ -101,8 +114,6 @@ impl Worker<'_> {
         client.progress |= moved && exchange.has_begun_answer();
         match relayed {
             Ok(Relayed::Done) => self.finish(slot),
-            // A full output that the client has taken at once makes room for more.
-            Ok(Relayed::Waits) if moved && output.is_full() => Step::Again,
             Ok(Relayed::Waits) => Step::Wait,
             Err(fault) => self.after_fault(slot, fault),
         }
@@ -127,7 +138,17 @@ impl Worker<'_> {
         exchange.attempts += 1;
         client.progress = true;
         let address = backends.get(number).address;
-        match self.upstreams.take(number, address, slot, &mut self.poller) {
+        let gathered = match self.shared.pipeline {
+            depth if depth > 1 && exchange.may_share() => {
+                self.upstreams.gather(number, slot, depth)
+            }
+            _ => None,
+        };
+        let taken = match gathered {
+            Some(place) => Ok(place),
+            None => self.upstreams.take(number, address, slot),
+        };
+        match taken {
             Ok(place) => {
                 exchange.upstream = Some(place);
                 self.counters[number].in_flight.up();
@@ -151,17 +172,85 @@ impl Worker<'_> {
         }
     }
 
-    /// Ends an exchange's use of its connection to a backend: kept for another one, or closed.
-    pub(super) fn release(&mut self, place: usize, keep: bool) {
-        self.counters[self.upstreams[place].backend]
-            .in_flight
-            .down();
-        if keep {
-            self.upstreams
-                .keep(place, &mut self.lender, &mut self.poller);
-        } else {
-            self.upstreams
-                .close(place, &mut self.lender, &mut self.poller);
+    /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
+    /// has its answer; the next one is served, or the connection waits in the pool. Else it is
+    /// closed, and whoever shares it begins anew elsewhere.
+    pub(super) fn release(&mut self, place: usize, client: usize, keep: bool) {
+        let upstream = &mut self.upstreams[place];
+        let in_flight = &self.counters[upstream.backend].in_flight;
+        in_flight.down();
+        upstream.queue.retain(|&other| other != client);
+        if keep && !upstream.spoilt {
+            match upstream.queue.front() {
+                Some(&next) => self.follow.push(next),
+                None => self
+                    .upstreams
+                    .keep(place, &mut self.lender, &mut self.poller),
+            }
+            return;
+        }
+        for other in std::mem::take(&mut upstream.queue) {
+            in_flight.down();
+            if let Some(exchange) = &mut self.clients[other].exchange {
+                exchange.rewind();
+            }
+            self.follow.push(other);
+        }
+        self.upstreams
+            .close(place, &mut self.lender, &mut self.poller);
+    }
+
+    /// Takes those further who waited behind others.
+    pub(super) fn follow_up(&mut self) {
+        while let Some(slot) = self.follow.pop() {
+            if self.clients.get_mut(slot).is_some() {
+                self.advance(slot);
+            }
+        }
+    }
+
+    /// The end of a turn: sends what was gathered for each backend in one write.
+    pub(super) fn send_gathered(&mut self) {
+        self.follow_up();
+        while let gathered = self.upstreams.take_gathered()
+            && !gathered.is_empty()
+        {
+            for place in gathered {
+                let Some(upstream) = self.upstreams.get_mut(place) else {
+                    continue;
+                };
+                if upstream.connection.flush().is_err() {
+                    upstream.ended = upstream.connection.fill(&mut self.lender).is_err();
+                }
+                upstream.connection.settle(&mut self.lender);
+                let first = upstream.queue.front().copied();
+                if (upstream.ended || !upstream.connection.output.is_empty())
+                    && let Some(first) = first
+                {
+                    self.advance(first);
+                }
+            }
+            self.follow_up();
+        }
+    }
+
+    /// The answer before its own is slow: all who wait behind it move to other connections. What
+    /// the backend still answers them on this one is for nobody, so it ends with that answer.
+    pub(super) fn leave_queue(&mut self, slot: usize) {
+        let Some(exchange) = &self.clients[slot].exchange else {
+            return;
+        };
+        let Some(place) = exchange.upstream else {
+            return;
+        };
+        let upstream = &mut self.upstreams[place];
+        upstream.spoilt = true;
+        for other in upstream.queue.split_off(1) {
+            self.counters[upstream.backend].in_flight.down();
+            if let Some(exchange) = &mut self.clients[other].exchange {
+                exchange.rewind();
+            }
+            self.follow.push(other);
         }
     }
 
@@ -224,7 +313,7 @@ impl Worker<'_> {
         let has_begun = exchange.has_begun_answer();
         let may_retry = exchange.may_retry() && self.retries >= 1.0;
         exchange.rewind();
-        self.release(place, false);
+        self.release(place, slot, false);
         if has_begun {
             // Half an answer has gone out: only a cut connection tells the client so.
             self.log(slot, number, "cut");
@@ -255,14 +344,16 @@ impl Worker<'_> {
         };
         client.progress = true;
         if !exchange.client_persists() {
-            client.closing = Some(Linger(!exchange.has_all_content()));
+            client.closing = Closing::when(exchange.lingers());
         }
         if let Some(place) = exchange.upstream {
             let upstream = &self.upstreams[place];
             let number = upstream.backend;
-            let unused = upstream.connection.input.unused();
-            let keep = exchange.upstream_persists(unused) && !upstream.ended;
-            self.release(place, keep);
+            // Bytes that nobody asked for would be taken for the next answer.
+            let in_order =
+                upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
+            let keep = exchange.upstream_persists() && in_order && !upstream.ended;
+            self.release(place, slot, keep);
             let took = self.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
             self.shared.backends.succeeded(number, self.clock.now);
@@ -294,7 +385,9 @@ impl Worker<'_> {
             return Step::Wait;
         };
         client.connection.borrow_output(&mut self.lender);
-        let persists = exchange.client_persists() && !self.stopping;
+        // After CONNECT the client would speak to whom it asked for, not to us.
+        let persists =
+            exchange.client_persists() && !self.stopping && exchange.method != Method::Connect;
         let says = response::Connection::says(exchange.version(), persists);
         response.write_head(&mut client.connection.output.bytes, &self.clock.date, says);
         let status = response.status;
@@ -302,7 +395,7 @@ impl Worker<'_> {
             client.connection.output.send(response.content);
         }
         if !persists {
-            client.closing = Some(Linger(!exchange.has_all_content()));
+            client.closing = Closing::when(exchange.lingers());
         }
         client.progress = true;
         if !self.shared.log.is_quiet() {
@@ -323,7 +416,7 @@ impl Worker<'_> {
             );
         }
         if let Some(place) = exchange.upstream {
-            self.release(place, false);
+            self.release(place, slot, false);
         }
         self.spare.push(exchange);
         Step::Again
@@ -332,10 +425,12 @@ impl Worker<'_> {
     /// Answers what is wrong with a request, and nothing after it.
     pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
         let client = &mut self.clients[slot];
+        let mut to_head = request::is_head(client.connection.input.unused());
         if let Some(exchange) = client.exchange.take() {
+            to_head = exchange.method == Method::Head;
             let has_begun = exchange.has_begun_answer();
             if let Some(place) = exchange.upstream {
-                self.release(place, false);
+                self.release(place, slot, false);
             }
             self.spare.push(exchange);
             if has_begun {
@@ -352,8 +447,10 @@ impl Worker<'_> {
             response::Connection::Close,
         );
         let status = response.status;
-        out.send(response.content);
-        (client.closing, client.progress) = (Some(Linger(true)), true);
+        if !to_head {
+            out.send(response.content);
+        }
+        (client.closing, client.progress) = (Closing::when(true), true);
         if !self.shared.log.is_quiet() {
             let _ = writeln!(self.lines, "{} - -> - {status} ({error})", client.peer);
         }

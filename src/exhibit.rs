@@ -1,0 +1,180 @@
+//! `progjar exhibit NAME`: the ways to get a wrong table, each replayed and explained.
+//!
+//! Every exhibit starts its own small server, faulty on purpose where that is the point, and
+//! ends it with all its threads. Entry point: [`main`]. Note: `notes/wrong-table.md`.
+
+// a thread per connection, as small as can be
+mod server;
+// tables and bars for a terminal
+mod text;
+// a thread that never ends
+mod spin;
+// 404 in a table without a column for it
+mod not_found;
+// a rate from a port where nothing listens
+mod dead_port;
+// a stall that hides from those who wait for it
+mod omission;
+// the same run ten times
+mod noise;
+
+use crate::args::{Failure, Given, Topic, flag};
+use crate::clock::Clock;
+use crate::notes;
+use crate::report::{self, Machine};
+use crate::shutdown::Stop;
+use std::io::Write;
+use std::path::Path;
+
+/// `progjar exhibit`
+pub const TOPIC: Topic = Topic {
+    name: "exhibit",
+    summary: "the ways to get a wrong table, replayed and explained",
+    operand: "NAME",
+    operand_default: "",
+    flags: &[&[
+        flag("--quick", "", "", "less of everything, for a first look"),
+        flag(
+            "--notes",
+            "DIR",
+            "",
+            "also refresh the exhibits' results blocks in DIR/*.md",
+        ),
+    ]],
+    more: "NAME is spin, not-found, dead-port, omission, noise, or all; without NAME they are listed.\n\
+        Each takes less than half a minute and a free port. Ctrl-C stops everything.",
+};
+
+/// One way to get a wrong table.
+struct Exhibit {
+    name: &'static str,
+    title: &'static str,
+    /// What will happen.
+    does: &'static str,
+    /// Lets it happen; what came of it, as lines of text.
+    play: fn(Size, &Stop) -> Result<String, String>,
+    /// What to learn from it.
+    means: &'static str,
+}
+
+const EXHIBITS: [Exhibit; 5] = [
+    spin::EXHIBIT,
+    not_found::EXHIBIT,
+    dead_port::EXHIBIT,
+    omission::EXHIBIT,
+    noise::EXHIBIT,
+];
+
+/// How much of everything.
+#[derive(Clone, Copy)]
+enum Size {
+    Full,
+    Quick,
+}
+
+impl Size {
+    fn of<T>(self, full: T, quick: T) -> T {
+        match self {
+            Size::Full => full,
+            Size::Quick => quick,
+        }
+    }
+}
+
+/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
+    let Some(name) = given.operands.first() else {
+        say(&list());
+        return Ok(());
+    };
+    let chosen: Vec<&Exhibit> = EXHIBITS
+        .iter()
+        .filter(|exhibit| name == "all" || name == exhibit.name)
+        .collect();
+    if chosen.is_empty() {
+        let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
+        return Err(Failure::Usage(format!(
+            "exhibit: there is no exhibit '{name}'; there are {known}, and all"
+        )));
+    }
+    let cannot = |e: String| Failure::CannotWork(format!("exhibit: {e}"));
+    let folder = given.text("--notes").map(Path::new);
+    if let Some(folder) = folder {
+        notes::check(folder).map_err(cannot)?;
+    }
+    let (size, flags) = match given.has("--quick") {
+        true => (Size::Quick, " --quick"),
+        false => (Size::Full, ""),
+    };
+    let mut blocks = Vec::new();
+    for exhibit in chosen {
+        let result = show(exhibit, size, stop);
+        if stop.is_raised() {
+            say("exhibit: stopped before the end; every server has been stopped");
+            return Ok(());
+        }
+        let result = result.map_err(|e| cannot(format!("{}: {e}", exhibit.name)))?;
+        let command = format!("./run.sh exhibit {}{flags}", exhibit.name);
+        blocks.push((
+            format!("exhibit-{}", exhibit.name),
+            block(&command, &result),
+        ));
+    }
+    let Some(folder) = folder else { return Ok(()) };
+    let of = |name: &str| {
+        let found = blocks.iter().find(|(n, _)| n == name);
+        found.map(|(_, block)| block.clone())
+    };
+    let count = notes::refresh(folder, &of).map_err(cannot)?;
+    say(&format!("results blocks refreshed: {count}"));
+    Ok(())
+}
+
+fn list() -> String {
+    let mut text = String::from("usage: progjar exhibit NAME\n\n");
+    for exhibit in &EXHIBITS {
+        text.push_str(&format!("  {:<10} {}\n", exhibit.name, exhibit.title));
+    }
+    text + "  all        one after the other"
+}
+
+/// What it does, the result, what it means: each is said when it is known.
+fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<String, String> {
+    let (name, title) = (exhibit.name, exhibit.title);
+    say(&format!("== {name}: {title}\n\n{}\n", exhibit.does));
+    let result = (exhibit.play)(size, stop)?;
+    if !stop.is_raised() {
+        for line in result.lines() {
+            say(format!("  {line}").trim_end());
+        }
+        say(&format!("\n{}\n", exhibit.means));
+    }
+    Ok(result)
+}
+
+/// The results block for the notes.
+fn block(command: &str, result: &str) -> String {
+    let date = Clock::new().date;
+    let origin = report::origin(command, &String::from_utf8_lossy(&date), &Machine::look());
+    format!("{origin}\n\n```text\n{}\n```\n", result.trim_end())
+}
+
+/// A reader that went away (`| head`) is no reason to stop.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exhibit_has_its_results_block_and_stands_in_the_help() {
+        for exhibit in &EXHIBITS {
+            let block = format!("exhibit-{}", exhibit.name);
+            assert!(notes::NAMES.contains(&block.as_str()), "{block}");
+            assert!(TOPIC.more.contains(exhibit.name), "{}", exhibit.name);
+        }
+    }
+}

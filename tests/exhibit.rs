@@ -1,0 +1,151 @@
+//! Each exhibit shows what it claims, and leaves nothing behind.
+
+mod support;
+
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use support::Folder;
+
+fn exhibit(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_progjar"))
+        .arg("exhibit")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// What the exhibit prints, played quickly; one at a time, since some leave the others no CPU.
+fn quick(name: &str) -> String {
+    static STAGE: Mutex<()> = Mutex::new(());
+    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let output = exhibit(&[name, "--quick"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{text}{stderr}");
+    assert!(text.starts_with(&format!("== {name}: ")), "{text}");
+    text
+}
+
+/// The first line that begins with these words, without them.
+fn after<'a>(text: &'a str, words: &str) -> &'a str {
+    text.lines()
+        .find_map(|line| line.trim_start().strip_prefix(words))
+        .unwrap_or_else(|| panic!("no line begins with '{words}' in {text}"))
+}
+
+/// The cells of a line of numbers.
+fn numbers(line: &str) -> Vec<f64> {
+    line.split_whitespace()
+        .map(|cell| cell.replace(',', "").parse().unwrap_or(f64::NAN))
+        .collect()
+}
+
+#[test]
+fn without_a_name_they_are_listed() {
+    let output = exhibit(&[]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success());
+    for name in ["spin", "not-found", "dead-port", "omission", "noise", "all"] {
+        assert!(text.contains(&format!("\n  {name} ")), "{name} in {text}");
+    }
+    let unknown = exhibit(&["nonsense"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&unknown.stderr);
+    assert!(stderr.contains("'nonsense'"), "{stderr}");
+}
+
+#[test]
+fn threads_pile_up_with_the_fault_and_none_stays_with_the_return() {
+    let text = quick("spin");
+    // Round; rate, threads, CPU with the fault; the same with the return.
+    let rounds: Vec<Vec<f64>> = text
+        .lines()
+        .map(numbers)
+        .filter(|cells| cells.len() == 7 && cells[0] >= 1.0)
+        .collect();
+    assert_eq!(rounds.len(), 3, "{text}");
+    for cells in &rounds {
+        assert_eq!(cells[5], 0.0, "live threads with the return: {text}");
+    }
+    assert!(rounds[2][2] > 0.0, "live threads with the fault: {text}");
+}
+
+#[test]
+fn the_table_has_no_place_for_1000_answers_of_404() {
+    let text = quick("not-found");
+    let (a, b) = (after(&text, "A  "), after(&text, "B  "));
+    // Level, time, complete, failed, transferred, …
+    let (a, b) = (numbers(a), numbers(b));
+    assert_eq!((a[2], a[3], a[4]), (1000.0, 0.0, 122_000.0), "{text}");
+    assert_eq!((b[2], b[3], b[4]), (1000.0, 0.0, 147_000.0), "{text}");
+    assert_eq!(after(&text, "A: Non-2xx responses:"), " 1000");
+    assert_eq!(after(&text, "B: Non-2xx responses:"), " 0");
+}
+
+#[test]
+fn a_dead_port_has_a_rate_for_others_and_an_error_for_bench() {
+    let text = quick("dead-port");
+    assert!(numbers(after(&text, "Requests per second:"))[0] > 0.0);
+    let ours = text.split("progjar bench -r").nth(1).expect("our turn");
+    assert!(
+        ours.contains("(no rate)") || ours.contains("  0.00 "),
+        "{text}"
+    );
+    assert!(ours.contains("bench: "), "{text}");
+    assert_eq!(after(ours, "exit code:"), " 1");
+}
+
+#[test]
+fn a_schedule_sees_the_stall_that_a_closed_loop_hides() {
+    let text = quick("omission");
+    let p99 = numbers(after(&text, "p99 "));
+    let (closed, response) = (p99[0], p99[2]);
+    assert!(response >= 10.0 * closed, "{text}");
+    assert!(
+        numbers(after(&text, "max "))[0] > 500.0,
+        "it was there: {text}"
+    );
+}
+
+#[test]
+fn ten_runs_of_the_same_have_a_spread_and_a_verdict() {
+    let text = quick("noise");
+    let runs = text.lines().filter(|l| l.contains("requests/s  #")).count();
+    assert_eq!(runs, 10, "{text}");
+    assert!(text.contains(" % of the median"), "{text}");
+    let verdict = after(&text, "bench: ");
+    assert!(
+        verdict.contains("odd") && verdict.contains("even"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_results_block_is_refreshed_and_the_others_stay() {
+    let folder = Folder::new();
+    let note = folder.write(
+        "wrong-table.md",
+        b"<!-- measured: exhibit-not-found -->\nold\n<!-- end -->\n\
+        <!-- measured: lb -->\nkept\n<!-- end -->\n",
+    );
+    let output = exhibit(&["not-found", "--quick", "--notes", folder.text()]);
+    assert!(output.status.success());
+    let text = std::fs::read_to_string(note).expect("it is there");
+    assert!(text.contains("\nCommand: `./run.sh exhibit not-found --quick`. Date: "));
+    assert!(text.contains("A: Non-2xx responses: 1000") && !text.contains("old"));
+    assert!(text.ends_with("<!-- measured: lb -->\nkept\n<!-- end -->\n"));
+}
+
+#[test]
+fn a_stop_ends_every_exhibit_at_once() {
+    // Its standard input is at its end before it begins.
+    let output = Command::new(env!("CARGO_BIN_EXE_progjar"))
+        .args(["until_eof", "exhibit", "all"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("exhibit: stopped before the end"), "{text}");
+}
