@@ -4,6 +4,8 @@
 //! Starts and stops everything itself; the core never imports it. Entry point: [`main`].
 //! Notes: `notes/lb.md`, `notes/poller.md`.
 
+// what was asked for
+mod settings;
 // what is compared, and what is to be reached
 mod cases;
 // what nginx and HAProxy are told
@@ -33,13 +35,13 @@ use crate::args::{Failure, Given, Topic, flag};
 use crate::assignment::{End, program, say};
 use crate::notes;
 use crate::shutdown::Stop;
-use crate::sys;
 use calls::Counter;
 use cases::{CASES, Case, IMAGE, LARGE, LARGE_SIZE};
 use lineup::{Lineup, Place};
 use load::Load;
 use page::Page;
 use results::{Results, Run};
+use settings::{OTHER_DESCRIPTORS, Settings, reachable_idle, traces_folder};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -86,65 +88,8 @@ pub const TOPIC: Topic = Topic {
 
 /// How each system is loaded before the first round of a case.
 const WARMUP: Duration = Duration::from_millis(200);
-/// Descriptors of a process beside those of its idle connections.
-const OTHER_DESCRIPTORS: u64 = 700;
 /// How long system calls are counted.
 const COUNTED: Duration = Duration::from_millis(500);
-
-/// What the command line says.
-#[derive(Debug)]
-struct Settings {
-    rounds: usize,
-    length: Duration,
-    only: Vec<String>,
-    idle: usize,
-    report: PathBuf,
-    root: PathBuf,
-    notes: Option<PathBuf>,
-    /// To repeat it.
-    command: String,
-}
-
-impl Settings {
-    fn of(given: &Given) -> Result<Settings, String> {
-        let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
-        let rounds = given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize;
-        let length = given.duration("--seconds")?.unwrap_or_default();
-        if length < Duration::from_millis(50) {
-            return Err("compare: --seconds: give at least 0.05".to_owned());
-        }
-        let what = match given.operand()? {
-            "servers" => String::new(),
-            what => format!(" {what}"),
-        };
-        let seconds = length.as_secs_f64();
-        Ok(Settings {
-            rounds,
-            length,
-            only: given.all("--only").map(str::to_owned).collect(),
-            idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
-            report: path("--report"),
-            root: path("--root"),
-            notes: given.text("--notes").map(PathBuf::from),
-            command: format!("./run.sh compare{what} --rounds {rounds} --seconds {seconds}"),
-        })
-    }
-
-    /// Checks that `--only` names what there is.
-    fn check_only(&self, known: &[String]) -> Result<(), String> {
-        match self.only.iter().find(|name| !known.contains(name)) {
-            Some(name) => Err(format!(
-                "compare: there is no case '{name}'; the cases are {}",
-                known.join(", ")
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
-    }
-}
 
 /// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
@@ -181,7 +126,7 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
     if let Some(folder) = &settings.notes {
         notes::check(folder)?;
     }
-    let folder = fresh_folder(settings)?;
+    let folder = traces_folder(settings)?;
     let mut missing = Vec::new();
     let idle = reachable_idle(settings.idle, &mut missing)?;
     let load = Load {
@@ -214,7 +159,7 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
         .and_then(|()| count_calls(&mut results, &lineup, &load, &folder, stop, &mut missing))
         .and_then(|()| Ok(lineup.check_running()?));
     // The large file is of no further use.
-    let _ = fs::remove_dir_all(&root);
+    let _ = fs::remove_file(root.join(LARGE));
     measured?;
     drop(lineup);
     let method = format!(
@@ -317,17 +262,6 @@ fn hand_in(page: &Page, csv: &str, settings: &Settings, begun: Instant) -> Resul
     Ok(())
 }
 
-/// An empty folder for configurations and logs, inside the report's; its absolute path.
-fn fresh_folder(settings: &Settings) -> Result<PathBuf, String> {
-    let folder = settings.report.join("compare");
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", folder.display());
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(wrong)?;
-    }
-    fs::create_dir_all(&folder).map_err(wrong)?;
-    fs::canonicalize(&folder).map_err(wrong)
-}
-
 /// The folder that all serve: the image and the large file.
 fn site(settings: &Settings, folder: &Path) -> Result<PathBuf, String> {
     let site = folder.join("site");
@@ -338,18 +272,4 @@ fn site(settings: &Settings, folder: &Path) -> Result<PathBuf, String> {
         .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
     fs::write(site.join(LARGE), vec![b'x'; LARGE_SIZE]).map_err(wrong)?;
     Ok(site)
-}
-
-/// As many idle connections as one process may hold; fewer than wanted is said.
-fn reachable_idle(wanted: usize, missing: &mut Vec<String>) -> Result<usize, String> {
-    let limit = sys::raise_descriptor_limit()
-        .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
-    let most = limit.saturating_sub(OTHER_DESCRIPTORS).max(1) as usize;
-    if most < wanted {
-        let what =
-            format!("only {most} idle connections: the descriptor limit is {limit} (ulimit -Hn)");
-        say(&what);
-        missing.push(what);
-    }
-    Ok(wanted.min(most))
 }

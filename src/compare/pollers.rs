@@ -10,7 +10,8 @@ use super::lineup::{Role, System};
 use super::load::{Load, Sample};
 use super::page::{self, Page, Part};
 use super::results::median;
-use super::{COUNTED, Settings, WARMUP, fresh_folder, hand_in, reachable_idle};
+use super::settings::{Settings, reachable_idle, traces_folder};
+use super::{COUNTED, WARMUP, hand_in};
 use crate::assignment::servers::Servers;
 use crate::assignment::{End, say};
 use crate::notes;
@@ -44,7 +45,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), End> {
     if let Some(folder) = &settings.notes {
         notes::check(folder)?;
     }
-    let folder = fresh_folder(settings)?;
+    let folder = traces_folder(settings)?;
     let mut remarks = Vec::new();
     let most = reachable_idle(settings.idle, &mut remarks)?;
     let mut sizes: Vec<usize> = SIZES.iter().map(|size| *size.min(&most)).collect();
