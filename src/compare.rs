@@ -26,6 +26,8 @@ mod calls;
 mod results;
 // tables and charts as files
 mod page;
+// ratios of all cases, drawn
+mod charts;
 // what compare hands in
 mod tables;
 // scan, poll and epoll

@@ -1,13 +1,11 @@
-//! What `compare` hands in: the table of all cases, the goals, two charts.
+//! What `compare` hands in: the table of all cases, the goals.
 //!
 //! Entry points: [`page`], [`csv`].
 
-use super::cases::{Bound, CASES, Case, Figure, Goal};
-use super::lineup::Role;
+use super::cases::{Bound, CASES, Figure, Goal};
+use super::charts;
 use super::page::{Page, Part};
 use super::results::{Results, Verdict};
-use crate::report::chart::{Chart, Point, Series, Shape};
-use crate::report::scale::Scale;
 use crate::report::words::number;
 use std::fmt::Write;
 
@@ -45,23 +43,12 @@ pub fn page(results: &Results, method: String, missing: &[String]) -> Page {
             ],
         });
     }
-    let charts = [
-        ("compare-servers", Role::Server, "Servers: rate, nginx = 1"),
-        (
-            "compare-gateways",
-            Role::Gateway,
-            "Load balancers: rate, the better other = 1",
-        ),
-    ];
     Page {
         name: "compare",
         title: "progjar beside nginx and HAProxy",
         method,
         parts,
-        charts: charts
-            .into_iter()
-            .filter_map(|(stem, role, title)| Some((stem, chart(results, role, title)?)))
-            .collect(),
+        charts: charts::all(results),
     }
 }
 
@@ -200,55 +187,6 @@ fn idle_rows(results: &Results) -> Vec<Vec<String>> {
         }
     }
     rows
-}
-
-/// Each case across, the systems of a role up, as ratios to their reference.
-fn chart(results: &Results, role: Role, title: &str) -> Option<Chart> {
-    let cases: Vec<(&Case, f64)> = results
-        .cases
-        .iter()
-        .filter_map(|case| {
-            let reference = results.reference(case.name, role)?;
-            Some((case, results.rate(case.name, reference)?))
-        })
-        .collect();
-    let systems = results.systems.iter().filter(|(_, r)| *r == role);
-    let series: Vec<Series> = systems
-        .map(|(system, _)| {
-            let points = cases.iter().enumerate().filter_map(|(i, (case, one))| {
-                let (low, high) = results.spread(case.name, system);
-                Some(Point {
-                    x: i as f64,
-                    y: results.rate(case.name, system)? / one,
-                    span: Some((low / one, high / one)),
-                })
-            });
-            Series {
-                name: system,
-                points: points.collect(),
-            }
-        })
-        .collect();
-    let points = series.iter().flat_map(|s| &s.points);
-    let highs = points.filter_map(|p| p.span).map(|(_, high)| high);
-    let most = highs.fold(1.0, f64::max);
-    let short = |name: &str| name.replace("keep-alive", "keep");
-    let ticks = cases.iter().enumerate();
-    (!cases.is_empty()).then(|| Chart {
-        title: title.to_owned(),
-        x_label: "case",
-        y_label: "ratio of requests/s",
-        x: Scale::named(
-            -0.5,
-            cases.len() as f64 - 0.5,
-            ticks
-                .map(|(i, (case, _))| (i as f64, short(case.name)))
-                .collect(),
-        ),
-        y: Scale::from_zero(most),
-        shape: Shape::Marks,
-        series,
-    })
 }
 
 /// Every measurement.
