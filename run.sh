@@ -10,6 +10,8 @@ usage: ./run.sh TOPIC [options]
   all            the whole assignment: servers, page, rotation, tables, report/
   test           format, lints, tests, documentation: is all well?
   notes          all and exhibit all, and the results blocks of notes/*.md from both
+  compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, goals;
+                 compare pollers: scan, poll and epoll from 1 to 10,000 connections
   async_server, thread_server, lb, bench, exhibit, ...
                  one program by hand
   help [TOPIC]   this and the program's help, or a topic's options
@@ -78,6 +80,10 @@ notes)
 	build
 	"$program" all --root "$here/www" --report "$here/report" --notes "$here/notes" "$@"
 	exec "$program" exhibit all --notes "$here/notes"
+	;;
+compare)
+	build
+	exec "$program" compare --root "$here/www" --report "$here/report" "$@"
 	;;
 async_server | thread_server)
 	build

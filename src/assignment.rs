@@ -330,7 +330,7 @@ fn log_lines(log: &Path) -> Result<Vec<String>, String> {
     Ok(whole.lines().map(str::to_owned).collect())
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -343,7 +343,7 @@ fn step(number: usize, what: &str) {
 }
 
 /// A line of progress. A reader that went away (`| head`) is no reason to stop.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

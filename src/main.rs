@@ -5,7 +5,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, exhibit, lb, thread_server};
+use progjar::{assignment, async_server, bench, compare, exhibit, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
     (&assignment::TOPIC, assignment::main),
+    (&compare::TOPIC, compare::main),
     (&exhibit::TOPIC, exhibit::main),
 ];
 

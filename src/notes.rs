@@ -8,11 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 13] = [
     "async_server",
     "lb",
     "thread_server",
     "bench",
+    "compare",
+    "pollers",
     "exhibit-spin",
     "exhibit-not-found",
     "exhibit-dead-port",

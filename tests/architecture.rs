@@ -101,6 +101,7 @@ fn the_bench_shares_nothing_with_what_it_measures() {
 fn the_core_does_not_know_what_stands_around_it() {
     let around = [
         "crate::assignment",
+        "crate::compare",
         "crate::exhibit",
         "crate::report",
         "crate::notes",

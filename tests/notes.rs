@@ -59,7 +59,7 @@ const UNITS: [&str; 8] = [
 ];
 
 /// What `run.sh` takes beside the topics of the program.
-const VERBS: [&str; 5] = ["all", "test", "notes", "compare", "help"];
+const VERBS: [&str; 4] = ["all", "test", "notes", "help"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -451,13 +451,14 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
     }
 }
 
-fn topics() -> [&'static Topic; 5] {
+fn topics() -> [&'static Topic; 6] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
         &progjar::lb::TOPIC,
         &progjar::bench::TOPIC,
         &progjar::exhibit::TOPIC,
+        &progjar::compare::TOPIC,
     ]
 }
 

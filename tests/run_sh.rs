@@ -70,6 +70,7 @@ fn help_names_every_topic_from_any_folder() {
         "lb",
         "bench",
         "exhibit",
+        "compare",
     ] {
         assert!(help.contains(&format!("\n  {word} ")), "{word} in {help}");
     }

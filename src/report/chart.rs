@@ -37,6 +37,8 @@ pub struct Point {
 pub enum Shape {
     /// A line with a marker at each point.
     Line,
+    /// Markers alone: what lies across has no order.
+    Marks,
     /// Steps, each from its point to the next.
     Steps,
 }
@@ -98,7 +100,7 @@ impl Chart {
         self.axes(&mut svg);
         for (i, series) in self.series.iter().enumerate() {
             match self.shape {
-                Shape::Line => self.line(&mut svg, i, series),
+                Shape::Line | Shape::Marks => self.line(&mut svg, i, series),
                 Shape::Steps => self.steps(&mut svg, i, series),
             }
         }
@@ -110,8 +112,10 @@ impl Chart {
         let mut x = LEFT;
         for (i, series) in self.series.iter().enumerate() {
             let end = x + 28.0;
-            let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{x:.1} 35H{end:.1}\"/>");
-            if self.shape == Shape::Line {
+            if self.shape != Shape::Marks {
+                let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{x:.1} 35H{end:.1}\"/>");
+            }
+            if self.shape != Shape::Steps {
                 marker(svg, i, x + 14.0, 35.0);
             }
             let _ = writeln!(
@@ -169,7 +173,9 @@ impl Chart {
             .iter()
             .map(|p| format!("{:.1} {:.1}", place(p).0, place(p).1))
             .collect();
-        let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{}\"/>", path.join("L"));
+        if self.shape == Shape::Line {
+            let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{}\"/>", path.join("L"));
+        }
         for point in &series.points {
             let (x, y) = place(point);
             if let Some((low, high)) = point.span {

@@ -8,7 +8,7 @@ use super::{Findings, beside_ab, chart};
 use crate::bench::report::{Look, ab_text};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// The whole file.
 pub fn report(findings: &Findings, figures: &[Figure]) -> String {
@@ -167,7 +167,7 @@ fn outputs(html: &mut String, findings: &Findings) {
 }
 
 /// Rows, the first of them the heading. Wide ones scroll by themselves, not the page.
-fn table_of(html: &mut String, rows: &[Vec<String>]) {
+pub(crate) fn table_of(html: &mut String, rows: &[Vec<String>]) {
     let class = match rows.first() {
         Some(heading) if heading.len() > 8 => " class=\"many\"",
         _ => "",
@@ -188,12 +188,12 @@ fn table_of(html: &mut String, rows: &[Vec<String>]) {
 }
 
 /// The cells of a line of a Markdown table.
-fn cells(line: &str) -> Vec<String> {
+pub(crate) fn cells(line: &str) -> Vec<String> {
     let line = line.trim().trim_matches('|');
     line.split('|').map(|c| c.trim().to_owned()).collect()
 }
 
-fn list(html: &mut String, sentences: &[String]) {
+pub(crate) fn list(html: &mut String, sentences: &[String]) {
     html.push_str("<ul>\n");
     for sentence in sentences {
         let _ = writeln!(html, "<li>{}</li>", escape(sentence));
@@ -201,7 +201,7 @@ fn list(html: &mut String, sentences: &[String]) {
     html.push_str("</ul>\n");
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -7,19 +7,19 @@
 // the machine that was measured on
 mod machine;
 // what the tables, and the sentences below them, say
-mod words;
+pub(crate) mod words;
 // ab's figures beside ours
 mod beside_ab;
 // an axis and its ticks
-mod scale;
+pub(crate) mod scale;
 // lines, markers, a legend: one chart
-mod chart;
+pub(crate) mod chart;
 // which charts there are
 mod figures;
 // report.md
 mod markdown;
 // report.html
-mod html;
+pub(crate) mod html;
 
 pub use machine::Machine;
 pub use words::{block, number, origin, tables};

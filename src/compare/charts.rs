@@ -1,0 +1,101 @@
+//! The charts of `compare`: in each case the systems of a kind, as ratios to their reference.
+//!
+//! Entry point: [`all`].
+
+use super::cases::Case;
+use super::lineup::Role;
+use super::load::Sample;
+use super::results::{Results, median};
+use crate::report::chart::{Chart, Point, Series, Shape};
+use crate::report::scale::Scale;
+
+/// Requests per second and CPU time, of servers and of load balancers; each with its file's stem.
+pub fn all(results: &Results) -> Vec<(&'static str, Chart)> {
+    let rate = |s: &Sample| Some(s.rate);
+    let cpu = |s: &Sample| s.cpu;
+    let servers = |title, pick| chart(results, Role::Server, title, pick);
+    let gateways = |title, pick| chart(results, Role::Gateway, title, pick);
+    let charts = [
+        (
+            "compare-servers",
+            servers("Servers: requests/s, nginx = 1", &rate),
+        ),
+        (
+            "compare-servers-cpu",
+            servers("Servers: CPU per request, nginx = 1", &cpu),
+        ),
+        (
+            "compare-gateways",
+            gateways("Load balancers: requests/s, the better other = 1", &rate),
+        ),
+        (
+            "compare-gateways-cpu",
+            gateways("Load balancers: CPU per request, the same = 1", &cpu),
+        ),
+    ];
+    let there = charts.into_iter();
+    there
+        .filter_map(|(stem, chart)| Some((stem, chart?)))
+        .collect()
+}
+
+/// One figure of all cases; None if there is no reference.
+fn chart(
+    results: &Results,
+    role: Role,
+    title: &str,
+    pick: &dyn Fn(&Sample) -> Option<f64>,
+) -> Option<Chart> {
+    let sorted = |case: &Case, system: &str| -> Vec<f64> {
+        let samples = results.samples(case.name, system);
+        let mut values: Vec<f64> = samples.filter_map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let cases: Vec<(&Case, f64)> = results
+        .cases
+        .iter()
+        .filter_map(|case| {
+            let reference = results.reference(case.name, role)?;
+            Some((case, median(sorted(case, reference))?))
+        })
+        .filter(|(_, one)| *one > 0.0)
+        .collect();
+    let point = |x: usize, case: &Case, one: f64, system: &str| {
+        let values = sorted(case, system);
+        Some(Point {
+            x: x as f64,
+            span: Some((values.first()? / one, values.last()? / one)),
+            y: median(values)? / one,
+        })
+    };
+    let series: Vec<Series> = results
+        .systems
+        .iter()
+        .filter(|(_, r)| *r == role)
+        .map(|(system, _)| {
+            let cases = cases.iter().enumerate();
+            let points = cases.filter_map(|(x, (case, one))| point(x, case, *one, system));
+            Series {
+                // The backends go without saying.
+                name: system.split(" + ").next().unwrap_or(system),
+                points: points.collect(),
+            }
+        })
+        .collect();
+    let spans = series.iter().flat_map(|s| &s.points).filter_map(|p| p.span);
+    let most = spans.map(|(_, high)| high).fold(1.0, f64::max);
+    let ticks = cases.iter().enumerate().map(|(x, (case, _))| {
+        let short = case.name.replace("keep-alive", "keep");
+        (x as f64, short)
+    });
+    (!cases.is_empty()).then(|| Chart {
+        title: title.to_owned(),
+        x_label: "case",
+        y_label: "ratio",
+        x: Scale::named(-0.5, cases.len() as f64 - 0.5, ticks.collect()),
+        y: Scale::from_zero(most),
+        shape: Shape::Marks,
+        series,
+    })
+}

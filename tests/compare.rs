@@ -1,0 +1,243 @@
+//! `progjar compare` with the smallest of measurements: the shape of what it says, and that it
+//! leaves nothing behind.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take; far more than it ever takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that is gone after the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder for the test");
+        Folder(path)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Processes with this folder on their command line: the servers, nginx, HAProxy.
+    fn processes(&self) -> Vec<String> {
+        let folder = self.0.to_string_lossy().into_owned();
+        let lines = fs::read_dir("/proc")
+            .expect("Linux")
+            .flatten()
+            .map(|entry| {
+                let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).replace('\0', " ")
+            });
+        lines.filter(|line| line.contains(&folder)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn compare(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+    command
+        .args([
+            "compare",
+            "--root",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/www"),
+        ])
+        .args(["--rounds", "1", "--report"])
+        .arg(folder.0.join("report"))
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether it is installed; a missing one is said, or where all must be there, an error.
+fn has(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let is_there = folders.iter().any(|f| Path::new(f).join(program).is_file());
+    assert!(
+        is_there || std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_none(),
+        "{program} is missing"
+    );
+    if !is_there {
+        eprintln!("SKIPPED: {program} is not installed: its rows are not looked at");
+    }
+    is_there
+}
+
+/// The rows of a table, by the first of its heading's cells.
+fn rows(markdown: &str, first: &str) -> Vec<Vec<String>> {
+    let mut lines = markdown.lines();
+    let heading = lines.find(|line| line.starts_with(&format!("|{first}|")));
+    let heading = heading.unwrap_or_else(|| panic!("no table '{first}' in {markdown}"));
+    let cells = |line: &str| -> Vec<String> {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(str::to_owned).collect()
+    };
+    let rows: Vec<Vec<String>> = lines
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(cells)
+        .collect();
+    for row in &rows {
+        assert_eq!(row.len(), cells(heading).len(), "{row:?}");
+    }
+    rows
+}
+
+fn value(cell: &str) -> f64 {
+    let number = cell.split(' ').next().unwrap_or_default().replace(',', "");
+    number.parse().unwrap_or_else(|e| panic!("'{cell}': {e}"))
+}
+
+#[test]
+fn every_system_stands_in_the_table_and_none_is_left_running() {
+    let folder = Folder::new("compare");
+    let arguments = [
+        "--seconds",
+        "0.2",
+        "--only",
+        "keep-alive",
+        "--only",
+        "idle",
+        "--idle",
+        "50",
+    ];
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = compare(&folder, &arguments).output().expect("runs");
+    let (stdout, stderr) = (text(&stdout), text(&stderr));
+    assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
+    let mut systems = vec!["async_server", "thread_server"];
+    let (nginx, haproxy) = (has("nginx"), has("haproxy"));
+    systems.extend(nginx.then_some("nginx"));
+    systems.push("lb + 4 async_servers");
+    systems.extend(nginx.then_some("nginx + 4 nginx"));
+    systems.extend((nginx && haproxy).then_some("HAProxy + 4 nginx"));
+    let cases = rows(&stdout, "Case");
+    let named: Vec<&str> = cases.iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(named, systems.repeat(2));
+    for row in &cases {
+        assert!(value(&row[2]) > 0.0 && value(&row[4]) > 0.0, "{row:?}");
+        assert_eq!(row[8], "0", "{row:?}");
+        if nginx {
+            assert!(value(&row[6]) > 0.0 && value(&row[7]) > 0.0, "{row:?}");
+        }
+    }
+    let verdicts = ["met", "NOT met", "not measured"];
+    for row in rows(&stdout, "System").iter().filter(|row| row.len() == 7) {
+        assert!(verdicts.contains(&row[6].as_str()), "{row:?}");
+    }
+    assert!(folder.read("report/compare.md").contains("|Case|System|"));
+    assert!(folder.read("report/compare.html").contains("</svg>"));
+    let csv = folder.read("report/compare.csv");
+    assert_eq!(csv.lines().count(), 1 + 2 * systems.len(), "{csv}");
+    let left = folder.processes();
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
+#[test]
+fn the_pollers_stand_side_by_side() {
+    let folder = Folder::new("pollers");
+    let notes = folder.0.join("notes");
+    fs::create_dir(&notes).expect("a folder");
+    let note = "# Pollers\n<!-- measured: pollers -->\nold\n<!-- end -->\n\
+        <!-- measured: lb -->\nkept\n<!-- end -->\n";
+    fs::write(notes.join("poller.md"), note).expect("written");
+    let arguments = [
+        "pollers",
+        "--seconds",
+        "0.1",
+        "--only",
+        "1",
+        "--only",
+        "100",
+        "--notes",
+    ];
+    let mut command = compare(&folder, &arguments);
+    let output = command.arg(&notes).output().expect("runs");
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{stdout}{stderr}"
+    );
+    let rows = rows(&stdout, "Connections");
+    let named: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|r| (r[0].as_str(), r[1].as_str()))
+        .collect();
+    let expected: Vec<(&str, &str)> = ["1", "100"]
+        .into_iter()
+        .flat_map(|size| ["scan", "poll", "epoll"].map(|poller| (size, poller)))
+        .collect();
+    assert_eq!(named, expected);
+    assert!(rows.iter().all(|row| value(&row[2]) > 0.0), "{rows:?}");
+    let refreshed = folder.read("notes/poller.md");
+    assert!(refreshed.contains("|100|epoll|") && !refreshed.contains("old"));
+    assert!(refreshed.contains("\nkept\n"), "{refreshed}");
+    assert!(folder.read("report/pollers.html").contains("</svg>"));
+    let left = folder.processes();
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
+#[test]
+fn what_there_is_not_is_named() {
+    let folder = Folder::new("compare-usage");
+    for (arguments, says) in [
+        (["--only", "fast"].as_slice(), "the cases are keep-alive,"),
+        (&["pollers", "--only", "7"], "the cases are 1, 10, 100"),
+        (&["clouds"], "give servers or pollers"),
+    ] {
+        let output = compare(&folder, arguments).output().expect("runs");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+    }
+}
+
+fn wait(child: &mut Child, what: &str) {
+    eventually(what, || child.try_wait().expect("a child").is_some());
+}
+
+fn eventually(what: &str, mut claim: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !claim() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn nothing_outlives_it_even_when_it_is_killed() {
+    for signal in ["INT", "KILL"] {
+        let folder = Folder::new(&format!("compare-{signal}"));
+        let mut child = compare(&folder, &["--seconds", "30", "--only", "keep-alive"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("runs");
+        let wanted = if has("nginx") { 8 } else { 6 };
+        eventually("the systems run", || folder.processes().len() > wanted);
+        let kill = Command::new("kill")
+            .args([format!("-{signal}"), child.id().to_string()])
+            .status();
+        assert!(kill.expect("kill runs").success());
+        wait(&mut child, "it ends");
+        eventually("nothing is left", || folder.processes().is_empty());
+    }
+}
