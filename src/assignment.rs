@@ -3,6 +3,7 @@
 //!
 //! Knows neither HTTP servers nor tables: it runs the programs that a student would run, and
 //! hands what it finds to [`report`]. Entry point: [`main`]; the order stands in `carry_out`.
+//! Note: `notes/README.md`.
 
 // the servers as processes of their own
 pub mod servers;

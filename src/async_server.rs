@@ -51,6 +51,7 @@ pub const TOPIC: Topic = Topic {
                 "more wait until one leaves",
             ),
         ],
+        &[limits::CONTENT],
         limits::FLAGS,
     ],
     more: "The port 0 picks a free one. Ctrl-C stops it.",

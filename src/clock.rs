@@ -1,4 +1,6 @@
 //! The time, read once per turn of a loop and rendered once per second.
+//!
+//! Note: `notes/async_server.md`.
 
 use crate::http::date;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -216,6 +216,20 @@ impl Connection {
         Ok(())
     }
 
+    /// Waits for nothing. A socket that is watched tells of a reset even if nothing else is asked
+    /// for, again and again until it is closed.
+    pub fn unwatch(&mut self, poller: &mut Poller, token: Token) {
+        if self.interest.take().is_some() {
+            // It was added, so it can be removed.
+            let _ = poller.remove(&self.stream, token);
+        }
+    }
+
+    /// Whether it has failed, as far as the system knows without reading or writing.
+    pub fn is_broken(&self) -> bool {
+        !matches!(self.stream.take_error(), Ok(None))
+    }
+
     /// Tells the peer that no more will be sent.
     pub fn end_output(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)

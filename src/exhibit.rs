@@ -1,7 +1,8 @@
-//! `progjar exhibit NAME`: the ways to get a wrong table, each replayed and explained.
+//! `progjar exhibit NAME`: experiments, each played and explained: the ways to get a wrong
+//! table, and what the load balancer's policies and pipelining do.
 //!
-//! Every exhibit starts its own small server, faulty on purpose where that is the point, and
-//! ends it with all its threads. Entry point: [`main`]. Note: `notes/wrong-table.md`.
+//! Every exhibit starts its own servers, small and faulty on purpose where that is the point,
+//! and ends them. Entry point: [`main`]. Notes: `notes/wrong-table.md`, `notes/lb.md`.
 
 // a thread per connection, as small as can be
 mod server;
@@ -17,19 +18,26 @@ mod dead_port;
 mod omission;
 // the same run ten times
 mod noise;
+// four async_servers, and load balancers in front of them
+mod fleet;
+// one slow backend, three policies
+mod policies;
+// many requests, one write
+mod pipeline;
 
 use crate::args::{Failure, Given, Topic, flag};
 use crate::clock::Clock;
 use crate::notes;
 use crate::report::{self, Machine};
 use crate::shutdown::Stop;
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 /// `progjar exhibit`
 pub const TOPIC: Topic = Topic {
     name: "exhibit",
-    summary: "the ways to get a wrong table, replayed and explained",
+    summary: "experiments, explained: ways to get a wrong table, policies, pipelining",
     operand: "NAME",
     operand_default: "",
     flags: &[&[
@@ -38,31 +46,50 @@ pub const TOPIC: Topic = Topic {
             "--notes",
             "DIR",
             "",
-            "also refresh the exhibits' results blocks in DIR/*.md",
+            "also refresh the exhibits' results blocks in DIR/*.md, and their charts",
         ),
     ]],
-    more: "NAME is spin, not-found, dead-port, omission, noise, or all; without NAME they are listed.\n\
-        Each takes less than half a minute and a free port. Ctrl-C stops everything.",
+    more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, or all; without\n\
+        NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
 };
 
-/// One way to get a wrong table.
+/// One experiment.
 struct Exhibit {
     name: &'static str,
     title: &'static str,
     /// What will happen.
     does: &'static str,
-    /// Lets it happen; what came of it, as lines of text.
-    play: fn(Size, &Stop) -> Result<String, String>,
+    /// Lets it happen.
+    play: fn(Size, &Stop) -> Result<Played, String>,
     /// What to learn from it.
     means: &'static str,
 }
 
-const EXHIBITS: [Exhibit; 5] = [
+/// What came of an exhibit.
+struct Played {
+    /// Lines for a terminal.
+    text: String,
+    /// A chart for the notes: its name, and the SVG.
+    picture: Option<(&'static str, String)>,
+}
+
+impl From<String> for Played {
+    fn from(text: String) -> Played {
+        Played {
+            text,
+            picture: None,
+        }
+    }
+}
+
+const EXHIBITS: [Exhibit; 7] = [
     spin::EXHIBIT,
     not_found::EXHIBIT,
     dead_port::EXHIBIT,
     omission::EXHIBIT,
     noise::EXHIBIT,
+    policies::EXHIBIT,
+    pipeline::EXHIBIT,
 ];
 
 /// How much of everything.
@@ -106,7 +133,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         true => (Size::Quick, " --quick"),
         false => (Size::Full, ""),
     };
-    let mut blocks = Vec::new();
+    let (mut blocks, mut pictures) = (Vec::new(), Vec::new());
     for exhibit in chosen {
         let result = show(exhibit, size, stop);
         if stop.is_raised() {
@@ -117,8 +144,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let command = format!("./run.sh exhibit {}{flags}", exhibit.name);
         blocks.push((
             format!("exhibit-{}", exhibit.name),
-            block(&command, &result),
+            block(&command, &result.text),
         ));
+        pictures.extend(result.picture);
     }
     let Some(folder) = folder else { return Ok(()) };
     let of = |name: &str| {
@@ -126,6 +154,11 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         found.map(|(_, block)| block.clone())
     };
     let count = notes::refresh(folder, &of).map_err(cannot)?;
+    for (name, svg) in pictures {
+        let path = folder.join("img").join(name);
+        let written = fs::create_dir_all(folder.join("img")).and_then(|()| fs::write(&path, svg));
+        written.map_err(|e| cannot(format!("cannot write '{}': {e}", path.display())))?;
+    }
     say(&format!("results blocks refreshed: {count}"));
     Ok(())
 }
@@ -139,12 +172,12 @@ fn list() -> String {
 }
 
 /// What it does, the result, what it means: each is said when it is known.
-fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<String, String> {
+fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<Played, String> {
     let (name, title) = (exhibit.name, exhibit.title);
     say(&format!("== {name}: {title}\n\n{}\n", exhibit.does));
     let result = (exhibit.play)(size, stop)?;
     if !stop.is_raised() {
-        for line in result.lines() {
+        for line in result.text.lines() {
             say(format!("  {line}").trim_end());
         }
         say(&format!("\n{}\n", exhibit.means));

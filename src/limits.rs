@@ -1,6 +1,7 @@
 //! What a client may ask of a server: sizes, times, numbers; each an option with a default.
 //!
 //! The three servers share this table, so that one option means the same on all of them.
+//! Note: `notes/http.md`.
 
 use crate::args::{Flag, Given, flag};
 use crate::http;
@@ -19,12 +20,6 @@ pub const FLAGS: &[Flag] = &[
         "SIZE",
         "16k",
         "largest field section, else 431",
-    ),
-    flag(
-        "--max-content",
-        "SIZE",
-        "16M",
-        "largest request content, else 413",
     ),
     flag(
         "--header-timeout",
@@ -58,6 +53,14 @@ pub const FLAGS: &[Flag] = &[
     ),
 ];
 
+/// For a server that answers requests itself. A gateway has its own default.
+pub const CONTENT: Flag = flag(
+    "--max-content",
+    "SIZE",
+    "16M",
+    "largest request content, else 413",
+);
+
 /// See [`FLAGS`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -88,7 +91,7 @@ impl Limits {
                 field_section: head("--max-fields", READ / 2)?,
                 ..http::Limits::DEFAULT
             },
-            content: size("--max-content")?,
+            content: given.size("--max-content")?.unwrap_or(u64::MAX),
             header_timeout: time("--header-timeout")?,
             content_timeout: time("--content-timeout")?,
             idle_timeout: time("--idle-timeout")?,

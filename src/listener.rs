@@ -1,7 +1,7 @@
 //! How all servers come to their clients: a listening socket, its one line on stdout, and
 //! accepting without ever failing: what is short (descriptors, places) is waited for.
 //!
-//! Entry points: [`bind`], [`announce`], [`Acceptor`].
+//! Entry points: [`bind`], [`announce`], [`Acceptor`]. Note: `notes/thread_server.md`.
 
 use crate::poller::{Poller, Token};
 use std::io::{self, ErrorKind, Write};

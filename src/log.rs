@@ -3,6 +3,7 @@
 //! Whoever serves appends its lines to a buffer in memory; one thread empties the buffer into
 //! stdout. If stdout cannot keep up (a terminal that was paused), the buffer fills, and then
 //! lines are dropped and counted: a server that waits for its log is not serving.
+//! Note: `notes/lb.md`.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

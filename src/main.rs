@@ -1,4 +1,6 @@
 //! `progjar TOPIC …`: reads the command line, runs the topic, turns its end into an exit code.
+//!
+//! Note: `notes/README.md`.
 #![deny(unsafe_code)]
 
 use progjar::args::{Failure, Topic};

@@ -2,12 +2,13 @@
 //! `<!-- end -->` comes from a run, never from a hand.
 //!
 //! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
+//! Note: `notes/README.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 13] = [
     "async_server",
     "lb",
     "thread_server",
@@ -19,6 +20,8 @@ pub const NAMES: [&str; 11] = [
     "exhibit-dead-port",
     "exhibit-omission",
     "exhibit-noise",
+    "exhibit-policies",
+    "exhibit-pipeline",
 ];
 
 const BEGIN: &str = "<!-- measured: ";

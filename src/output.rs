@@ -2,7 +2,7 @@
 //! large content that is never copied into the buffer.
 //!
 //! Knows no HTTP and no poller; writes into anything that is `Write`, blocking or not.
-//! Entry points: [`Output::send`], [`Output::write_to`].
+//! Entry points: [`Output::send`], [`Output::write_to`]. Note: `notes/async_server.md`.
 
 use crate::http::response::Content;
 use std::fs::File;

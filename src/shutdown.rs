@@ -1,6 +1,7 @@
 //! The one stop flag: Ctrl-C and SIGTERM raise it, everyone who waits asks it.
 //!
 //! A `Stop` can be cloned and handed to threads; a test makes its own and needs no signal.
+//! Note: `notes/thread_server.md`.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;

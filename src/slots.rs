@@ -1,7 +1,7 @@
 //! A numbered place for each connection of a loop; the number is its poller token.
 //!
 //! A place that is freed is given to nobody before [`Slots::end_turn`]: events of the same
-//! turn that were meant for its last owner then find it empty.
+//! turn that were meant for its last owner then find it empty. Note: `notes/async_server.md`.
 
 use std::ops::{Index, IndexMut};
 

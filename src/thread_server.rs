@@ -49,6 +49,7 @@ pub const TOPIC: Topic = Topic {
                 "more wait until one leaves",
             ),
         ],
+        &[limits::CONTENT],
         limits::FLAGS,
     ],
     more: "The port 0 picks a free one. Ctrl-C stops it.",
@@ -202,7 +203,9 @@ impl Shared {
         };
         if let Some(pool) = &self.pool {
             pool.execute(job);
-            self.dismiss_idle(pool.queued_count());
+            // Not the queue's length: it counts a job until a free thread has taken it.
+            let waiting = self.clients().len().saturating_sub(pool.max_count());
+            self.dismiss_idle(waiting);
         } else if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(job) {
             // The system has no more threads: an error for this client alone.
             let text = format!(

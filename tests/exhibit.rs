@@ -46,7 +46,16 @@ fn without_a_name_they_are_listed() {
     let output = exhibit(&[]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success());
-    for name in ["spin", "not-found", "dead-port", "omission", "noise", "all"] {
+    for name in [
+        "spin",
+        "not-found",
+        "dead-port",
+        "omission",
+        "noise",
+        "policies",
+        "pipeline",
+        "all",
+    ] {
         assert!(text.contains(&format!("\n  {name} ")), "{name} in {text}");
     }
     let unknown = exhibit(&["nonsense"]);
@@ -119,6 +128,50 @@ fn ten_runs_of_the_same_have_a_spread_and_a_verdict() {
         verdict.contains("odd") && verdict.contains("even"),
         "{text}"
     );
+}
+
+#[test]
+fn who_looks_who_is_busy_spares_the_slow_backend() {
+    let text = quick("policies");
+    let share = |policy| {
+        let line = after(&text, policy);
+        let share = line.split('%').next().expect("a share");
+        share.trim().parse::<f64>().expect("a number")
+    };
+    assert_eq!(share("round-robin "), 25.0, "{text}");
+    assert!(share("least-connections ") < 20.0, "{text}");
+    assert!(share("two-choices ") < 25.0, "{text}");
+    let bars = text.lines().filter(|line| line.contains(" ##")).count();
+    assert_eq!(bars, 3, "{text}");
+}
+
+#[test]
+fn pipelining_is_compared_with_its_cpu_time_and_a_verdict() {
+    let text = quick("pipeline");
+    let rows: Vec<_> = ["1  ", "32  "].map(|row| numbers(after(&text, row))).into();
+    for row in &rows {
+        // Median, lowest, "to", highest, CPU of lb and of backends.
+        assert!(row[0] >= row[1] && row[0] <= row[3], "{text}");
+        if cfg!(target_os = "linux") {
+            assert!(row[4] > 0.0 && row[5] > 0.0, "{text}");
+        }
+    }
+    assert!(after(&text, "bench: ").contains("32"), "{text}");
+}
+
+#[test]
+fn an_exhibit_may_have_a_chart() {
+    let folder = Folder::new();
+    folder.write(
+        "lb.md",
+        b"<!-- measured: exhibit-policies -->\n<!-- end -->\n",
+    );
+    let output = exhibit(&["policies", "--quick", "--notes", folder.text()]);
+    assert!(output.status.success());
+    let path = std::path::Path::new(folder.text()).join("img/policies.svg");
+    let svg = std::fs::read_to_string(path).expect("it is there");
+    assert_eq!(svg.matches("class=\"slow cut\"").count(), 3, "{svg}");
+    assert!(svg.ends_with("</svg>\n"));
 }
 
 #[test]

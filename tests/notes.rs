@@ -41,16 +41,6 @@ const HEADINGS: [&str; 8] = [
     "Where to read on",
 ];
 
-/// The results blocks, which commands rewrite: the note, and the name of each.
-const MEASURED: [(&str, &str); 6] = [
-    ("poller", "pollers"),
-    ("async_server", "async_server"),
-    ("thread_server", "thread_server"),
-    ("lb", "lb"),
-    ("lb", "compare"),
-    ("bench", "bench"),
-];
-
 /// Figures of the reference, which may be quoted. All others stand in measured blocks.
 const QUOTED: [&str; 3] = [
     "67,501 requests per second",
@@ -339,14 +329,15 @@ fn exercises_are_three_to_five_and_each_has_a_folded_solution() {
 
 #[test]
 fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them() {
+    let mut names = Vec::new();
     for note in notes() {
-        let mut names = Vec::new();
         let mut inside = false;
         let mut outside = Vec::new();
         for line in note.text.lines() {
             if let Some(name) = line.strip_prefix("<!-- measured: ") {
                 assert!(!inside, "{}.md: a block in a block", note.name);
-                names.push(name.strip_suffix(" -->").expect("measured: NAME -->"));
+                let name = name.strip_suffix(" -->").expect("measured: NAME -->");
+                names.push(name.to_owned());
                 inside = true;
             } else if line == "<!-- end -->" {
                 assert!(inside, "{}.md: an end without a beginning", note.name);
@@ -356,9 +347,6 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
             }
         }
         assert!(!inside, "{}.md: a block is not closed", note.name);
-        let of = MEASURED.iter().filter(|(here, _)| *here == note.name);
-        let due: Vec<&str> = of.map(|(_, block)| *block).collect();
-        assert_eq!(names, due, "{}.md", note.name);
         let outside = QUOTED
             .iter()
             .fold(outside.join("\n"), |text, quoted| text.replace(quoted, ""));
@@ -377,6 +365,11 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
             }
         }
     }
+    // Each measurement has its one place.
+    names.sort();
+    let mut known = progjar::notes::NAMES.to_vec();
+    known.sort_unstable();
+    assert_eq!(names, known);
 }
 
 #[test]
@@ -446,25 +439,23 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
             continue;
         }
         let svg = fs::read_to_string(&path).unwrap();
-        for needed in [
-            "<title",
-            "<desc",
-            "viewBox",
-            "prefers-color-scheme:dark",
-            "class=\"bg\"",
-        ] {
+        for needed in ["<title", "<desc", "viewBox", "prefers-color-scheme:dark"] {
             assert!(svg.contains(needed), "{name} lacks {needed}");
         }
+        // Drawn by hand, or by a command.
+        let has_ground = ["class=\"bg\"", "class=\"paper\""].map(|c| svg.contains(c));
+        assert!(has_ground.contains(&true), "{name} lacks a background");
     }
 }
 
-fn topics() -> [&'static Topic; 5] {
+fn topics() -> [&'static Topic; 6] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
         &progjar::lb::TOPIC,
         &progjar::bench::TOPIC,
         &progjar::compare::TOPIC,
+        &progjar::exhibit::TOPIC,
     ]
 }
 
@@ -514,6 +505,9 @@ fn every_command_line_is_one_that_the_program_takes() {
         }
         for (info, _) in note.fences() {
             let known = ["sh", "sh server", "sh fails", "text", "text example"].contains(&info)
+                // tests/neighbours.rs runs them.
+                || info.starts_with("text haproxy")
+                || info.starts_with("text nginx")
                 || info.starts_with("rust src/")
                 || info.starts_with("diff src/")
                 || info
@@ -799,4 +793,60 @@ fn the_tables_of_bytes_and_answers_hold_on_all_three_servers() {
         }
     }
     assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+/// The module comments of every source file, by its path below the root.
+fn headers(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            headers(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let header = text.lines().take_while(|l| l.starts_with("//!"));
+            let header: Vec<&str> = header.collect();
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy();
+            found.push((name.into_owned(), header.join("\n")));
+        }
+    }
+}
+
+#[test]
+fn every_module_leads_to_its_note() {
+    let mut found = Vec::new();
+    headers(&root().join("src"), &mut found);
+    assert!(found.len() > 50, "the sources are found");
+    let readme = note("README");
+    let prose = readme.prose();
+    let around = prose.iter().find(|l| l.starts_with("Around the core"));
+    let around = around.expect("README tells what stands around the core");
+    for (name, header) in &found {
+        let spans = header.split('`').skip(1).step_by(2);
+        let notes: Vec<&str> = spans.filter(|s| s.ends_with(".md")).collect();
+        // A part of what stands around the core may leave it to its whole.
+        let mut folders = name.split('/').skip(1);
+        let is_part = folders
+            .next()
+            .is_some_and(|f| around.contains(&format!("`{f}`")));
+        assert!(
+            !notes.is_empty() || is_part,
+            "{name}: its header names no note: Note: `notes/….md`"
+        );
+        for note in notes {
+            assert!(root().join(note).exists(), "{name}: there is no {note}");
+        }
+    }
+    // What the map of the rooms says of a room's note, the room says too.
+    let rows = prose.iter().filter(|l| l.starts_with("| `"));
+    for row in rows {
+        let room = row.split('`').nth(1).unwrap();
+        let (_, link) = row.rsplit_once("](").unwrap();
+        let note = link.split(['#', ')']).next().unwrap();
+        let files = [format!("src/{room}.rs"), format!("src/{room}/mod.rs")];
+        let (name, header) = found.iter().find(|(name, _)| files.contains(name)).unwrap();
+        assert!(
+            header.contains(&format!("notes/{note}")),
+            "{name}: notes/README.md leads to {note}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! A picture of the page as a browser shows it, if Chromium is installed.
 //!
 //! Entry point: [`screenshot`]. Whatever goes wrong here is a remark in the report, no failure.
+//! Note: `notes/README.md`.
 
 use super::program;
 use crate::shutdown::Stop;

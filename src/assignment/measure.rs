@@ -1,7 +1,7 @@
 //! Step 6: the three systems at the assignment's four levels, in turn, round after round; after
 //! each of our runs one of ab's, where ab is installed.
 //!
-//! Entry point: [`run`].
+//! Entry point: [`run`]. Note: `notes/README.md`.
 
 use super::{End, program, say};
 use crate::bench::rounds::{Cell, Turn, rounds};

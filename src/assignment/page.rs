@@ -3,6 +3,7 @@
 //!
 //! Its HTTP is the least there is (HTTP/1.0, a connection per request, read to the end), so that
 //! it shares no fault with the servers. Entry points: [`fetch`], [`check_rotation`].
+//! Note: `notes/README.md`.
 
 use super::End;
 use crate::shutdown::Stop;

@@ -1,4 +1,6 @@
 //! Other programs: found on the PATH, run, waited for with a deadline, ended on Ctrl-C.
+//!
+//! Note: `notes/README.md`.
 
 use super::End;
 use crate::shutdown::Stop;

@@ -2,7 +2,7 @@
 //!
 //! No server outlives us: each has its standard input from a pipe that only we hold, and stops
 //! when the pipe closes ([`UNTIL_EOF`]): at the end, after Ctrl-C, and also when we are killed.
-//! Entry points: [`Servers::start`], [`Servers::end`].
+//! Entry points: [`Servers::start`], [`Servers::end`]. Note: `notes/README.md`.
 
 use super::{End, log_lines, program};
 use crate::shutdown::{Stop, UNTIL_EOF};

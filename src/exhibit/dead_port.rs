@@ -1,6 +1,8 @@
 //! A high rate from nothing: a port where nobody listens.
+//!
+//! Note: `notes/wrong-table.md`.
 
-use super::{Exhibit, Size};
+use super::{Exhibit, Played, Size};
 use crate::assignment::program;
 use crate::report::number;
 use crate::shutdown::Stop;
@@ -29,7 +31,7 @@ const REQUESTS: u32 = 1000;
 /// ab needs a moment of this.
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
-fn play(_: Size, stop: &Stop) -> Result<String, String> {
+fn play(_: Size, stop: &Stop) -> Result<Played, String> {
     let port = dead_port()?;
     let url = format!("http://127.0.0.1:{port}/");
     let count = REQUESTS.to_string();
@@ -41,7 +43,8 @@ fn play(_: Size, stop: &Stop) -> Result<String, String> {
         ab(&arguments, stop),
         arguments.join(" "),
         ours(&arguments)?
-    ))
+    )
+    .into())
 }
 
 /// A port that was free a moment ago.

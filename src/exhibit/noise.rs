@@ -1,8 +1,10 @@
 //! The same run ten times.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
 use super::text::bar;
-use super::{Exhibit, Size};
+use super::{Exhibit, Played, Size};
 use crate::bench::rounds::{rounds, verdict};
 use crate::bench::{Outcome, Plan};
 use crate::report::number;
@@ -34,14 +36,14 @@ const WARMUP: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<String, String> {
+fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     let server = Server::start(|stream, _| answer_once(stream, ANSWER))?;
     let mut plan = Plan::new(&server.url())?;
     plan.requests = size.of(1000, 200);
     plan.concurrency = 10;
     let cells = rounds(&[plan], RUNS, WARMUP, stop, &mut |_| {})?;
     let Some(cell) = cells.first() else {
-        return Ok(String::new()); // stopped before the first run
+        return Ok(String::new().into()); // stopped before the first run
     };
     let rates = cell.rates();
     let (least, most) = cell.spread();
@@ -70,5 +72,5 @@ fn play(size: Size, stop: &Stop) -> Result<String, String> {
         |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
     let verdict = verdict(("odd", &half(0)), ("even", &half(1)));
     let _ = writeln!(text, "bench: {verdict}");
-    Ok(text)
+    Ok(text.into())
 }

@@ -1,8 +1,10 @@
 //! A thousand answers that say "Not Found", in a table that has no column for it.
+//!
+//! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
 use super::text::{columns, row};
-use super::{Exhibit, Size};
+use super::{Exhibit, Played, Size};
 use crate::bench::{self, Outcome, Plan};
 use crate::shutdown::Stop;
 
@@ -31,7 +33,7 @@ const FOUND: &[u8] = b"HTTP/1.0 200 OK\r\nDate: Mon May 24 10:00:00 2021\r\n\
     Connection: close\r\nServer: myserver/1.0\r\nContent-Length: 31\r\n\r\n\
     Ini Adalah web Server percobaan\r\n\r\n";
 
-fn play(_: Size, stop: &Stop) -> Result<String, String> {
+fn play(_: Size, stop: &Stop) -> Result<Played, String> {
     let (a, b) = (measure(NOT_FOUND, stop)?, measure(FOUND, stop)?);
     let headings = [
         "server",
@@ -50,7 +52,8 @@ fn play(_: Size, stop: &Stop) -> Result<String, String> {
         columns(&rows),
         a.tally.non_2xx,
         b.tally.non_2xx
-    ))
+    )
+    .into())
 }
 
 fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {

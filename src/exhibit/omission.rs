@@ -1,8 +1,10 @@
 //! A stall that hides from the clients that wait for it.
+//!
+//! Note: `notes/bench.md`.
 
 use super::server::{Server, answer_all};
 use super::text::{columns, row};
-use super::{Exhibit, Size};
+use super::{Exhibit, Played, Size};
 use crate::bench::report::ms;
 use crate::bench::stats::Histogram;
 use crate::bench::{self, Outcome, Plan};
@@ -38,7 +40,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<String, String> {
+fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     // How long it runs before the stall, and after.
     let margin = Duration::from_secs_f64(size.of(1.0, 0.5));
     let length = STALL + margin * 2;
@@ -76,7 +78,7 @@ fn play(size: Size, stop: &Stop) -> Result<String, String> {
     let slow = columns_of.map(slow);
     let [a, b, c] = slow.map(|n| n.to_string());
     rows.push(vec!["over 100 ms".to_owned(), a, b, c]);
-    Ok(columns(&rows))
+    Ok(columns(&rows).into())
 }
 
 /// Requests that took longer than 100 ms.

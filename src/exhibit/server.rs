@@ -2,6 +2,7 @@
 //! enough that nothing but the shown fault can be at fault.
 //!
 //! Entry point: [`Server::start`]. Dropped, it has ended with all its threads.
+//! Note: `notes/wrong-table.md`.
 
 use crate::shutdown::Stop;
 use std::io::{BufRead, BufReader, Write};

@@ -1,12 +1,14 @@
 //! The thread that never ends: a thread per connection, with and without one `return`.
+//!
+//! Note: `notes/wrong-table.md`.
 
+use super::fleet::cpu_time;
 use super::server::Server;
 use super::text::{columns, row};
-use super::{Exhibit, Size};
+use super::{Exhibit, Played, Size};
 use crate::bench::{self, Plan};
 use crate::report::number;
 use crate::shutdown::Stop;
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -41,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<String, String> {
+fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     // At most 200 threads spin at a time.
     let (rounds, requests) = size.of((10, 20), (3, 10));
     let fault = sequence(false, rounds, requests, stop)?;
@@ -64,8 +66,8 @@ fn play(size: Size, stop: &Stop) -> Result<String, String> {
         row.extend(cured);
         table.push(row);
     }
-    Ok(columns(&table)
-        + "\nThreads and CPU were counted after each round, with no client connected.\n")
+    let below = "\nThreads and CPU were counted after each round, with no client connected.\n";
+    Ok((columns(&table) + below).into())
 }
 
 /// A server of its own, and round after round of requests to it.
@@ -128,17 +130,9 @@ fn receive(connection: &mut Option<TcpStream>, request: &mut Vec<u8>) -> io::Res
 /// The CPU time that this process uses now, in percent of one core; None where the system does
 /// not say.
 fn cpu_percent() -> Option<f64> {
-    let (before, begun) = (cpu_time()?, Instant::now());
+    let us = [std::process::id()];
+    let (before, begun) = (cpu_time(&us)?, Instant::now());
     thread::sleep(LOOK);
-    let used = cpu_time()?.saturating_sub(before);
+    let used = cpu_time(&us)?.saturating_sub(before);
     Some(used.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0)
-}
-
-/// proc(5): utime and stime, in ticks of 10 ms on every usual Linux.
-fn cpu_time() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks = fields.split(' ').skip(11).take(2);
-    let sum: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
-    Some(Duration::from_millis(sum * 10))
 }

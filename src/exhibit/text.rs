@@ -1,4 +1,6 @@
 //! Tables and bars for a terminal.
+//!
+//! Note: `notes/wrong-table.md`.
 
 /// The rows with their columns aligned to the right; the first row is the heading.
 pub fn columns(rows: &[Vec<String>]) -> String {

@@ -1,4 +1,6 @@
 //! HTTP-date (RFC 9110 §5.6.7): seconds since 1970 to and from `Sun, 06 Nov 1994 08:49:37 GMT`.
+//!
+//! Note: `notes/http.md`.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = [

@@ -1,7 +1,7 @@
 //! Lines, field lines, tokens and lists: what requests, responses and trailers have in common.
 //!
 //! Every verdict here follows from a position in the bytes: more bytes never change it, so a
-//! message cut into pieces gets the same verdict as a whole one.
+//! message cut into pieces gets the same verdict as a whole one. Note: `notes/http.md`.
 
 use super::{Limits, ParseError};
 

@@ -2,6 +2,7 @@
 //!
 //! The same rules serve requests and responses, servers and gateway: whoever reads a message
 //! here reads the same length. Entry points: [`BodyFields`], [`Body::read`], [`Persistence`].
+//! Note: `notes/http.md`.
 
 use super::fields::{self, Field, is_text_char, is_token_char};
 use super::{ParseError, Version};
@@ -152,9 +153,7 @@ enum State {
     UntilClose,
     /// In the chunk size; how many digits so far.
     Size(u64, u8),
-    /// White space behind the size, which only an extension may follow.
-    SpaceBeforeExtension,
-    Extension,
+    Extension(Extension),
     SizeLf(u64),
     Data(u64),
     DataCr,
@@ -165,6 +164,20 @@ enum State {
     TrailerLf,
     LastLf,
     Done,
+}
+
+/// In `;name=value` behind a chunk size (RFC 9112 §7.1.1), with white space where it may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extension {
+    BeforeSemicolon,
+    BeforeName,
+    Name,
+    BeforeEquals,
+    BeforeValue,
+    Value,
+    Quoted,
+    Escaped,
+    AfterQuoted,
 }
 
 impl Body {
@@ -244,22 +257,20 @@ impl Body {
             (State::Size(size, _), b'\r') => State::SizeLf(size),
             (State::Size(size, _), b';' | b' ' | b'\t') => {
                 self.pending = size;
-                if byte == b';' {
-                    State::Extension
-                } else {
-                    State::SpaceBeforeExtension
-                }
+                State::Extension(match byte {
+                    b';' => Extension::BeforeName,
+                    _ => Extension::BeforeSemicolon,
+                })
             }
             (State::Size(..), _) => return Err(ParseError::ChunkSize),
-            (State::SpaceBeforeExtension | State::Extension, b) => {
+            (State::Extension(part), byte) => {
                 self.extensions += 1;
-                match (state, b) {
-                    _ if self.extensions > EXTENSIONS => return Err(ParseError::ChunkExtension),
-                    (_, b';') => State::Extension,
-                    (State::SpaceBeforeExtension, b' ' | b'\t') => state,
-                    (State::Extension, b'\r') => State::SizeLf(self.pending),
-                    (State::Extension, b) if is_text_char(b) => state,
-                    _ => return Err(ParseError::ChunkExtension),
+                if self.extensions > EXTENSIONS {
+                    return Err(ParseError::ChunkExtension);
+                }
+                match extension_byte(part, byte)? {
+                    Some(part) => State::Extension(part),
+                    None => State::SizeLf(self.pending),
                 }
             }
             (State::SizeLf(0), b'\n') => State::TrailerStart,
@@ -277,6 +288,26 @@ impl Body {
             }
         })
     }
+}
+
+/// What comes after `byte`; None: it was the CR that ends the line.
+fn extension_byte(part: Extension, byte: u8) -> Result<Option<Extension>, ParseError> {
+    use Extension::*;
+    Ok(Some(match (part, byte) {
+        (Name | Value | AfterQuoted, b'\r') => return Ok(None),
+        (Name | Value | AfterQuoted | BeforeSemicolon | BeforeEquals, b';') => BeforeName,
+        (BeforeName | BeforeSemicolon | BeforeEquals | BeforeValue, b' ' | b'\t') => part,
+        (Name, b' ' | b'\t') => BeforeEquals,
+        (Value | AfterQuoted, b' ' | b'\t') => BeforeSemicolon,
+        (Name | BeforeEquals, b'=') => BeforeValue,
+        (BeforeName | Name, b) if is_token_char(b) => Name,
+        (BeforeValue | Value, b) if is_token_char(b) => Value,
+        (BeforeValue, b'"') | (Escaped, b'"' | b'\\') => Quoted,
+        (Quoted, b'"') => AfterQuoted,
+        (Quoted, b'\\') => Escaped,
+        (Quoted | Escaped, b) if is_text_char(b) => Quoted,
+        _ => return Err(ParseError::ChunkExtension),
+    }))
 }
 
 /// Trailers are checked and dropped: nothing here needs one, and a field that arrives behind

@@ -77,6 +77,7 @@ pub struct Exchange {
     sent: usize,
     let_go: bool,
     content: Body,
+    received: u64,
     framed: Framed,
     pub method: Method,
     version: Version,
@@ -88,6 +89,10 @@ pub struct Exchange {
     pub tried: Vec<usize>,
     /// Connections used for this request.
     pub attempts: usize,
+    /// Why the last one was in vain.
+    pub fault: Option<Fault>,
+    /// A kept connection had been closed: only new ones are used from then on.
+    pub was_stale: bool,
     interim: u32,
     answer: Option<Answer>,
     /// Bytes of the answer's content that have been passed on.
@@ -118,6 +123,7 @@ impl Exchange {
             sent: 0,
             let_go: false,
             content: Body::new(crate::http::framing::Framing::Length(0)),
+            received: 0,
             framed: Framed::Plain,
             method: Method::Get,
             version: Version::Http11,
@@ -126,6 +132,8 @@ impl Exchange {
             upstream: None,
             tried: Vec::new(),
             attempts: 0,
+            fault: None,
+            was_stale: false,
             interim: 0,
             answer: None,
             relayed: 0,
@@ -138,7 +146,7 @@ impl Exchange {
     pub fn begin(&mut self, request: &Request, from: &From, now: Instant, logs: bool) {
         self.request.clear();
         self.framed = rewrite::write_request(&mut self.request, request, from);
-        (self.sent, self.let_go) = (0, false);
+        (self.sent, self.let_go, self.received) = (0, false, 0);
         self.content = Body::new(request.framing);
         (self.method, self.version) = (request.method, request.version);
         (self.client_persists, self.expects_continue) =
@@ -146,6 +154,7 @@ impl Exchange {
         self.upstream = None;
         self.tried.clear();
         (self.attempts, self.interim) = (0, 0);
+        (self.fault, self.was_stale) = (None, false);
         (self.answer, self.relayed) = (None, 0);
         self.started = now;
         self.what.clear();
@@ -165,13 +174,18 @@ impl Exchange {
         self.request.len() - self.sent < WAITING
     }
 
-    /// Takes the request's content out of `input`. Returns whether there was any.
-    pub fn take_content(&mut self, input: &mut Input) -> Result<bool, ParseError> {
+    /// Takes the request's content out of `input`, up to `most` bytes of it. Returns whether
+    /// there was any.
+    pub fn take_content(&mut self, input: &mut Input, most: u64) -> Result<bool, ParseError> {
         let mut any = false;
         while !self.content.is_done() && self.has_room() {
             let (used, data) = self.content.read(input.unused())?;
             if used == 0 {
                 break;
+            }
+            self.received += data.len() as u64;
+            if self.received > most {
+                return Err(ParseError::ContentTooLarge);
             }
             self.framed.write(&mut self.request, data);
             input.consume(used);

@@ -29,13 +29,20 @@ pub struct Check {
 pub fn watch(backends: &Backends, number: usize, check: Check, stop: &Stop) {
     let backend = backends.get(number);
     let mut kept = None;
+    let mut was_silent = false;
     while !stop.is_raised() {
         let begun = Instant::now();
         let answer = probe(&mut kept, backend.address, &backend.name, check.timeout);
         let pause = match answer {
             Ok(()) => {
+                was_silent = false;
                 backends.probe_succeeded(number);
                 check.interval
+            }
+            // A busy machine may keep anyone silent for a moment: it is asked once more, at once.
+            Err(Unwell::Fault(Fault::ConnectTimeout | Fault::ResponseTimeout)) if !was_silent => {
+                was_silent = true;
+                Duration::ZERO
             }
             Err(why) => {
                 backends.probe_failed(number, &why);
@@ -75,14 +82,28 @@ fn rest(kept: &mut Option<TcpStream>, next: Instant, soonest: Instant, stop: &St
     }
 }
 
-/// Asks once, on the kept connection or a new one. The error says what was wrong, as the end
-/// of a sentence.
+/// What a probe found wrong; shown as the end of a sentence.
+enum Unwell {
+    Fault(Fault),
+    Status(u16),
+}
+
+impl std::fmt::Display for Unwell {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Unwell::Fault(fault) => fault.fmt(f),
+            Unwell::Status(status) => write!(f, "answered a probe with status {status}"),
+        }
+    }
+}
+
+/// Asks once, on the kept connection or a new one.
 fn probe(
     kept: &mut Option<TcpStream>,
     address: SocketAddr,
     name: &str,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), Unwell> {
     let deadline = Instant::now() + timeout;
     if let Some(mut stream) = kept.take()
         && let Ok(Answer {
@@ -95,7 +116,7 @@ fn probe(
     }
     // What was wrong may have been the old connection.
     let left = deadline.saturating_duration_since(Instant::now());
-    let mut stream = connect(address, left).map_err(|fault| fault.to_string())?;
+    let mut stream = connect(address, left).map_err(Unwell::Fault)?;
     match ask(&mut stream, name, deadline) {
         Ok(Answer {
             status: 200..=399,
@@ -104,8 +125,8 @@ fn probe(
             *kept = persists.then_some(stream);
             Ok(())
         }
-        Ok(Answer { status, .. }) => Err(format!("answered a probe with status {status}")),
-        Err(fault) => Err(fault.to_string()),
+        Ok(Answer { status, .. }) => Err(Unwell::Status(status)),
+        Err(fault) => Err(Unwell::Fault(fault)),
     }
 }
 

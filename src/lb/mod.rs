@@ -107,6 +107,12 @@ const FLAGS: &[Flag] = &[
         "",
         "show /lb-status and /metrics to everyone, not only to this machine",
     ),
+    flag(
+        "--max-content",
+        "SIZE",
+        "",
+        "largest request content, else 413 [the backends' affair]",
+    ),
     flag("--quiet", "", "", "no log"),
     flag(
         "--max-connections",
@@ -166,11 +172,12 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         response: time("--response-timeout")?,
         relay: time("--relay-timeout")?,
     };
-    // A probe that takes as long as the next one is late enough.
+    // Two probes that stay without an answer, and the wait before them, take less than three
+    // intervals.
     let interval = time("--check-interval")?.max(Duration::from_millis(10));
     let check = Check {
         interval,
-        timeout: interval.clamp(Duration::from_millis(100), times.response),
+        timeout: (interval * 3 / 4).clamp(Duration::from_millis(100), times.response),
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = given

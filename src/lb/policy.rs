@@ -5,6 +5,7 @@
 //! a number, whether it serves, and how many requests it is busy with. All workers share one
 //! policy, so what it remembers is atomic. Note: `notes/lb.md`.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -33,11 +34,13 @@ pub fn by_name(name: &str, weights: &[u32]) -> Option<Box<dyn Policy>> {
             index: AtomicUsize::new(0),
         }),
         "least-connections" => Box::new(LeastConnections {
+            turns: turns(weights),
             weights: weights.to_vec(),
-            first: AtomicUsize::new(0),
+            index: AtomicUsize::new(0),
         }),
         "two-choices" => Box::new(TwoChoices {
             turns: turns(weights),
+            weights: weights.to_vec(),
             draws: AtomicU64::new(0),
         }),
         _ => return None,
@@ -72,21 +75,28 @@ impl Policy for RoundRobin {
 /// Who is busy with the fewest requests, for its weight. Among equals, everyone in turn.
 #[derive(Debug)]
 struct LeastConnections {
+    turns: Vec<usize>,
     weights: Vec<u32>,
-    first: AtomicUsize,
+    index: AtomicUsize,
 }
 
 impl Policy for LeastConnections {
     fn next(&self, pool: &dyn Pool) -> Option<usize> {
-        let (count, first) = (self.weights.len(), self.first.fetch_add(1, Relaxed));
-        // a/v < b/w without a division
-        let busy =
-            |number: usize, other: usize| (pool.load(number) + 1) * u64::from(self.weights[other]);
-        (0..count)
-            .map(|step| first.wrapping_add(step) % count)
+        let first = self.turns[self.index.fetch_add(1, Relaxed) % self.turns.len()];
+        // Of several that are the least busy the first is taken, so the search begins with
+        // whose turn it is.
+        (0..self.weights.len())
+            .map(|step| (first + step) % self.weights.len())
             .filter(|&number| pool.serves(number))
-            .min_by(|&a, &b| busy(a, b).cmp(&busy(b, a)))
+            .min_by(|&a, &b| busier(pool, &self.weights, 0, a, b))
     }
+}
+
+/// Which of two is busier for its weight, with so many requests more.
+fn busier(pool: &dyn Pool, weights: &[u32], more: u64, a: usize, b: usize) -> Ordering {
+    // a/v < b/w without a division
+    let busy = |number, other: usize| (pool.load(number) + more) * u64::from(weights[other]);
+    busy(a, b).cmp(&busy(b, a))
 }
 
 /// Two drawn at random, the less busy one of them: nearly as even as asking everyone, and it
@@ -94,6 +104,7 @@ impl Policy for LeastConnections {
 #[derive(Debug)]
 struct TwoChoices {
     turns: Vec<usize>,
+    weights: Vec<u32>,
     draws: AtomicU64,
 }
 
@@ -122,7 +133,10 @@ impl Policy for TwoChoices {
         let b = self
             .draw_one(|number| number != a && pool.serves(number))
             .unwrap_or(a);
-        Some(if pool.load(b) < pool.load(a) { b } else { a })
+        Some(match busier(pool, &self.weights, 1, a, b) {
+            Ordering::Greater => b,
+            _ => a,
+        })
     }
 }
 
@@ -222,8 +236,13 @@ mod tests {
             "{equals:?}"
         );
         assert_eq!(
-            picks(&*policy("least-connections", &[4, 1]), &[2, 0], 1),
-            [0]
+            picks(&*policy("least-connections", &[4, 1]), &[2, 1], 2),
+            [0, 0]
+        );
+        assert_eq!(
+            picks(&*policy("least-connections", &[2, 1]), &[0, 0], 3),
+            [0, 1, 0],
+            "idle, they take turns by weight"
         );
     }
 
@@ -238,6 +257,11 @@ mod tests {
         assert_eq!(
             picks(&*policy("two-choices", &[1; 4]), &[-1, -1, 5, -1], 2),
             [2, 2]
+        );
+        assert_eq!(
+            picks(&*policy("two-choices", &[3, 1]), &[1, 0], 3),
+            [0, 0, 0],
+            "two of three are fewer than one of one"
         );
     }
 

@@ -2,6 +2,7 @@
 //! ordinary addition: no worker waits for another's cache line. Who looks adds them up.
 //!
 //! Knows no sockets, no HTTP. Entry points: [`Counters`] for workers, [`Sum::of`] for readers.
+//! Note: `notes/lb.md`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

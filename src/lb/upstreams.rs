@@ -77,14 +77,16 @@ impl<'a> Upstreams<'a> {
         self.all.get_mut(place)
     }
 
-    /// A connection to the backend for the client: an idle one, or a new one that connects.
+    /// A connection to the backend for the client: an idle one, or a new one that connects; a
+    /// new one in any case if it must be `fresh`.
     pub fn take(
         &mut self,
         backend: usize,
         address: SocketAddr,
         client: usize,
+        fresh: bool,
     ) -> io::Result<usize> {
-        if let Some(place) = self.take_idle(backend, client) {
+        if !fresh && let Some(place) = self.take_idle(backend, client) {
             return Ok(place);
         }
         let stream = crate::sys::connect(address)?;

@@ -6,6 +6,8 @@
 
 // a request's way through the worker
 mod steps;
+// which connection to a backend it takes, and what if that one fails
+mod attempts;
 
 use super::Shared;
 use super::exchange::{Exchange, Fault};
@@ -40,8 +42,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long an idle connection stays open after a stop: a request may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
 
-/// A retry costs one of these, a request earns a fifth of one: when backends fail one after
-/// the other, retries do not multiply the load on those that are left.
+/// A retry costs one of these, an answer earns a fifth of one, and as many are kept as there are
+/// clients, or this many: so all who wait on a backend that dies get another try, but when
+/// backends fail one after the other, retries do not multiply the load on those that are left.
 const RETRIES: f32 = 100.0;
 const EARNED: f32 = 0.2;
 
@@ -258,7 +261,12 @@ impl<'a> Worker<'a> {
             return self.cut(slot);
         }
         client.progress |= client.connection.output.taken() > taken;
-        if event.readable && !client.ended {
+        if client.ended || client.connection.is_full() {
+            // Nothing can be read: if it is called ready all the same, it may have been reset.
+            if event.readable && client.connection.is_broken() {
+                return self.cut(slot);
+            }
+        } else if event.readable {
             match client.connection.fill(&mut self.lender) {
                 Ok(filled) => client.ended = filled == Filled::End,
                 Err(_) => return self.cut(slot),
@@ -381,7 +389,10 @@ impl<'a> Worker<'a> {
                 phase = Phase::Connect;
             }
             let token = upstreams::token(place);
-            if upstream
+            if interest == Interest::NONE {
+                // The client must read first, whatever the backend does meanwhile.
+                upstream.connection.unwatch(&mut self.poller, token);
+            } else if upstream
                 .connection
                 .wait_for(interest, &mut self.poller, token)
                 .is_err()

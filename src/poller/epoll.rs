@@ -1,5 +1,7 @@
 //! epoll(7): the list lives in the kernel, and a wait returns only those that are ready. The
 //! cost of a wait grows with the number of ready connections, not with the silent ones.
+//!
+//! Note: `notes/poller.md`.
 
 use super::{Event, Interest, Source, Token};
 use crate::sys::{self, EpollEvent, epoll};

@@ -1,5 +1,7 @@
 //! poll(2): the whole list of descriptors goes into the kernel at every wait and comes back
 //! marked. The cost of a wait grows with the number of connections, also of the silent ones.
+//!
+//! Note: `notes/poller.md`.
 
 use super::{Event, Interest, Source, Token};
 use crate::sys::{self, PollFd, poll_flags};

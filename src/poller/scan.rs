@@ -1,5 +1,7 @@
 //! Plain std has no way to ask "who is ready?", so `scan` calls every socket ready and lets
 //! the owner find out by trying. Somebody has to pace the loop: each pass naps for [`NAP`].
+//!
+//! Note: `notes/poller.md`.
 
 use super::{Event, Interest, Source, Token};
 use std::io;

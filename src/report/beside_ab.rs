@@ -1,6 +1,6 @@
 //! ab's figures beside ours: the table, and whether the two disagree by more than the noise.
 //!
-//! Entry points: [`table`], [`remarks`].
+//! Entry points: [`table`], [`remarks`]. Note: `notes/README.md`.
 
 use super::words::{in_order, level, number, spread};
 use super::{AbCell, AbRun, Findings};

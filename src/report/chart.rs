@@ -3,6 +3,7 @@
 //!
 //! Knows no bench. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
 //! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
+//! Note: `notes/README.md`.
 
 use super::scale::Scale;
 use std::fmt::Write;
@@ -78,7 +79,10 @@ impl Chart {
 
     /// For a file of its own.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{STYLE}</style>\n");
+        let style = format!(
+            "<title>{}</title>\n<desc>{} against {}</desc>\n<style>{STYLE}</style>\n",
+            self.title, self.y_label, self.x_label
+        );
         let svg = self.svg(&style);
         svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1)
     }

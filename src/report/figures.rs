@@ -1,7 +1,7 @@
 //! Which charts there are: requests per second and median latency against concurrency,
 //! latency percentiles, and histograms, the last two with a chart per level.
 //!
-//! Entry point: [`all`].
+//! Entry point: [`all`]. Note: `notes/README.md`.
 
 use super::chart::{Chart, Point, Series, Shape};
 use super::scale::Scale;

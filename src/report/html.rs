@@ -1,6 +1,6 @@
 //! report.html: one file that needs no other, to read on a screen of any size and to print.
 //!
-//! The assignment's tables come first. Entry point: [`report`].
+//! The assignment's tables come first. Entry point: [`report`]. Note: `notes/README.md`.
 
 use super::figures::Figure;
 use super::words::{commands, comparisons, heading, in_order, level, method, spread_table, table};

@@ -1,4 +1,6 @@
 //! The machine that was measured on; what cannot be found out is left out.
+//!
+//! Note: `notes/README.md`.
 
 use std::fs;
 use std::process::Command;

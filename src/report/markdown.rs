@@ -1,6 +1,6 @@
 //! report.md: the assignment's own headings in its own order, then what it did not ask for.
 //!
-//! Entry point: [`report`].
+//! Entry point: [`report`]. Note: `notes/README.md`.
 
 use super::figures::Figure;
 use super::words::{

@@ -2,7 +2,7 @@
 //! results.csv and results.json for other programs.
 //!
 //! Every number comes from [`Findings`]; nothing is measured here, and the core never imports
-//! this. Entry points: [`write()`], [`tables`], [`block`].
+//! this. Entry points: [`write()`], [`tables`], [`block`]. Note: `notes/README.md`.
 
 // the machine that was measured on
 mod machine;

@@ -1,6 +1,7 @@
 //! From values to places on an axis, and the few round values that are written beside it.
 //!
 //! Knows no chart. Entry points: [`Scale::from_zero`], [`Scale::log`], [`Scale::share`].
+//! Note: `notes/README.md`.
 
 use super::words::number;
 

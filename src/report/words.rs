@@ -1,6 +1,6 @@
 //! What the tables and the sentences below them say, for Markdown, HTML, terminal and notes.
 //!
-//! Entry points: [`tables`], [`block`].
+//! Entry points: [`tables`], [`block`]. Note: `notes/README.md`.
 
 use super::{Findings, Machine, System, beside_ab};
 use crate::bench::rounds::{Cell, verdict};

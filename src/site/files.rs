@@ -1,7 +1,7 @@
 //! The files below the root: from a request's path to bytes, never outside the root, in memory
 //! while they have not changed on disk.
 //!
-//! Entry point: [`Files::find`].
+//! Entry point: [`Files::find`]. Note: `notes/http.md`.
 
 use crate::http::date;
 use crate::http::response::{Content, Response};

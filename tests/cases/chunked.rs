@@ -107,6 +107,41 @@ pub fn extensions() -> Vec<Case> {
             &format!("5 ;\ta\r\n{hello}"),
             b"hello",
         ),
+        good(
+            "white space around the equals sign",
+            &format!("5;a \t= b ;c\r\n{hello}"),
+            b"hello",
+        ),
+        good(
+            "an extension with an escaped quote",
+            &format!("5;a=\"b\\\"c\" ;d\r\n{hello}"),
+            b"hello",
+        ),
+        bad(
+            "an extension without a name",
+            &format!("5;\r\n{hello}"),
+            E::ChunkExtension,
+        ),
+        bad(
+            "an extension with an empty value",
+            &format!("5;a=\r\n{hello}"),
+            E::ChunkExtension,
+        ),
+        bad(
+            "an extension whose quotes do not end",
+            &format!("5;a=\"b\r\n{hello}"),
+            E::ChunkExtension,
+        ),
+        bad(
+            "an extension with white space at its end",
+            &format!("5;a=b \r\n{hello}"),
+            E::ChunkExtension,
+        ),
+        bad(
+            "an extension with two values",
+            &format!("5;a=b=c\r\n{hello}"),
+            E::ChunkExtension,
+        ),
         good("an extension of the last chunk", "0;a=b\r\n\r\n", b""),
         bad(
             "a space behind the size",

@@ -4,6 +4,10 @@
 //! Nothing here sleeps to let something happen: [`eventually`] waits for the event itself.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod backend;
+pub mod json;
+pub mod load;
+
 use progjar::limits::Limits;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,7 +15,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -57,7 +62,35 @@ impl Server {
         Server::start("lb", &all)
     }
 
-    fn run(topic: &str, mut command: Command) -> Server {
+    /// Starts it with its log, for [`Server::lines`].
+    pub fn start_with_log(topic: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+        command.args([topic, "0"]).args(arguments);
+        Server::run(topic, command)
+    }
+
+    /// Starts it on a port that it had before. Somebody's connection may hold the port for a
+    /// moment, so it tries until it is free.
+    pub fn start_at(address: SocketAddr, topic: &str, arguments: &[&str]) -> Server {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+            let (host, port) = (address.ip().to_string(), address.port().to_string());
+            command.args([topic, &port, "--host", &host, "--quiet"]);
+            command.args(arguments);
+            match Server::try_run(topic, command) {
+                Ok(server) => return server,
+                Err(why) => assert!(Instant::now() < give_up, "{why}"),
+            }
+        }
+    }
+
+    /// Runs a command that starts the topic.
+    pub fn run(topic: &str, command: Command) -> Server {
+        Server::try_run(topic, command).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_run(topic: &str, mut command: Command) -> Result<Server, String> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -65,11 +98,17 @@ impl Server {
             .expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let (sender, first_line) = mpsc::channel();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&lines);
         thread::spawn(move || {
             let mut line = String::new();
             let _ = stdout.read_line(&mut line);
             let _ = sender.send(line);
-            let _ = io::copy(&mut stdout, &mut io::sink());
+            for line in stdout.lines().map_while(Result::ok) {
+                log.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
         });
         let line = first_line.recv_timeout(PATIENCE).unwrap_or_default();
         let address = line
@@ -78,9 +117,61 @@ impl Server {
             .and_then(|address| address.parse().ok());
         let Some(address) = address else {
             let _ = child.kill();
-            panic!("{topic} did not say where it listens but: {line:?}");
+            let _ = child.wait();
+            return Err(format!(
+                "{topic} did not say where it listens but: {line:?}"
+            ));
         };
-        Server { child, address }
+        Ok(Server {
+            child,
+            address,
+            lines,
+        })
+    }
+
+    /// The lines of its log so far.
+    pub fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock();
+        lines.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &command]).status();
+        assert!(status.is_ok_and(|s| s.success()), "{command}");
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is a child of ours");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        eventually("the program ends", || !self.is_running());
+        self.child.wait().expect("it has ended").code()
+    }
+
+    /// Its name in X-Served-By.
+    pub fn name(&self, topic: &str) -> String {
+        format!("{topic}:{}", self.address.port())
+    }
+
+    /// What the load balancer says of itself.
+    pub fn status(&self) -> json::Json {
+        let answer = self.get("/lb-status.json");
+        json::parse(&answer.text()).unwrap_or_else(|e| panic!("{e}: {answer:?}"))
+    }
+
+    /// What the load balancer says of the backend: `up` or `down`.
+    pub fn state_of(&self, backend: SocketAddr) -> String {
+        let status = self.status();
+        let is_it = |b: &&json::Json| b.get("name").text() == backend.to_string();
+        let found = status.get("backends").items().iter().find(is_it).cloned();
+        let found = found.unwrap_or_else(|| panic!("{backend} in {status:?}"));
+        found.get("state").text().to_owned()
     }
 
     /// A connection whose reads and writes fail rather than wait for ever.

@@ -2,6 +2,7 @@
 //!
 //! Each step ends where the kernel would block; the loop in `client.rs` comes back when it
 //! no longer would. Entry points: [`Client::open`], [`Client::send`], [`Client::ready`].
+//! Note: `notes/bench.md`.
 
 use super::{CONNECT_FAILURES, Client, Phase, UNKNOWN};
 use crate::bench::print;
