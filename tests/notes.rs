@@ -498,6 +498,13 @@ fn every_command_line_is_one_that_the_program_takes() {
                 Some(topic) => drop(topic.parse(rest).unwrap_or_else(|e| panic!("{here}: {e}"))),
                 None => assert!(VERBS.contains(&first.as_str()), "{here}: no such topic"),
             }
+            if first == "exhibit"
+                && let Some(name) = rest.first()
+            {
+                let block = format!("exhibit-{name}");
+                let is_one = progjar::notes::NAMES.contains(&block.as_str());
+                assert!(is_one, "{here}: no such exhibit");
+            }
             if first == "bench" && !rest.iter().any(|w| w == "URL") {
                 let words: Vec<&str> = rest.iter().map(String::as_str).collect();
                 progjar::bench::options::parse(&words).unwrap_or_else(|e| panic!("{here}: {e}"));
