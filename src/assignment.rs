@@ -246,9 +246,17 @@ fn look_at_rotation(
     page::check_rotation(fetched)?;
     let log = &servers.one("lb")?.log;
     let deadline = Instant::now() + LOG_PATIENCE;
-    let lines = loop {
-        let lines = log_lines(log)?;
-        if lines.len() > fetched.len() {
+    // Before ours stand the line that says "listening" and whoever else found the port.
+    let first = format!(
+        "GET {} -> ",
+        fetched.first().map_or("/", |f| f.path.as_str())
+    );
+    let rotation: Vec<String> = loop {
+        let lines = log_lines(log)?
+            .into_iter()
+            .skip_while(|line| !line.contains(&first));
+        let lines: Vec<String> = lines.take(fetched.len()).collect();
+        if lines.len() == fetched.len() {
             break lines;
         }
         program::pause(stop)?;
@@ -260,8 +268,6 @@ fn look_at_rotation(
             )));
         }
     };
-    // The first line is the one that says "listening".
-    let rotation = lines[1..=fetched.len()].to_vec();
     for line in &rotation {
         say(&format!("      {line}"));
     }

@@ -130,7 +130,8 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
     }
     let folder = traces_folder(settings)?;
     let mut missing = Vec::new();
-    let idle = reachable_idle(settings.idle, &mut missing)?;
+    // A load balancer keeps a second descriptor ready for each client: its backend's.
+    let idle = reachable_idle(settings.idle, 2, &mut missing)?;
     let load = Load {
         length: settings.length,
         idle,
@@ -157,7 +158,7 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
         cases,
         ..Results::default()
     };
-    let measured = measure(&mut results, &lineup, &load, settings, stop)
+    let measured = measure(&mut results, &lineup, &load, settings, stop, &mut missing)
         .and_then(|()| count_calls(&mut results, &lineup, &load, &folder, stop, &mut missing))
         .and_then(|()| Ok(lineup.check_running()?));
     // The large file is of no further use.
@@ -184,6 +185,7 @@ fn measure(
     load: &Load,
     settings: &Settings,
     stop: &Stop,
+    missing: &mut Vec<String>,
 ) -> Result<(), End> {
     for case in results.cases.clone() {
         say(&format!("{}: {}", case.name, case.title));
@@ -193,7 +195,16 @@ fn measure(
         for round in 1..=settings.rounds {
             let mut line = format!("      round {round}/{}:", settings.rounds);
             for system in &lineup.systems {
-                let sample = load.run(&case, system, stop)?;
+                let sample = match load.run(&case, system, stop) {
+                    // The others are worth their time all the same.
+                    Err(End::Failed(why)) => {
+                        let what = format!("Failed: {}, round {round}: {why}", case.name);
+                        say(&what);
+                        missing.push(what);
+                        continue;
+                    }
+                    sample => sample?,
+                };
                 line.push_str(&format!("  {} {:.0}", system.name, sample.rate));
                 results.runs.push(Run {
                     case,

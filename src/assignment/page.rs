@@ -21,7 +21,8 @@ const TILE: &str = "tile.txt";
 /// An answer that is as it should be.
 #[derive(Debug)]
 pub struct Fetched {
-    path: String,
+    /// Its request-target.
+    pub path: String,
     bytes: usize,
     served_by: String,
 }

@@ -95,7 +95,8 @@ http {{
     }
 }
 
-/// HAProxy as a load balancer.
+/// HAProxy as a load balancer. Left to itself it closes its pool of connections to the backends
+/// when a quarter of its descriptors are in use: idle clients would cost it dearly.
 pub fn haproxy(
     address: SocketAddr,
     threads: usize,
@@ -107,6 +108,8 @@ pub fn haproxy(
   nbthread {threads}
   maxconn {connections}
   no strict-limits
+  tune.pool-low-fd-ratio 95
+  tune.pool-high-fd-ratio 95
 defaults
   mode http
   timeout connect 5s

@@ -47,7 +47,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), End> {
     }
     let folder = traces_folder(settings)?;
     let mut remarks = Vec::new();
-    let most = reachable_idle(settings.idle, &mut remarks)?;
+    let most = reachable_idle(settings.idle, 1, &mut remarks)?;
     let mut sizes: Vec<usize> = SIZES.iter().map(|size| *size.min(&most)).collect();
     sizes.dedup();
     sizes.retain(|size| settings.only.is_empty() || settings.wants(&size.to_string()));

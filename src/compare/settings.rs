@@ -79,11 +79,16 @@ pub fn traces_folder(settings: &Settings) -> Result<PathBuf, String> {
     fs::canonicalize(&folder).map_err(wrong)
 }
 
-/// As many idle connections as one process may hold; fewer than wanted is said.
-pub fn reachable_idle(wanted: usize, missing: &mut Vec<String>) -> Result<usize, String> {
+/// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
+/// than wanted is said.
+pub fn reachable_idle(
+    wanted: usize,
+    each: u64,
+    missing: &mut Vec<String>,
+) -> Result<usize, String> {
     let limit = sys::raise_descriptor_limit()
         .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
-    let most = limit.saturating_sub(OTHER_DESCRIPTORS).max(1) as usize;
+    let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / each.max(1)).max(1) as usize;
     if most < wanted {
         let what =
             format!("only {most} idle connections: the descriptor limit is {limit} (ulimit -Hn)");

@@ -79,7 +79,10 @@ impl Chart {
 
     /// For a file of its own.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{STYLE}</style>\n");
+        let style = format!(
+            "<title>{}</title>\n<desc>{} against {}</desc>\n<style>{STYLE}</style>\n",
+            self.title, self.y_label, self.x_label
+        );
         let svg = self.svg(&style);
         svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1)
     }
