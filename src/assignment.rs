@@ -248,8 +248,8 @@ fn look_at_rotation(
     let deadline = Instant::now() + LOG_PATIENCE;
     // Before ours stand the line that says "listening" and whoever else found the port.
     let first = format!(
-        "GET {} -> ",
-        fetched.first().map_or("/", |f| f.path.as_str())
+        "GET /{} -> ",
+        fetched.first().map_or("", |f| f.path.as_str())
     );
     let rotation: Vec<String> = loop {
         let lines = log_lines(log)?

@@ -21,7 +21,7 @@ const TILE: &str = "tile.txt";
 /// An answer that is as it should be.
 #[derive(Debug)]
 pub struct Fetched {
-    /// Its request-target.
+    /// Below the root, with the query.
     pub path: String,
     bytes: usize,
     served_by: String,
