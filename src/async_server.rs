@@ -14,7 +14,7 @@ use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::site::Site;
 use crate::slots::Slots;
-use crate::timers::{Deadline, Timers};
+use crate::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -115,7 +115,6 @@ struct Client {
     connection: Connection,
     dialogue: Dialogue,
     peer: SocketAddr,
-    deadline: Deadline,
     phase: Phase,
     /// It has sent all it will send.
     ended: bool,
@@ -271,22 +270,18 @@ impl Server<'_> {
             };
             let token = self.clients.next() + 1;
             let connection = Connection::new(stream);
-            let (dialogue, deadline) = (Dialogue::new(), Deadline::default());
+            let dialogue = Dialogue::new();
             let phase = Phase::Idle;
             let client = Client {
                 connection,
                 dialogue,
                 peer,
-                deadline,
                 phase,
                 ended: false,
             };
             let slot = self.clients.insert(client);
-            self.timers.set(
-                slot,
-                &mut self.clients[slot].deadline,
-                Some(self.world.clock.now + self.world.limits.idle_timeout),
-            );
+            let patience = self.world.limits.idle_timeout;
+            self.timers.set(slot, Some(self.world.clock.now + patience));
             // The request has often arrived with the connection; if not, that is no harm.
             self.ready(
                 slot,
@@ -311,16 +306,13 @@ impl Server<'_> {
     }
 
     fn ring_alarms(&mut self) {
-        let now = self.world.clock.now;
-        while let Some((at, slot)) = self.timers.pop(now) {
+        while let Some(slot) = self.timers.ring(self.world.clock.now) {
             let Some(client) = self.clients.get_mut(slot) else {
                 continue;
             };
-            if self.timers.rang(at, slot, &mut client.deadline, now) {
-                let mut turn = self.world.turn(client.peer);
-                let next = client.time_out(&mut self.lender, &mut turn);
-                self.wait_or_close(slot, next.unwrap_or(Next::Close));
-            }
+            let mut turn = self.world.turn(client.peer);
+            let next = client.time_out(&mut self.lender, &mut turn);
+            self.wait_or_close(slot, next.unwrap_or(Next::Close));
         }
     }
 
@@ -356,16 +348,13 @@ impl Server<'_> {
                 Phase::Linger => LINGER,
             };
             client.phase = phase;
-            self.timers.set(
-                slot,
-                &mut client.deadline,
-                Some(self.world.clock.now + limit),
-            );
+            self.timers.set(slot, Some(self.world.clock.now + limit));
         }
     }
 
     fn close(&mut self, slot: usize) {
         if let Some(client) = self.clients.remove(slot) {
+            self.timers.set(slot, None);
             client.connection.close(&mut self.poller, slot + 1);
         }
     }
@@ -375,7 +364,7 @@ impl Server<'_> {
         let last = self.world.clock.now + LAST_CHANCE;
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
-                self.timers.set(slot, &mut client.deadline, Some(last));
+                self.timers.set(slot, Some(last));
             }
         }
     }

@@ -14,7 +14,7 @@ use super::rows::{RowFile, Rows};
 use super::tally::{Class, Tally};
 use crate::poller::{Event, Interest, Kind, Poller};
 use crate::shutdown::{Stop, TICK};
-use crate::timers::{Deadline, Timers};
+use crate::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -106,7 +106,6 @@ struct Slot {
     begun: Instant,
     connected: Instant,
     first_byte: Instant,
-    deadline: Deadline,
     reader: Reader,
 }
 
@@ -170,7 +169,6 @@ impl<'a> Client<'a> {
             begun: now,
             connected: now,
             first_byte: now,
-            deadline: Deadline::default(),
             reader: Reader::default(),
         };
         Ok(Client {
@@ -287,7 +285,7 @@ impl<'a> Client<'a> {
             slot.begun = self.now;
             slot.written = 0;
             let deadline = self.now + self.shared.plan.timeout;
-            self.timers.set(token, &mut slot.deadline, Some(deadline));
+            self.timers.set(token, Some(deadline));
             if open {
                 slot.reused = true;
                 slot.connected = self.now;
@@ -302,17 +300,15 @@ impl<'a> Client<'a> {
 
     /// Fails the requests whose time is up.
     fn expire(&mut self) -> Result<(), String> {
-        while let Some((at, token)) = self.timers.pop(self.now) {
+        while let Some(token) = self.timers.ring(self.now) {
             let slot = &mut self.slots[token];
-            if self.timers.rang(at, token, &mut slot.deadline, self.now) {
-                let class = match slot.phase {
-                    Phase::Connecting => Class::Connect,
-                    _ => Class::Receive,
-                };
-                self.tally.transferred += slot.reader.received();
-                let why = format!("no answer within {:?}", self.shared.plan.timeout);
-                self.fail(token, class, &why)?;
-            }
+            let class = match slot.phase {
+                Phase::Connecting => Class::Connect,
+                _ => Class::Receive,
+            };
+            self.tally.transferred += slot.reader.received();
+            let why = format!("no answer within {:?}", self.shared.plan.timeout);
+            self.fail(token, class, &why)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::listener::Acceptor;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::slots::Slots;
-use crate::timers::{Deadline, Timers};
+use crate::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -56,7 +56,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 struct Client {
     connection: Connection,
     peer: SocketAddr,
-    deadline: Deadline,
     phase: Phase,
     /// Something moved since the deadline was set, so it is set anew.
     progress: bool,
@@ -182,8 +181,8 @@ impl<'a> Worker<'a> {
                     (token, _) => self.upstream_ready((token - 2) / 2, *event),
                 }
             }
-            while let Some((at, slot)) = self.timers.pop(now) {
-                self.ring(at, slot);
+            while let Some(slot) = self.timers.ring(now) {
+                self.time_out(slot);
             }
             self.leave_ejected();
             self.send_gathered();
@@ -214,7 +213,7 @@ impl<'a> Worker<'a> {
         let last = self.clock.now + LAST_CHANCE;
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
-                self.timers.set(slot, &mut client.deadline, Some(last));
+                self.timers.set(slot, Some(last));
             }
         }
     }
@@ -232,7 +231,6 @@ impl<'a> Worker<'a> {
             let client = Client {
                 connection,
                 peer,
-                deadline: Deadline::default(),
                 phase: Phase::Idle,
                 progress: true,
                 ended: false,
@@ -428,22 +426,15 @@ impl<'a> Worker<'a> {
                 Phase::Linger => LINGER,
             };
             client.phase = phase;
-            self.timers
-                .set(slot, &mut client.deadline, Some(self.clock.now + limit));
+            self.timers.set(slot, Some(self.clock.now + limit));
         }
     }
 
-    /// An alarm: is the client's time up, and what does that mean?
-    fn ring(&mut self, at: Instant, slot: usize) {
+    /// The client's time is up: what does that mean?
+    fn time_out(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
-        if !self
-            .timers
-            .rang(at, slot, &mut client.deadline, self.clock.now)
-        {
-            return;
-        }
         match client.phase {
             Phase::Idle | Phase::Write | Phase::Relay | Phase::Linger => self.cut(slot),
             Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
@@ -466,6 +457,7 @@ impl<'a> Worker<'a> {
         let Some(mut client) = self.clients.remove(slot) else {
             return;
         };
+        self.timers.set(slot, None);
         client.connection.settle(&mut self.lender);
         client
             .connection

@@ -277,7 +277,7 @@ impl Client<'_> {
     fn finish(&mut self, token: usize) {
         let slot = &mut self.slots[token];
         slot.phase = Phase::Idle;
-        self.timers.set(token, &mut slot.deadline, None);
+        self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
         self.tally.last = self.now;
