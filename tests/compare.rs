@@ -127,7 +127,7 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     let mut systems = vec!["async_server", "thread_server"];
     let (nginx, haproxy) = (has("nginx"), has("haproxy"));
     systems.extend(nginx.then_some("nginx"));
-    systems.push("lb + 4 async_servers");
+    systems.extend(["lb + 4 async_servers", "lb --pipeline 32 + 4"]);
     systems.extend(nginx.then_some("nginx + 4 nginx"));
     systems.extend((nginx && haproxy).then_some("HAProxy + 4 nginx"));
     let cases = rows(&stdout, "Case");

@@ -1,6 +1,6 @@
 //! What is compared, and what is to be reached: one table each.
 
-use super::lineup::{ASYNC_SERVER, LB, NGINX, NGINX_LB, THREAD_SERVER};
+use super::lineup::{ASYNC_SERVER, LB, LB_PIPELINE, NGINX, NGINX_LB, THREAD_SERVER};
 
 /// Who makes the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,13 +154,15 @@ const KEEP_ALIVE: &[&str] = &["keep-alive-wrk", "keep-alive"];
 const ALONE: Against = Against::System(NGINX);
 
 /// In the order of the table.
-pub const GOALS: [Goal; 14] = {
+pub const GOALS: [Goal; 16] = {
     use Against::{BetterGateway, ItselfAlone, Nobody, System};
     use Bound::{AtLeast, AtMost};
     use Figure::{Cpu, IdleMemory, Rate};
     [
         goal(KEEP_ALIVE, LB, Rate, BetterGateway, AtLeast(1.4)),
         goal(KEEP_ALIVE, LB, Cpu, BetterGateway, AtMost(0.68)),
+        goal(KEEP_ALIVE, LB_PIPELINE, Rate, BetterGateway, AtLeast(1.4)),
+        goal(KEEP_ALIVE, LB_PIPELINE, Cpu, BetterGateway, AtMost(0.68)),
         goal(KEEP_ALIVE, ASYNC_SERVER, Rate, ALONE, AtLeast(1.1)),
         goal(KEEP_ALIVE, ASYNC_SERVER, Cpu, ALONE, AtMost(0.70)),
         goal(KEEP_ALIVE, THREAD_SERVER, Rate, ALONE, AtLeast(0.8)),

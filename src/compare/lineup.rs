@@ -43,6 +43,7 @@ pub const ASYNC_SERVER: &str = "async_server";
 pub const THREAD_SERVER: &str = "thread_server";
 pub const NGINX: &str = "nginx";
 pub const LB: &str = "lb + 4 async_servers";
+pub const LB_PIPELINE: &str = "lb --pipeline 32 + 4";
 pub const NGINX_LB: &str = "nginx + 4 nginx";
 pub const HAPROXY: &str = "HAProxy + 4 nginx";
 
@@ -114,13 +115,16 @@ impl Lineup {
             let (address, pids) = (server.address, vec![server.pid()]);
             self.add(name, Role::Server, address, pids);
         }
-        let mut arguments = common.to_vec();
-        arguments.push(format!("--workers={}", workers()));
-        arguments.extend(backends.iter().map(|(a, _)| format!("--backend={a}")));
-        let server = self.ours.start("lb", 0, &arguments, stop)?;
-        let (address, mut pids) = (server.address, vec![server.pid()]);
-        pids.extend(backends.iter().map(|(_, pid)| *pid));
-        self.add(LB, Role::Gateway, address, pids);
+        for (name, depth) in [(LB, 1), (LB_PIPELINE, 32)] {
+            let mut arguments = common.to_vec();
+            arguments.push(format!("--workers={}", workers()));
+            arguments.push(format!("--pipeline={depth}"));
+            arguments.extend(backends.iter().map(|(a, _)| format!("--backend={a}")));
+            let server = self.ours.start("lb", 0, &arguments, stop)?;
+            let (address, mut pids) = (server.address, vec![server.pid()]);
+            pids.extend(backends.iter().map(|(_, pid)| *pid));
+            self.add(name, Role::Gateway, address, pids);
+        }
         Ok(())
     }
 

@@ -52,7 +52,7 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// All that a chart shows. The first three series have looks of their own.
+/// All that a chart shows. The first four series have looks of their own.
 #[derive(Debug)]
 pub struct Chart {
     /// What it shows, in a few words.
@@ -114,12 +114,17 @@ impl Chart {
     fn legend(&self, svg: &mut String) {
         let mut x = LEFT;
         for (i, series) in self.series.iter().enumerate() {
-            let end = x + 28.0;
+            // A marker alone needs less room than a line.
+            let end = x + if self.shape == Shape::Marks {
+                20.0
+            } else {
+                28.0
+            };
             if self.shape != Shape::Marks {
                 let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{x:.1} 35H{end:.1}\"/>");
             }
             if self.shape != Shape::Steps {
-                marker(svg, i, x + 14.0, 35.0);
+                marker(svg, i, (x + end) / 2.0, 35.0);
             }
             let _ = writeln!(
                 svg,
@@ -127,7 +132,7 @@ impl Chart {
                 end + 5.0,
                 series.name
             );
-            x = end + 22.0 + 6.6 * series.name.chars().count() as f64;
+            x = end + 14.0 + 6.2 * series.name.chars().count() as f64;
         }
     }
 
@@ -166,7 +171,7 @@ impl Chart {
         // Side by side, so that the bars of systems that are equally fast do not hide each other.
         let has_spans = series.points.iter().any(|p| p.span.is_some());
         let aside = if has_spans {
-            (i as f64 - 1.0) * 5.0
+            (i as f64 - (self.series.len() as f64 - 1.0) / 2.0) * 5.0
         } else {
             0.0
         };
@@ -220,7 +225,8 @@ fn marker(svg: &mut String, i: usize, x: f64, y: f64) {
     let path = match i {
         0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
         1 => "m-3.7-3.7h7.4v7.4h-7.4z",
-        _ => "m0-4.8l4.6 8h-9.2z",
+        2 => "m0-4.8l4.6 8h-9.2z",
+        _ => "m0-5l5 5l-5 5l-5-5z",
     };
     let _ = writeln!(
         svg,
