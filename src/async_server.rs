@@ -432,7 +432,15 @@ impl Client {
                 break;
             }
         }
-        if self.ended && connection.output.is_empty() {
+        // Decided by this flush and no later one: whoever waits for input with requests still
+        // unanswered in it waits for ever.
+        if !connection.output.is_empty() {
+            return Ok(Next::Wait {
+                phase: Phase::Write,
+                renew: true,
+            });
+        }
+        if self.ended {
             self.dialogue.end(&mut connection.output, turn);
         }
         self.what_next(progress)

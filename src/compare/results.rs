@@ -211,8 +211,9 @@ mod tests {
     #[test]
     fn a_missed_goal_is_not_met() {
         let results = results(&[(ASYNC_SERVER, 100.0, 9.0), (NGINX, 100.0, 10.0)]);
-        let verdicts = results.verdicts();
-        assert_eq!(verdicts[2].1.seen, Some(("keep-alive", 1.0, false)));
-        assert_eq!(verdicts[3].1.seen, Some(("keep-alive", 0.9, false)));
+        let mut verdicts = results.verdicts();
+        verdicts.retain(|(goal, _)| goal.system == ASYNC_SERVER);
+        assert_eq!(verdicts[0].1.seen, Some(("keep-alive", 1.0, false)));
+        assert_eq!(verdicts[1].1.seen, Some(("keep-alive", 0.9, false)));
     }
 }
