@@ -198,7 +198,10 @@ fn measure(
                 let sample = match load.run(&case, system, stop) {
                     // The others are worth their time all the same.
                     Err(End::Failed(why)) => {
-                        let what = format!("Failed: {}, round {round}: {why}", case.name);
+                        let what = format!(
+                            "Failed: {}, {}, round {round}: {why}",
+                            case.name, system.name
+                        );
                         say(&what);
                         missing.push(what);
                         continue;

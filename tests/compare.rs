@@ -2,6 +2,7 @@
 //! leaves nothing behind.
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -132,11 +133,32 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     systems.extend((nginx && haproxy).then_some("HAProxy + 4 nginx"));
     let cases = rows(&stdout, "Case");
     let named: Vec<&str> = cases.iter().map(|row| row[1].as_str()).collect();
-    assert_eq!(named, systems.repeat(2));
+    // A measurement that fails on a busy machine is told and costs its row; none of ours fails.
+    let failed: BTreeSet<&str> = stdout
+        .lines()
+        .filter(|l| l.starts_with("Failed: "))
+        .collect();
+    let mut expected = systems.repeat(2);
+    for line in &failed {
+        let guest = ["nginx + 4 nginx", "HAProxy + 4 nginx", "nginx"];
+        let who = guest
+            .into_iter()
+            .find(|name| line.contains(&format!(", {name}, round")));
+        let who = who.unwrap_or_else(|| panic!("{line}"));
+        let half = if line.contains("idle,") {
+            systems.len()
+        } else {
+            0
+        };
+        let at = half + systems.iter().position(|s| *s == who).expect("it is there");
+        expected[at] = "";
+    }
+    expected.retain(|name| !name.is_empty());
+    assert_eq!(named, expected, "{failed:?}");
     for row in &cases {
         assert!(value(&row[2]) > 0.0 && value(&row[4]) > 0.0, "{row:?}");
         assert_eq!(row[8], "0", "{row:?}");
-        if nginx {
+        if nginx && failed.is_empty() {
             assert!(value(&row[6]) > 0.0 && value(&row[7]) > 0.0, "{row:?}");
         }
     }
@@ -147,7 +169,7 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     assert!(folder.read("report/compare.md").contains("|Case|System|"));
     assert!(folder.read("report/compare.html").contains("</svg>"));
     let csv = folder.read("report/compare.csv");
-    assert_eq!(csv.lines().count(), 1 + 2 * systems.len(), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + named.len(), "{csv}");
     let left = folder.processes();
     assert!(left.is_empty(), "still there: {left:?}");
 }
