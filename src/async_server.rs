@@ -7,7 +7,7 @@ use crate::args::{Failure, Given, Topic, flag};
 use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::dialogue::{Dialogue, Turn, Wait};
-use crate::limits::{self, Limits};
+use crate::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::listener::{self, Acceptor};
 use crate::log::Log;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
@@ -102,12 +102,6 @@ const LISTENER: Token = 0;
 
 /// Newcomers taken per turn, so that those who are here already are not kept waiting.
 const ACCEPTED: usize = 256;
-
-/// How long a client that may still be sending gets to read its last answer (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How long an idle connection stays open after a stop: a request may be on its way.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
 
 /// One client.
 #[derive(Debug)]

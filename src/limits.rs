@@ -106,3 +106,9 @@ impl Limits {
 
 /// Bytes read at once, and the most that is kept unanswered of one client: a whole head fits.
 pub const READ: usize = 64 * 1024;
+
+/// How long a client that may still be sending gets to read its last answer (RFC 9112 §9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// How long an idle connection stays open after a stop: a request may be on its way.
+pub const LAST_CHANCE: Duration = Duration::from_millis(250);

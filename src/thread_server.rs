@@ -7,7 +7,7 @@ use crate::args::{Failure, Given, Topic, flag};
 use crate::clock::Clock;
 use crate::dialogue::{Dialogue, Turn, Wait};
 use crate::http::response::{self, Response};
-use crate::limits::{self, Limits, READ};
+use crate::limits::{self, LAST_CHANCE, LINGER, Limits, READ};
 use crate::listener::{self, Acceptor};
 use crate::log::Log;
 use crate::output::Output;
@@ -86,12 +86,6 @@ const STACK: usize = 128 * 1024;
 
 /// A waiting thread's buffer; it grows while a client sends more.
 const BUFFER: usize = 4 * 1024;
-
-/// How long a client that may still be sending gets to read its last answer (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How long an idle connection stays open after a stop: a request may be on its way.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
 
 /// What all threads share.
 struct Shared {

@@ -16,6 +16,7 @@ use super::upstreams::{self, Upstreams, is_connected};
 use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::http::{ParseError, request};
+use crate::limits::{LAST_CHANCE, LINGER};
 use crate::listener::Acceptor;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
@@ -35,12 +36,6 @@ fn client_token(slot: usize) -> Token {
 
 /// Newcomers taken per turn, so that those who are here already are not kept waiting.
 const ACCEPTED: usize = 256;
-
-/// How long a client that may still be sending gets to read its last answer (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How long an idle connection stays open after a stop: a request may be on its way.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
 
 /// A retry costs one of these, an answer earns a fifth of one, and as many are kept as there are
 /// clients, or this many: so all who wait on a backend that dies get another try, but when

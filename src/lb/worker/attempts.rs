@@ -6,6 +6,7 @@
 use super::super::exchange::Fault;
 use super::super::upstreams::is_the_backends_fault;
 use super::{Client, Step, Worker};
+use std::collections::VecDeque;
 
 impl Worker<'_> {
     /// Finds a connection to the next backend: an idle one, or a new one.
@@ -73,8 +74,7 @@ impl Worker<'_> {
     /// closed, and whoever shares it begins anew elsewhere.
     pub(super) fn release(&mut self, place: usize, client: usize, keep: bool) {
         let upstream = &mut self.upstreams[place];
-        let in_flight = &self.counters[upstream.backend].in_flight;
-        in_flight.down();
+        self.counters[upstream.backend].in_flight.down();
         upstream.queue.retain(|&other| other != client);
         if keep && !upstream.spoilt {
             match upstream.queue.front() {
@@ -85,13 +85,8 @@ impl Worker<'_> {
             }
             return;
         }
-        for other in std::mem::take(&mut upstream.queue) {
-            in_flight.down();
-            if let Some(exchange) = &mut self.clients[other].exchange {
-                exchange.rewind();
-            }
-            self.follow.push(other);
-        }
+        let others = std::mem::take(&mut upstream.queue);
+        self.begin_anew(place, others);
         self.upstreams
             .close(place, &mut self.lender, &mut self.poller);
     }
@@ -141,12 +136,19 @@ impl Worker<'_> {
         };
         let upstream = &mut self.upstreams[place];
         upstream.spoilt = true;
-        for other in upstream.queue.split_off(1) {
-            self.counters[upstream.backend].in_flight.down();
-            if let Some(exchange) = &mut self.clients[other].exchange {
+        let others = upstream.queue.split_off(1);
+        self.begin_anew(place, others);
+    }
+
+    /// Sends these clients, who shared a connection, elsewhere.
+    fn begin_anew(&mut self, place: usize, clients: VecDeque<usize>) {
+        let in_flight = &self.counters[self.upstreams[place].backend].in_flight;
+        for client in clients {
+            in_flight.down();
+            if let Some(exchange) = &mut self.clients[client].exchange {
                 exchange.rewind();
             }
-            self.follow.push(other);
+            self.follow.push(client);
         }
     }
 
