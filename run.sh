@@ -11,7 +11,8 @@ usage: ./run.sh TOPIC [options]
   test           format, lints, tests, documentation: is all well?
   notes          all and exhibit all, and the results blocks of notes/*.md from both
   compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, goals;
-                 compare pollers: scan, poll and epoll from 1 to 10,000 connections
+                 compare pollers: scan, poll and epoll from 1 to 10,000 connections;
+                 compare tricks: this program beside itself without each of its tricks
   async_server, thread_server, lb, bench, exhibit, ...
                  one program by hand
   help [TOPIC]   this and the program's help, or a topic's options
@@ -36,6 +37,23 @@ build() {
 	program=$target/release/progjar
 	[ -x "$program" ] || echo "building progjar, this takes about a minute ..." >&2
 	cargo build --quiet --release --manifest-path "$here/Cargo.toml"
+}
+
+# The program once more without each of its tricks.
+build_without() {
+	copy=$target/without/source
+	for patch in "$here"/notes/tricks/*.patch; do
+		name=$(basename "$patch" .patch)
+		echo "building progjar without $name ..." >&2
+		rm -rf "$copy"
+		mkdir -p "$copy"
+		cp -R "$here/Cargo.toml" "$here/Cargo.lock" "$here/src" "$copy"
+		# Without the ceiling git would look for the files from the top of the project.
+		(cd "$copy" && GIT_CEILING_DIRECTORIES=$target/without git apply "$patch")
+		cargo build --quiet --release --manifest-path "$copy/Cargo.toml" --target-dir "$target/without/target" 2>/dev/null ||
+			cargo build --release --manifest-path "$copy/Cargo.toml" --target-dir "$target/without/target"
+		cp "$target/without/target/release/progjar" "$target/without/$name"
+	done
 }
 
 # One step of the test, with its name above its output.
@@ -83,7 +101,9 @@ notes)
 	;;
 compare)
 	build
-	exec "$program" compare --root "$here/www" --report "$here/report" "$@"
+	[ "${1:-}" != tricks ] || build_without
+	exec "$program" compare --root "$here/www" --report "$here/report" \
+		--patches "$here/notes/tricks" --without "$target/without" "$@"
 	;;
 async_server | thread_server)
 	build

@@ -1,8 +1,9 @@
 //! The same work on this project and, where installed, on nginx and HAProxy, in turn, round
-//! after round; and, as `compare pollers`, on the three pollers.
+//! after round; as `compare pollers`, on the three pollers; as `compare tricks`, on this program
+//! without each of its tricks.
 //!
 //! Starts and stops everything itself; the core never imports it. Entry point: [`main`].
-//! Notes: `notes/lb.md`, `notes/poller.md`.
+//! Notes: `notes/fast.md`, `notes/poller.md`.
 
 // what was asked for
 mod settings;
@@ -32,6 +33,8 @@ mod charts;
 mod tables;
 // scan, poll and epoll
 mod pollers;
+// what each trick gains
+mod tricks;
 
 use crate::args::{Failure, Given, Topic, flag};
 use crate::assignment::{End, program, say};
@@ -51,7 +54,7 @@ use std::time::{Duration, Instant};
 /// `progjar compare`
 pub const TOPIC: Topic = Topic {
     name: "compare",
-    summary: "this project beside nginx and HAProxy; or its three pollers",
+    summary: "this project beside nginx and HAProxy; or its pollers, or its tricks",
     operand: "WHAT",
     operand_default: "servers",
     flags: &[&[
@@ -82,9 +85,21 @@ pub const TOPIC: Topic = Topic {
             "",
             "also refresh DIR/*.md's results block",
         ),
+        flag(
+            "--patches",
+            "DIR",
+            "notes/tricks",
+            "of tricks: what takes each out",
+        ),
+        flag(
+            "--without",
+            "DIR",
+            "target/without",
+            "of tricks: the program without each; run.sh builds them",
+        ),
     ]],
-    more: "WHAT: servers, or pollers. Cases of servers: keep-alive, keep-alive-wrk, close, close-ab, one,\n\
-        image, large, idle; of pollers: 1, 10, 100, 1000, 10000. Uses nginx, haproxy, wrk, ab, perf or\n\
+    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, keep-alive-wrk, close, close-ab, one,\n\
+        image, large, idle; of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx, haproxy, wrk, ab, perf or\n\
         strace where installed, and names what is not. Ctrl-C stops everything.",
 };
 
@@ -105,8 +120,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             settings.check_only(&pollers::SIZES.map(|size| size.to_string()))?;
             pollers::run(&settings, stop)
         }
+        "tricks" => tricks::run(&settings, stop),
         other => {
-            let sentence = format!("compare: '{other}': give servers or pollers");
+            let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
@@ -153,8 +169,11 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
     };
     let mut lineup = Lineup::start(&place, stop)?;
     missing.extend(lineup.missing.iter().cloned());
+    // A floor that keeps connections and one that closes them are two programs, and one row.
+    let mut systems: Vec<_> = lineup.systems.iter().map(|s| (s.name, s.role)).collect();
+    systems.dedup();
     let mut results = Results {
-        systems: lineup.systems.iter().map(|s| (s.name, s.role)).collect(),
+        systems,
         cases,
         ..Results::default()
     };
@@ -189,12 +208,13 @@ fn measure(
 ) -> Result<(), End> {
     for case in results.cases.clone() {
         say(&format!("{}: {}", case.name, case.title));
-        for system in &lineup.systems {
+        let systems = || lineup.systems.iter().filter(|system| (system.can)(&case));
+        for system in systems() {
             load.active(&case, system, WARMUP, stop)?;
         }
         for round in 1..=settings.rounds {
             let mut line = format!("      round {round}/{}:", settings.rounds);
-            for system in &lineup.systems {
+            for system in systems() {
                 let sample = match load.run(&case, system, stop) {
                     // The others are worth their time all the same.
                     Err(End::Failed(why)) => {
@@ -236,7 +256,7 @@ fn count_calls(
         return Ok(());
     }
     for counter in Counter::all() {
-        for system in &lineup.systems {
+        for system in lineup.systems.iter().filter(|system| (system.can)(&case)) {
             let mut work = || load.active(&case, system, COUNTED, stop);
             let count = counter.per_request(&system.pids, folder, stop, &mut work)?;
             results

@@ -61,6 +61,8 @@ pub mod args;
 
 // around the core, never imported by it: what `all` does, in the assignment's order
 pub mod assignment;
+// what is left of a server that does not think: the bound for all others
+pub mod floor;
 // the same work on nginx and HAProxy; the three pollers side by side
 pub mod compare;
 // the ways to get a wrong table, replayed and explained

@@ -5,7 +5,7 @@
 
 use progjar::args::{Failure, Topic};
 use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, compare, exhibit, lb, thread_server};
+use progjar::{assignment, async_server, bench, compare, exhibit, floor, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&assignment::TOPIC, assignment::main),
     (&compare::TOPIC, compare::main),
     (&exhibit::TOPIC, exhibit::main),
+    (&floor::TOPIC, floor::main),
 ];
 
 fn main() -> ExitCode {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -128,9 +130,11 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     let mut systems = vec!["async_server", "thread_server"];
     let (nginx, haproxy) = (has("nginx"), has("haproxy"));
     systems.extend(nginx.then_some("nginx"));
+    systems.push("floor");
     systems.extend(["lb + 4 async_servers", "lb --pipeline 32 + 4"]);
     systems.extend(nginx.then_some("nginx + 4 nginx"));
     systems.extend((nginx && haproxy).then_some("HAProxy + 4 nginx"));
+    systems.push("floor + 4 floors");
     let cases = rows(&stdout, "Case");
     let named: Vec<&str> = cases.iter().map(|row| row[1].as_str()).collect();
     // A measurement that fails on a busy machine is told and costs its row; none of ours fails.
@@ -139,6 +143,10 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
         .filter(|l| l.starts_with("Failed: "))
         .collect();
     let mut expected = systems.repeat(2);
+    // The floors know nothing of idle connections.
+    for name in &mut expected[systems.len()..] {
+        *name = if name.starts_with("floor") { "" } else { name };
+    }
     for line in &failed {
         let guest = ["nginx + 4 nginx", "HAProxy + 4 nginx", "nginx"];
         let who = guest
@@ -163,7 +171,7 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
         }
     }
     let verdicts = ["met", "NOT met", "not measured"];
-    for row in rows(&stdout, "System").iter().filter(|row| row.len() == 7) {
+    for row in rows(&stdout, "System").iter().filter(|row| row.len() == 8) {
         assert!(verdicts.contains(&row[6].as_str()), "{row:?}");
     }
     assert!(folder.read("report/compare.md").contains("|Case|System|"));
@@ -261,5 +269,64 @@ fn nothing_outlives_it_even_when_it_is_killed() {
         assert!(kill.expect("kill runs").success());
         wait(&mut child, "it ends");
         eventually("nothing is left", || folder.processes().is_empty());
+    }
+}
+
+#[test]
+fn the_floor_answers_whatever_it_is_asked() {
+    let folder = Folder::new("floor");
+    let log = folder.0.join("log");
+    let start = |arguments: &[&str]| {
+        let child = Command::new(env!("CARGO_BIN_EXE_progjar"))
+            .args(["floor", "0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("runs");
+        let mut address = String::new();
+        eventually("it listens", || {
+            let text = fs::read_to_string(&log).expect("the log");
+            let url = text.strip_prefix("floor: listening on http://");
+            address = url
+                .and_then(|u| u.strip_suffix("/\n"))
+                .unwrap_or_default()
+                .to_owned();
+            !address.is_empty()
+        });
+        (Ended(child), address)
+    };
+    let (_alone, backend) = start(&[]);
+    let copying = format!("--backend={backend}");
+    let (_copying, front) = start(&[&copying, "--workers=2"]);
+    let (_closing, closing) = start(&[&copying, "--close"]);
+    for (address, stays) in [(&backend, true), (&front, true), (&closing, false)] {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        for _ in 0..if stays { 3 } else { 1 } {
+            stream
+                .write_all(b"GET /anything HTTP/1.1\r\nHost: a\r\n\r\n")
+                .expect("sent");
+            let (mut answer, mut piece) = (Vec::new(), [0; 512]);
+            while !answer.ends_with(b"\r\n\r\nIni Adalah web Server percobaan") {
+                let n = stream.read(&mut piece).expect("an answer");
+                assert!(n > 0, "{}", text(&answer));
+                answer.extend_from_slice(&piece[..n]);
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        }
+        if !stays {
+            assert_eq!(stream.read(&mut [0; 1]).expect("the end"), 0);
+        }
+    }
+}
+
+/// A process that does not outlive its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -85,6 +85,8 @@ pub struct Server {
 /// All that have been started; dropping them ends them.
 #[derive(Debug)]
 pub struct Servers {
+    /// None: this program.
+    program: Option<PathBuf>,
     logs: PathBuf,
     root: PathBuf,
     running: Vec<Server>,
@@ -94,10 +96,17 @@ impl Servers {
     /// None yet. They will serve `root` and write their logs into the folder `logs`.
     pub fn new(logs: &Path, root: &Path) -> Servers {
         Servers {
+            program: None,
             logs: logs.to_owned(),
             root: root.to_owned(),
             running: Vec::new(),
         }
+    }
+
+    /// The servers of another build of this program.
+    pub fn of(mut self, program: &Path) -> Servers {
+        self.program = Some(program.to_owned());
+        self
     }
 
     /// Starts `progjar TOPIC PORT` and waits for the line that says it listens.
@@ -109,7 +118,7 @@ impl Servers {
         stop: &Stop,
     ) -> Result<&Server, End> {
         let name = match (topic, port) {
-            ("async_server", 0) => format!("{topic}-{}", self.running.len() + 1),
+            ("async_server" | "floor", 0) => format!("{topic}-{}", self.running.len() + 1),
             ("async_server", port) => format!("{topic}-{port}"),
             _ => topic.to_owned(),
         };
@@ -138,11 +147,15 @@ impl Servers {
         log: &Path,
     ) -> Result<Child, String> {
         let wrong = |e| format!("cannot start {topic}: {e}");
-        let mut command = Command::new(std::env::current_exe().map_err(wrong)?);
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(wrong)?,
+        };
+        let mut command = Command::new(program);
         command
             .args([UNTIL_EOF, topic, &port.to_string()])
             .args(arguments);
-        if topic != "lb" {
+        if matches!(topic, "async_server" | "thread_server") {
             command.arg("--root").arg(&self.root);
         }
         let output = File::create(log)

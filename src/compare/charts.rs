@@ -3,7 +3,7 @@
 //! Entry point: [`all`].
 
 use super::cases::Case;
-use super::lineup::Role;
+use super::lineup::{LB_PIPELINE, Role};
 use super::load::Sample;
 use super::results::{Results, median};
 use crate::report::chart::{Chart, Point, Series, Shape};
@@ -73,12 +73,15 @@ fn chart(
         .systems
         .iter()
         .filter(|(_, r)| *r == role)
-        .map(|(system, _)| {
+        .map(|&(system, _)| {
             let cases = cases.iter().enumerate();
             let points = cases.filter_map(|(x, (case, one))| point(x, case, *one, system));
             Series {
-                // The backends go without saying.
-                name: system.split(" + ").next().unwrap_or(system),
+                // The backends go without saying, and the legend is narrow.
+                name: match system {
+                    LB_PIPELINE => "pipeline",
+                    other => other.split(" + ").next().unwrap_or(other),
+                },
                 points: points.collect(),
             }
         })

@@ -2,6 +2,7 @@
 //!
 //! Entry point: [`Lineup::start`]. Dropping it ends them all.
 
+use super::cases::Case;
 use super::configs::{self, IDLE_SECONDS, Nginx};
 use super::guest::{Guest, free_port};
 use super::usage::{family, is_root};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 /// Backends of each load balancer, as in the assignment.
-const BACKENDS: usize = 4;
+pub const BACKENDS: usize = 4;
 
 /// What a system does; it is compared with others that do the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct System {
     pub address: SocketAddr,
     /// Its processes, backends included.
     pub pids: Vec<u32>,
+    /// The cases that it can do.
+    pub can: fn(&Case) -> bool,
 }
 
 /// The names of the systems.
@@ -46,6 +49,9 @@ pub const LB: &str = "lb + 4 async_servers";
 pub const LB_PIPELINE: &str = "lb --pipeline 32 + 4";
 pub const NGINX_LB: &str = "nginx + 4 nginx";
 pub const HAPROXY: &str = "HAProxy + 4 nginx";
+/// What makes the same system calls and does not think.
+pub const FLOOR: &str = "floor";
+pub const FLOOR_LB: &str = "floor + 4 floors";
 
 /// What is started from.
 #[derive(Debug)]
@@ -82,6 +88,7 @@ impl Lineup {
             Some(nginx) => lineup.start_others(place, &nginx, stop)?,
             None => lineup.misses("nginx is not installed (apt install nginx-light): it is left out, and HAProxy, which needs it as backend"),
         }
+        lineup.start_floors(stop)?;
         // Servers first, as in the tables; each kind stays in the order of its start.
         lineup.systems.sort_by_key(|s| s.role == Role::Gateway);
         // Only now: a program's workers are born a moment after it listens.
@@ -113,7 +120,7 @@ impl Lineup {
         ] {
             let server = self.ours.start(topic, 0, &common, stop)?;
             let (address, pids) = (server.address, vec![server.pid()]);
-            self.add(name, Role::Server, address, pids);
+            self.add(name, Role::Server, address, pids, |_| true);
         }
         for (name, depth) in [(LB, 1), (LB_PIPELINE, 32)] {
             let mut arguments = common.to_vec();
@@ -123,7 +130,32 @@ impl Lineup {
             let server = self.ours.start("lb", 0, &arguments, stop)?;
             let (address, mut pids) = (server.address, vec![server.pid()]);
             pids.extend(backends.iter().map(|(_, pid)| *pid));
-            self.add(name, Role::Gateway, address, pids);
+            self.add(name, Role::Gateway, address, pids, |_| true);
+        }
+        Ok(())
+    }
+
+    /// They know one answer, and either keep a connection or close it.
+    fn start_floors(&mut self, stop: &Stop) -> Result<(), End> {
+        let keeps: fn(&Case) -> bool = |case| case.is_small() && case.keep_alive;
+        let closes: fn(&Case) -> bool = |case| case.is_small() && !case.keep_alive;
+        let workers = format!("--workers={}", workers());
+        let (mut backends, mut backend_pids) = (Vec::new(), Vec::new());
+        for _ in 0..BACKENDS {
+            let server = self.ours.start("floor", 0, &[], stop)?;
+            backends.push(format!("--backend={}", server.address));
+            backend_pids.push(server.pid());
+        }
+        for (can, close) in [(keeps, None), (closes, Some("--close".to_owned()))] {
+            let alone: Vec<String> = close.iter().cloned().collect();
+            let server = self.ours.start("floor", 0, &alone, stop)?;
+            let (address, pids) = (server.address, vec![server.pid()]);
+            self.add(FLOOR, Role::Server, address, pids, can);
+            let copying = [&alone[..], &backends, std::slice::from_ref(&workers)].concat();
+            let server = self.ours.start("floor", 0, &copying, stop)?;
+            let address = server.address;
+            let pids = [&backend_pids[..], &[server.pid()]].concat();
+            self.add(FLOOR_LB, Role::Gateway, address, pids, can);
         }
         Ok(())
     }
@@ -132,7 +164,7 @@ impl Lineup {
         let (address, pid) = self.start_nginx(place, nginx, "nginx", stop, &|nginx, address| {
             nginx.server(address, place.root)
         })?;
-        self.add(NGINX, Role::Server, address, vec![pid]);
+        self.add(NGINX, Role::Server, address, vec![pid], |_| true);
         let (mut backends, mut backend_pids) = (Vec::new(), Vec::new());
         for i in 1..=BACKENDS {
             let name = format!("nginx-backend-{i}");
@@ -149,7 +181,7 @@ impl Lineup {
             })?;
         let mut pids = backend_pids.clone();
         pids.push(pid);
-        self.add(NGINX_LB, Role::Gateway, address, pids);
+        self.add(NGINX_LB, Role::Gateway, address, pids, |_| true);
         let Some(haproxy) = installed("haproxy") else {
             self.misses("HAProxy is not installed (apt install haproxy): it is left out");
             return Ok(());
@@ -160,7 +192,7 @@ impl Lineup {
         let arguments = ["-db", "-f", &config];
         let pid = self.start_guest(place, &haproxy, "haproxy", &arguments, address, stop)?;
         backend_pids.push(pid);
-        self.add(HAPROXY, Role::Gateway, address, backend_pids);
+        self.add(HAPROXY, Role::Gateway, address, backend_pids, |_| true);
         Ok(())
     }
 
@@ -206,13 +238,21 @@ impl Lineup {
         Ok(pid)
     }
 
-    fn add(&mut self, name: &'static str, role: Role, address: SocketAddr, pids: Vec<u32>) {
+    fn add(
+        &mut self,
+        name: &'static str,
+        role: Role,
+        address: SocketAddr,
+        pids: Vec<u32>,
+        can: fn(&Case) -> bool,
+    ) {
         say(&format!("{name}: http://{address}/"));
         self.systems.push(System {
             name,
             role,
             address,
             pids,
+            can,
         });
     }
 

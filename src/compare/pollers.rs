@@ -113,6 +113,7 @@ fn measure(
         role: Role::Server,
         address: server.address,
         pids: vec![server.pid()],
+        can: |_| true,
     };
     let active = size.min(ACTIVE);
     let case = Case {

@@ -3,7 +3,7 @@
 //! Knows no process and no file. Entry points: [`Results::median`], [`Results::verdicts`].
 
 use super::cases::{Against, Bound, Case, Figure, GOALS, Goal};
-use super::lineup::{HAPROXY, NGINX, NGINX_LB, Role};
+use super::lineup::{FLOOR, FLOOR_LB, HAPROXY, NGINX, NGINX_LB, Role};
 use super::load::Sample;
 use crate::bench::stats::middle;
 
@@ -33,6 +33,8 @@ pub struct Verdict {
     /// The witness: the case, what was measured there, and whether that is enough. None if
     /// nothing was.
     pub seen: Option<(&'static str, f64, bool)>,
+    /// What the floor reaches there.
+    pub floor: Option<f64>,
     /// Whom the system was compared with.
     pub against: String,
 }
@@ -121,7 +123,7 @@ impl Results {
             Against::Nobody => String::new(),
         };
         for case in goal.cases {
-            let (other, value) = self.measured(goal, case);
+            let (other, value) = self.measured(goal, goal.system, case);
             if let Some(value) = value {
                 if let (Against::BetterGateway, Some(name)) = (goal.against, other) {
                     against = format!("{name} (the better one)");
@@ -132,23 +134,41 @@ impl Results {
                 };
                 return Verdict {
                     seen: Some((*case, value, is_met)),
+                    floor: self.measured(goal, self.floor_of(goal.system), case).1,
                     against,
                 };
             }
         }
         Verdict {
             seen: None,
+            floor: None,
             against,
         }
     }
 
-    fn measured(&self, goal: &Goal, case: &str) -> (Option<&'static str>, Option<f64>) {
+    /// The system that does the same work without a thought.
+    fn floor_of(&self, system: &str) -> &'static str {
+        let mut gateways = self.systems.iter().filter(|(_, r)| *r == Role::Gateway);
+        if gateways.any(|(name, _)| *name == system) {
+            FLOOR_LB
+        } else {
+            FLOOR
+        }
+    }
+
+    /// A goal's figure for this system, and whom it is compared with.
+    fn measured(
+        &self,
+        goal: &Goal,
+        system: &str,
+        case: &str,
+    ) -> (Option<&'static str>, Option<f64>) {
         let figure = |system: &str| match goal.figure {
             Figure::Rate => self.rate(case, system),
             Figure::Cpu => self.cpu(case, system),
             Figure::IdleMemory => self.idle_memory(case, system),
         };
-        let ratio = |other: Option<f64>| Some(figure(goal.system)? / other.filter(|o| *o > 0.0)?);
+        let ratio = |other: Option<f64>| Some(figure(system)? / other.filter(|o| *o > 0.0)?);
         match goal.against {
             Against::System(name) => (Some(name), ratio(figure(name))),
             Against::BetterGateway => match self.reference(case, Role::Gateway) {
@@ -158,9 +178,9 @@ impl Results {
             // Measured just before: each pair by itself.
             Against::ItselfAlone => {
                 let pairs = |s: &Sample| s.alone.filter(|a| *a > 0.0).map(|alone| s.rate / alone);
-                (None, self.median(case, goal.system, pairs))
+                (None, self.median(case, system, pairs))
             }
-            Against::Nobody => (None, figure(goal.system)),
+            Against::Nobody => (None, figure(system)),
         }
     }
 }

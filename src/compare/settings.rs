@@ -22,6 +22,9 @@ pub struct Settings {
     pub report: PathBuf,
     pub root: PathBuf,
     pub notes: Option<PathBuf>,
+    /// The patches that take tricks out, and the programs that they make.
+    pub patches: PathBuf,
+    pub without: PathBuf,
     /// To repeat it.
     pub command: String,
 }
@@ -50,6 +53,8 @@ impl Settings {
             report: path("--report"),
             root: path("--root"),
             notes: given.text("--notes").map(PathBuf::from),
+            patches: path("--patches"),
+            without: path("--without"),
             command: format!("./run.sh compare{what} --rounds {rounds} --seconds {seconds}{only}"),
         })
     }

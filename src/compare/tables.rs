@@ -29,7 +29,11 @@ pub fn page(results: &Results, method: String, missing: &[String]) -> Page {
         Part {
             heading: "Goals",
             rows: goal_rows(results),
-            sentences: Vec::new(),
+            sentences: vec![
+                "The floor makes the same system calls and does not think (`progjar floor`): no program that reads and writes once per \
+                 request and side does better, so a goal beyond it is out of reach on this machine."
+                    .to_owned(),
+            ],
         },
     ];
     if results.cases.iter().any(|case| case.idle) {
@@ -124,7 +128,14 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
 
 fn goal_rows(results: &Results) -> Vec<Vec<String>> {
     let mut rows = vec![row(&[
-        "System", "Case", "Figure", "Against", "Goal", "Measured", "Result",
+        "System",
+        "Case",
+        "Figure",
+        "Against",
+        "Goal",
+        "Measured",
+        "Result",
+        "The floor's",
     ])];
     for (goal, verdict) in results.verdicts() {
         rows.push(goal_row(&goal, &verdict));
@@ -158,6 +169,7 @@ fn goal_row(goal: &Goal, verdict: &Verdict) -> Vec<String> {
         },
         measured,
         is_met.to_owned(),
+        verdict.floor.map_or_else(|| NOTHING.to_owned(), unit),
     ]
 }
 

@@ -52,7 +52,7 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// All that a chart shows. The first four series have looks of their own.
+/// All that a chart shows. The first five series have looks of their own.
 #[derive(Debug)]
 pub struct Chart {
     /// What it shows, in a few words.
@@ -226,7 +226,8 @@ fn marker(svg: &mut String, i: usize, x: f64, y: f64) {
         0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
         1 => "m-3.7-3.7h7.4v7.4h-7.4z",
         2 => "m0-4.8l4.6 8h-9.2z",
-        _ => "m0-5l5 5l-5 5l-5-5z",
+        3 => "m0-5l5 5l-5 5l-5-5z",
+        _ => "m-5-1.6h10v3.2h-10z",
     };
     let _ = writeln!(
         svg,
