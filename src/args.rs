@@ -69,7 +69,8 @@ impl From<String> for Failure {
 /// What was typed, checked against the table.
 #[derive(Debug)]
 pub struct Given {
-    topic: Topic,
+    /// Whose table it was checked against.
+    pub topic: Topic,
     flags: Vec<(&'static str, String)>,
     /// The operands, in order.
     pub operands: Vec<String>,

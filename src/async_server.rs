@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::dialogue::{Dialogue, Turn, Wait};
 use crate::limits::{self, LAST_CHANCE, LINGER, Limits};
-use crate::listener::{self, Acceptor};
+use crate::listener::Acceptor;
 use crate::log::Log;
+use crate::origin;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::site::Site;
@@ -17,7 +18,6 @@ use crate::slots::Slots;
 use crate::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// `progjar async_server`
@@ -28,8 +28,8 @@ pub const TOPIC: Topic = Topic {
     operand_default: "9002",
     flags: &[
         &[
-            flag("--host", "ADDR", "127.0.0.1", "the address to listen on"),
-            flag("--root", "DIR", "www", "the folder to serve"),
+            origin::HOST,
+            origin::ROOT,
             flag(
                 "--poller",
                 "KIND",
@@ -37,21 +37,16 @@ pub const TOPIC: Topic = Topic {
                 "epoll, poll or scan [the best there is]",
             ),
             flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
-            flag("--quiet", "", "", "no log"),
+            origin::QUIET,
             flag(
                 "--delay",
                 "TIME",
                 "0",
                 "answer late, to show what a slow backend does",
             ),
-            flag(
-                "--max-connections",
-                "N",
-                "20000",
-                "more wait until one leaves",
-            ),
+            limits::connections("20000", "more wait until one leaves"),
+            limits::CONTENT,
         ],
-        &[limits::CONTENT],
         limits::FLAGS,
     ],
     more: "The port 0 picks a free one. Ctrl-C stops it.",
@@ -59,7 +54,7 @@ pub const TOPIC: Topic = Topic {
 
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let (port, limits) = (given.port()?, Limits::from(given)?);
+    let limits = Limits::from(given)?;
     let kind = match given.text("--poller") {
         None => Kind::BEST,
         Some(name) => Kind::ALL
@@ -75,26 +70,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             })?,
     };
     let delay = given.duration("--delay")?.unwrap_or_default();
-    let host = given.text("--host").unwrap_or_default();
-    let root = given.text("--root").unwrap_or_default();
-    let start = || {
-        let listener = listener::bind("async_server", host, port)?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| format!("async_server: {e}"))?;
-        let default_name = format!("async_server:{}", address.port());
-        let site = Site::new(
-            given.text("--name").unwrap_or(&default_name),
-            Path::new(root),
-        )
-        .map_err(|e| format!("async_server: {e}"))?;
-        let (log, _writer) = Log::start(given.has("--quiet"))?;
-        let _ = crate::sys::raise_descriptor_limit();
-        listener::announce("async_server", address);
-        run(listener, &site, &limits, kind, delay, &log, stop)
-            .map_err(|e| format!("async_server: {e}"))
-    };
-    start().map_err(Failure::CannotWork)
+    origin::serve(given, |listener, site, log| {
+        run(listener, &site, &limits, kind, delay, log, stop)
+    })
 }
 
 /// The listener's token; a client's is its slot plus one.

@@ -239,7 +239,7 @@ impl Dialogue {
         if request.expects_continue {
             output.bytes.extend_from_slice(CONTINUE);
         }
-        let log = format!("{} {}", request.method.name(), request.target);
+        let log = [request.method.name(), " ", request.target].concat();
         let upload = Upload {
             body,
             received: 0,

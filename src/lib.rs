@@ -5,7 +5,7 @@
 //! is the way through both. Arrows of import go only one way:
 //!
 //! ```text
-//! http <- output <- site <- dialogue <- thread_server, async_server
+//! http <- output <- site <- dialogue, origin <- thread_server, async_server
 //! sys  <- poller <- connection, listener <- async_server, lb, bench
 //! http, connection <- lb;   shutdown, args <- the topics <- main
 //! ```
@@ -31,6 +31,8 @@ pub mod dialogue;
 pub mod listener;
 // lines of the log, from any thread to stdout, without waiting for stdout
 pub mod log;
+// how an origin server comes to serve: its flags, socket, site and log
+pub mod origin;
 // one thread waits for one client: blocking reads round a dialogue
 pub mod thread_server;
 

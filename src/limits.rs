@@ -61,6 +61,11 @@ pub const CONTENT: Flag = flag(
     "largest request content, else 413",
 );
 
+/// How many clients at once: the option of each server with its own default.
+pub const fn connections(default: &'static str, help: &'static str) -> Flag {
+    flag("--max-connections", "N", default, help)
+}
+
 /// See [`FLAGS`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]

@@ -10,7 +10,7 @@ use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Content, Response};
 use crate::http::{ParseError, date};
-use files::Files;
+use files::{Files, Version};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -94,15 +94,11 @@ impl Site {
             Err(_) => return self.overloaded(),
         };
         match request.method {
-            Method::Get | Method::Head if is_current(request, &file.etag, file.modified) => {
-                Response::new(
-                    304,
-                    &self.name,
-                    &file.validators(),
-                    Content::Memory(Arc::default()),
-                )
+            Method::Get | Method::Head if is_current(request, file.version) => {
+                let nothing = Content::Memory(Arc::default());
+                file.version.response(304, &self.name, &[], nothing)
             }
-            Method::Get | Method::Head => file.response.unwrap_or_else(|| self.not_found()),
+            Method::Get | Method::Head => file.response,
             Method::Options => self.options("GET, HEAD, OPTIONS"),
             _ => self.not_allowed("GET, HEAD, OPTIONS"),
         }
@@ -157,9 +153,10 @@ impl Site {
 
 /// Whether what the client has is still current (RFC 9110 §13.1.2, §13.1.3): If-None-Match
 /// decides where it is present, else If-Modified-Since.
-fn is_current(request: &Request, etag: &str, modified: u64) -> bool {
+fn is_current(request: &Request, version: Version) -> bool {
     let mut tags = request.fields.values("if-none-match").peekable();
     if tags.peek().is_some() {
+        let etag = version.etag();
         return tags
             .flat_map(fields::list)
             .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes());
@@ -169,5 +166,5 @@ fn is_current(request: &Request, etag: &str, modified: u64) -> bool {
         .values("if-modified-since")
         .next()
         .and_then(date::parse);
-    since.is_some_and(|since| modified <= since)
+    since.is_some_and(|since| version.modified() <= since)
 }

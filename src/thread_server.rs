@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::dialogue::{Dialogue, Turn, Wait};
 use crate::http::response::{self, Response};
 use crate::limits::{self, LAST_CHANCE, LINGER, Limits, READ};
-use crate::listener::{self, Acceptor};
+use crate::listener::Acceptor;
 use crate::log::Log;
+use crate::origin;
 use crate::output::Output;
 use crate::poller::{Kind, Poller};
 use crate::shutdown::{Stop, TICK};
@@ -17,7 +18,6 @@ use crate::site::Site;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -32,8 +32,8 @@ pub const TOPIC: Topic = Topic {
     operand_default: "46000",
     flags: &[
         &[
-            flag("--host", "ADDR", "127.0.0.1", "the address to listen on"),
-            flag("--root", "DIR", "www", "the folder to serve"),
+            origin::HOST,
+            origin::ROOT,
             flag(
                 "--pool",
                 "N",
@@ -41,15 +41,10 @@ pub const TOPIC: Topic = Topic {
                 "serve from N threads [a thread per client]",
             ),
             flag("--name", "NAME", "", "X-Served-By [thread_server:PORT]"),
-            flag("--quiet", "", "", "no log"),
-            flag(
-                "--max-connections",
-                "N",
-                "2000",
-                "more wait until one leaves",
-            ),
+            origin::QUIET,
+            limits::connections("2000", "more wait until one leaves"),
+            limits::CONTENT,
         ],
-        &[limits::CONTENT],
         limits::FLAGS,
     ],
     more: "The port 0 picks a free one. Ctrl-C stops it.",
@@ -57,27 +52,11 @@ pub const TOPIC: Topic = Topic {
 
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let (port, limits) = (given.port()?, Limits::from(given)?);
+    let limits = Limits::from(given)?;
     let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
-    let host = given.text("--host").unwrap_or_default();
-    let root = given.text("--root").unwrap_or_default();
-    let start = || {
-        let listener = listener::bind("thread_server", host, port)?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| format!("thread_server: {e}"))?;
-        let default_name = format!("thread_server:{}", address.port());
-        let site = Site::new(
-            given.text("--name").unwrap_or(&default_name),
-            Path::new(root),
-        )
-        .map_err(|e| format!("thread_server: {e}"))?;
-        let (log, _writer) = Log::start(given.has("--quiet"))?;
-        let _ = crate::sys::raise_descriptor_limit();
-        listener::announce("thread_server", address);
-        run(listener, site, limits, pool, &log, stop).map_err(|e| format!("thread_server: {e}"))
-    };
-    start().map_err(Failure::CannotWork)
+    origin::serve(given, |listener, site, log| {
+        run(listener, site, limits, pool, log, stop)
+    })
 }
 
 /// A thread's stack: what a dialogue needs, with room to spare. The usual 2 MiB would be only

@@ -84,6 +84,11 @@ fn a_dialogue_knows_no_sockets() {
 }
 
 #[test]
+fn an_origin_does_not_know_who_waits() {
+    knows_nothing_of("origin", &["poller", "dialogue", "thread", "_server"]);
+}
+
+#[test]
 fn a_policy_knows_neither_sockets_nor_http() {
     knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
     knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);

@@ -1,37 +1,18 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::Folder;
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a folder for the test");
-        Folder(path)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// `progjar all`, small and quick, in a folder of its own.
 fn all(folder: &Folder, arguments: &[&str]) -> Command {
@@ -40,7 +21,7 @@ fn all(folder: &Folder, arguments: &[&str]) -> Command {
         .args(["all", "--root", concat!(env!("CARGO_MANIFEST_DIR"), "/www")])
         .args(["-n", "100", "--rounds", "1", "--no-screenshot"])
         .args(arguments)
-        .current_dir(&folder.0)
+        .current_dir(folder.path())
         .stdin(Stdio::null());
     command
 }
@@ -111,7 +92,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 
 #[test]
 fn the_assignment_is_carried_out_and_handed_in() {
-    let folder = Folder::new("all");
+    let folder = Folder::new();
     let Output {
         status,
         stdout,
@@ -203,8 +184,8 @@ fn check_html(html: &str) {
 
 #[test]
 fn the_results_blocks_of_notes_are_filled_from_the_run() {
-    let folder = Folder::new("notes");
-    let note = folder.0.join("lb.md");
+    let folder = Folder::new();
+    let note = folder.path().join("lb.md");
     let path = note.parent().and_then(Path::to_str).expect("UTF-8");
     let arguments = ["--free-ports", "--notes", path];
     fs::write(
@@ -275,7 +256,7 @@ fn ctrl_c_at_any_moment_leaves_no_server_behind() {
         "[6/7]",
         "round 2/",
     ] {
-        let folder = Folder::new("interrupted");
+        let folder = Folder::new();
         let (mut child, mut reader, mut output) = run_until(&folder, moment);
         signal(&child, "-INT");
         let status = wait(&mut child);
@@ -290,7 +271,7 @@ fn ctrl_c_at_any_moment_leaves_no_server_behind() {
 #[cfg(unix)]
 #[test]
 fn servers_end_even_if_all_is_killed() {
-    let folder = Folder::new("killed");
+    let folder = Folder::new();
     let (mut child, _reader, output) = run_until(&folder, "round 1/");
     let servers = addresses(&output);
     assert!(
@@ -304,7 +285,7 @@ fn servers_end_even_if_all_is_killed() {
 
 #[test]
 fn a_port_in_use_is_one_clear_line() {
-    let folder = Folder::new("in-use");
+    let folder = Folder::new();
     // Where another program has the port for good, it is in use as well.
     let patience = Instant::now() + Duration::from_secs(2);
     let mut held = TcpListener::bind("127.0.0.1:44444");
@@ -320,12 +301,15 @@ fn a_port_in_use_is_one_clear_line() {
         stderr.contains("44444 (lb)") && stderr.contains("in use; stop"),
         "{stderr}"
     );
-    assert!(!folder.0.join("report").exists(), "nothing has been begun");
+    assert!(
+        !folder.path().join("report").exists(),
+        "nothing has been begun"
+    );
 }
 
 #[test]
 fn wrong_usage_and_a_missing_page_are_said_in_one_line() {
-    let folder = Folder::new("wrong");
+    let folder = Folder::new();
     for (arguments, code, says) in [
         (&["--rounds", "0"][..], 2, "--rounds '0'"),
         (&["--free-ports", "--root", "nowhere"], 1, "nowhere"),

@@ -1,5 +1,7 @@
 //! `progjar bench` as its users start it, against small servers that behave, or do not.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -7,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+use support::Folder;
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nServer: test/1.0 more\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
 
@@ -422,10 +425,9 @@ fn a_schedule_shows_the_wait_that_a_closed_loop_hides() {
 
 #[test]
 fn files_and_options_go_where_they_belong() {
-    let folder = std::env::temp_dir().join(format!("progjar-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a place for files");
-    let path = |name: &str| folder.join(name).display().to_string();
-    std::fs::write(path("body"), "a=1&b=2").expect("written");
+    let folder = Folder::new();
+    folder.write("body", b"a=1&b=2");
+    let path = |name: &str| folder.path().join(name).display().to_string();
     let (sender, heads) = mpsc::channel();
     let address = server(move |mut peer| {
         while let Some((head, _)) = peer.request() {
@@ -456,17 +458,16 @@ fn files_and_options_go_where_they_belong() {
         ended.field("Total body sent"),
         Some(5.0 * request.len() as f64)
     );
-    let rows = std::fs::read_to_string(rows).expect("-g wrote it");
+    let rows = folder.read("rows");
     assert!(rows.starts_with("starttime\tseconds\tctime\tdtime\tttime\twait\n"));
     assert!(
         rows.lines().count() == 6 && rows.lines().all(|l| l.split('\t').count() == 6),
         "{rows}"
     );
-    let shares = std::fs::read_to_string(shares).expect("-e wrote it");
+    let shares = folder.read("shares");
     assert!(
         shares.starts_with("Percentage served,Time in ms\n0,") && shares.lines().count() == 102
     );
-    std::fs::remove_dir_all(folder).expect("cleans up");
 }
 
 #[test]

@@ -2,51 +2,29 @@
 //! leaves nothing behind.
 #![cfg(target_os = "linux")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::Folder;
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a folder for the test");
-        Folder(path)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    /// Processes with this folder on their command line: the servers, nginx, HAProxy.
-    fn processes(&self) -> Vec<String> {
-        let folder = self.0.to_string_lossy().into_owned();
-        let lines = fs::read_dir("/proc")
-            .expect("Linux")
-            .flatten()
-            .map(|entry| {
-                let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&bytes).replace('\0', " ")
-            });
-        lines.filter(|line| line.contains(&folder)).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Processes with the folder on their command line: the servers, nginx, HAProxy.
+fn processes(folder: &Folder) -> Vec<String> {
+    let lines = fs::read_dir("/proc")
+        .expect("Linux")
+        .flatten()
+        .map(|entry| {
+            let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        });
+    lines.filter(|line| line.contains(folder.text())).collect()
 }
 
 fn compare(folder: &Folder, arguments: &[&str]) -> Command {
@@ -58,7 +36,7 @@ fn compare(folder: &Folder, arguments: &[&str]) -> Command {
             concat!(env!("CARGO_MANIFEST_DIR"), "/www"),
         ])
         .args(["--rounds", "1", "--report"])
-        .arg(folder.0.join("report"))
+        .arg(folder.path().join("report"))
         .args(arguments)
         .stdin(Stdio::null());
     command
@@ -109,7 +87,7 @@ fn value(cell: &str) -> f64 {
 
 #[test]
 fn every_system_stands_in_the_table_and_none_is_left_running() {
-    let folder = Folder::new("compare");
+    let folder = Folder::new();
     let arguments = [
         "--seconds",
         "0.2",
@@ -178,14 +156,14 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     assert!(folder.read("report/compare.html").contains("</svg>"));
     let csv = folder.read("report/compare.csv");
     assert_eq!(csv.lines().count(), 1 + named.len(), "{csv}");
-    let left = folder.processes();
+    let left = processes(&folder);
     assert!(left.is_empty(), "still there: {left:?}");
 }
 
 #[test]
 fn the_pollers_stand_side_by_side() {
-    let folder = Folder::new("pollers");
-    let notes = folder.0.join("notes");
+    let folder = Folder::new();
+    let notes = folder.path().join("notes");
     fs::create_dir(&notes).expect("a folder");
     let note = "# Pollers\n<!-- measured: pollers -->\nold\n<!-- end -->\n\
         <!-- measured: lb -->\nkept\n<!-- end -->\n";
@@ -222,13 +200,13 @@ fn the_pollers_stand_side_by_side() {
     assert!(refreshed.contains("|100|epoll|") && !refreshed.contains("old"));
     assert!(refreshed.contains("\nkept\n"), "{refreshed}");
     assert!(folder.read("report/pollers.html").contains("</svg>"));
-    let left = folder.processes();
+    let left = processes(&folder);
     assert!(left.is_empty(), "still there: {left:?}");
 }
 
 #[test]
 fn what_there_is_not_is_named() {
-    let folder = Folder::new("compare-usage");
+    let folder = Folder::new();
     for (arguments, says) in [
         (["--only", "fast"].as_slice(), "the cases are keep-alive,"),
         (&["pollers", "--only", "7"], "the cases are 1, 10, 100"),
@@ -256,77 +234,18 @@ fn eventually(what: &str, mut claim: impl FnMut() -> bool) {
 #[test]
 fn nothing_outlives_it_even_when_it_is_killed() {
     for signal in ["INT", "KILL"] {
-        let folder = Folder::new(&format!("compare-{signal}"));
+        let folder = Folder::new();
         let mut child = compare(&folder, &["--seconds", "30", "--only", "keep-alive"])
             .stdout(Stdio::null())
             .spawn()
             .expect("runs");
         let wanted = if has("nginx") { 8 } else { 6 };
-        eventually("the systems run", || folder.processes().len() > wanted);
+        eventually("the systems run", || processes(&folder).len() > wanted);
         let kill = Command::new("kill")
             .args([format!("-{signal}"), child.id().to_string()])
             .status();
         assert!(kill.expect("kill runs").success());
         wait(&mut child, "it ends");
-        eventually("nothing is left", || folder.processes().is_empty());
-    }
-}
-
-#[test]
-fn the_floor_answers_whatever_it_is_asked() {
-    let folder = Folder::new("floor");
-    let log = folder.0.join("log");
-    let start = |arguments: &[&str]| {
-        let child = Command::new(env!("CARGO_BIN_EXE_progjar"))
-            .args(["floor", "0"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(fs::File::create(&log).expect("a log"))
-            .spawn()
-            .expect("runs");
-        let mut address = String::new();
-        eventually("it listens", || {
-            let text = fs::read_to_string(&log).expect("the log");
-            let url = text.strip_prefix("floor: listening on http://");
-            address = url
-                .and_then(|u| u.strip_suffix("/\n"))
-                .unwrap_or_default()
-                .to_owned();
-            !address.is_empty()
-        });
-        (Ended(child), address)
-    };
-    let (_alone, backend) = start(&[]);
-    let copying = format!("--backend={backend}");
-    let (_copying, front) = start(&[&copying, "--workers=2"]);
-    let (_closing, closing) = start(&[&copying, "--close"]);
-    for (address, stays) in [(&backend, true), (&front, true), (&closing, false)] {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        for _ in 0..if stays { 3 } else { 1 } {
-            stream
-                .write_all(b"GET /anything HTTP/1.1\r\nHost: a\r\n\r\n")
-                .expect("sent");
-            let (mut answer, mut piece) = (Vec::new(), [0; 512]);
-            while !answer.ends_with(b"\r\n\r\nIni Adalah web Server percobaan") {
-                let n = stream.read(&mut piece).expect("an answer");
-                assert!(n > 0, "{}", text(&answer));
-                answer.extend_from_slice(&piece[..n]);
-            }
-            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
-        }
-        if !stays {
-            assert_eq!(stream.read(&mut [0; 1]).expect("the end"), 0);
-        }
-    }
-}
-
-/// A process that does not outlive its test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        eventually("nothing is left", || processes(&folder).is_empty());
     }
 }

@@ -1,23 +1,26 @@
 //! run.sh and .ci/run, with a stand-in for cargo: nothing is built here.
 #![cfg(unix)]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+use support::Folder;
 
 const RUN_SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
 const CI_RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/run");
 
 /// A folder with a `cargo` that does what the script says, and a built program; gone after.
-struct Stage(PathBuf);
+struct Stage(Folder);
 
 impl Stage {
-    fn new(name: &str, cargo: Option<&str>) -> Stage {
-        let path = std::env::temp_dir().join(format!("progjar-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(path.join("bin")).expect("a folder");
-        fs::create_dir_all(path.join("release")).expect("a folder");
+    fn new(cargo: Option<&str>) -> Stage {
+        let folder = Folder::new();
+        let path = folder.path();
+        fs::create_dir(path.join("bin")).expect("a folder");
+        fs::create_dir(path.join("release")).expect("a folder");
         symlink(env!("CARGO_BIN_EXE_progjar"), path.join("release/progjar")).expect("a link");
         for tool in ["sh", "dirname", "env", "cat"] {
             let place = ["/usr/bin", "/bin"].map(|b| Path::new(b).join(tool));
@@ -25,11 +28,10 @@ impl Stage {
             symlink(place, path.join("bin").join(tool)).expect("a link");
         }
         if let Some(script) = cargo {
-            let cargo = path.join("bin/cargo");
-            fs::write(&cargo, format!("#!/bin/sh\n{script}\n")).expect("written");
+            let cargo = folder.write("bin/cargo", format!("#!/bin/sh\n{script}\n").as_bytes());
             fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("executable");
         }
-        Stage(path)
+        Stage(folder)
     }
 
     /// run.sh in a folder that is not the repository's.
@@ -37,17 +39,11 @@ impl Stage {
         let mut command = Command::new(RUN_SH);
         command
             .args(arguments)
-            .env("PATH", self.0.join("bin"))
-            .env("HOME", &self.0)
-            .env("CARGO_TARGET_DIR", &self.0)
-            .current_dir(&self.0);
+            .env("PATH", self.0.path().join("bin"))
+            .env("HOME", self.0.path())
+            .env("CARGO_TARGET_DIR", self.0.path())
+            .current_dir(self.0.path());
         command.output().expect("run.sh runs")
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -57,7 +53,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_names_every_topic_from_any_folder() {
-    let stage = Stage::new("help", Some("exit 0"));
+    let stage = Stage::new(Some("exit 0"));
     let output = stage.run(&["help"]);
     let help = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -81,7 +77,7 @@ fn help_names_every_topic_from_any_folder() {
 
 #[test]
 fn exit_codes_are_those_of_the_program() {
-    let stage = Stage::new("codes", Some("exit 0"));
+    let stage = Stage::new(Some("exit 0"));
     assert_eq!(stage.run(&["nonsense"]).status.code(), Some(2));
     assert_eq!(stage.run(&["lb", "--nonsense"]).status.code(), Some(2));
     let dead = stage.run(&["bench", "-q", "http://127.0.0.1:9/"]);
@@ -90,7 +86,7 @@ fn exit_codes_are_those_of_the_program() {
 
 #[test]
 fn a_build_that_fails_runs_nothing() {
-    let stage = Stage::new("broken", Some("echo 'error: no' >&2; exit 101"));
+    let stage = Stage::new(Some("echo 'error: no' >&2; exit 101"));
     let output = stage.run(&["lb", "0"]);
     assert_eq!(output.status.code(), Some(101));
     assert_eq!(
@@ -101,7 +97,7 @@ fn a_build_that_fails_runs_nothing() {
 
 #[test]
 fn without_cargo_it_says_how_to_get_it() {
-    let stage = Stage::new("bare", None);
+    let stage = Stage::new(None);
     for topic in ["all", "test", "lb"] {
         let output = stage.run(&[topic]);
         let stderr = text(&output.stderr);
@@ -115,7 +111,7 @@ fn without_cargo_it_says_how_to_get_it() {
 
 #[test]
 fn the_last_line_of_test_says_what_failed() {
-    let stage = Stage::new("unwell", Some("[ \"$1\" = fmt ]"));
+    let stage = Stage::new(Some("[ \"$1\" = fmt ]"));
     let output = stage.run(&["test"]);
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1));

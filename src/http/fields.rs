@@ -202,6 +202,37 @@ pub fn digits(value: &[u8]) -> Option<u64> {
     })
 }
 
+/// Appends a number as [`digits`] reads it: `write!` without its questions about sign, width and
+/// padding, since heads are written for every request.
+pub fn write_digits(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20]; // u64::MAX has so many
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[start..]);
+        }
+    }
+}
+
+/// Appends a line of a field section.
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The same, for a value that is a number.
+pub fn write_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    write_digits(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Whether every `%` is followed by two hexadecimal digits (RFC 3986 §2.1).
 pub fn percents_encode(bytes: &[u8]) -> bool {
     let mut rest = bytes;
@@ -234,4 +265,19 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     host_is_valid
         && port.len() <= 5
         && (port.is_empty() || digits(port).is_some_and(|n| n <= 65535))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_reads_as_it_was_written() {
+        for number in [0, 9, 10, 200, 65_535, u64::MAX] {
+            let mut out = Vec::new();
+            write_digits(&mut out, number);
+            assert_eq!(digits(&out), Some(number));
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
 }

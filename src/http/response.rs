@@ -4,7 +4,7 @@
 //! Entry points: [`Response::new`] and [`Response::write_head`]; [`parse`]. Note: `notes/http.md`.
 
 use super::date;
-use super::fields::{self, Field, Fields};
+use super::fields::{self, Field, Fields, write_digits, write_field, write_number};
 use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
 use super::{Limits, ParseError, Version};
@@ -72,21 +72,20 @@ impl Response {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::File(_, length) => *length,
         };
-        let mut head = format!(
-            "HTTP/1.1 {status} {}\r\nServer: progjar\r\n",
-            reason(status)
-        );
-        head.push_str(&format!("X-Served-By: {served_by}\r\n"));
+        let mut head = Vec::with_capacity(256);
+        write_status_line(&mut head, status, reason(status).as_bytes());
+        write_field(&mut head, b"Server", b"progjar");
+        write_field(&mut head, b"X-Served-By", served_by.as_bytes());
         for (name, value) in fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write_field(&mut head, name.as_bytes(), value.as_bytes());
         }
         // RFC 9110 §8.6: no Content-Length in a 204; in a 304 it would be that of the 200.
         if status != 204 && status != 304 {
-            head.push_str(&format!("Content-Length: {length}\r\n"));
+            write_number(&mut head, b"Content-Length", length);
         }
         Response {
             status,
-            head: head.into_bytes().into(),
+            head: head.into(),
             content,
         }
     }
@@ -149,6 +148,15 @@ impl Connection {
             (true, Version::Http11) => Connection::Persists,
         }
     }
+}
+
+/// Appends the status line.
+pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_digits(out, status.into());
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends Date, Connection and the empty line that ends a head.

@@ -114,12 +114,7 @@ const FLAGS: &[Flag] = &[
         "largest request content, else 413 [the backends' affair]",
     ),
     flag("--quiet", "", "", "no log"),
-    flag(
-        "--max-connections",
-        "N",
-        "20000",
-        "per worker; more wait until one leaves",
-    ),
+    limits::connections("20000", "per worker; more wait until one leaves"),
 ];
 
 /// The assignment's backends.

@@ -5,10 +5,10 @@
 //! bytes that two parsers could read in two ways never reach the second parser (RFC 9112 §11.2).
 //! Knows no sockets. Note: `notes/lb.md`.
 
-use crate::http::fields::{self, Field, Fields};
+use crate::http::fields::{self, Field, Fields, write_digits, write_field, write_number};
 use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
 use crate::http::request::{Method, Request};
-use crate::http::response::{Connection, Head};
+use crate::http::response::{Connection, Head, write_status_line};
 use crate::http::{Version, date};
 use std::io::Write;
 use std::net::IpAddr;
@@ -60,11 +60,38 @@ fn is_nominated(field: Field, all: Fields) -> bool {
         .any(|name| name.eq_ignore_ascii_case(field.name))
 }
 
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
+/// Appends the beginning of a field that grows by a member at each gateway.
+fn begin_list(out: &mut Vec<u8>, name: &str, fields: Fields) {
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    for before in fields.values(name) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b", ");
+    }
+}
+
+fn write_via(out: &mut Vec<u8>, fields: Fields, own: &str) {
+    begin_list(out, "Via", fields);
+    out.extend_from_slice(b"1.1 ");
+    out.extend_from_slice(own.as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (i, octet) in address.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                write_digits(out, octet.into());
+            }
+        }
+        // Which zeros to leave out (RFC 5952) std knows. Writing into a Vec cannot fail.
+        IpAddr::V6(address) => {
+            let _ = write!(out, "{address}");
+        }
+    }
 }
 
 /// Who sends a request on, and on whose behalf.
@@ -110,21 +137,12 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Frame
             write_field(out, field.name, field.value);
         }
     }
-    for (name, own) in [
-        ("X-Forwarded-For", format_args!("{}", from.peer)),
-        ("Via", format_args!("1.1 {}", from.via)),
-    ] {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        for before in request.fields.values(name) {
-            out.extend_from_slice(before);
-            out.extend_from_slice(b", ");
-        }
-        // Writing into a Vec cannot fail.
-        let _ = write!(out, "{own}\r\n");
-    }
+    begin_list(out, "X-Forwarded-For", request.fields);
+    write_address(out, from.peer);
+    out.extend_from_slice(b"\r\n");
+    write_via(out, request.fields, from.via);
     if let Some(left) = request.max_forwards {
-        let _ = write!(out, "Max-Forwards: {}\r\n", left.saturating_sub(1));
+        write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
     if request.expects_continue {
         write_field(out, b"Expect", b"100-continue");
@@ -141,7 +159,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Frame
             Framed::Plain
         }
         Framing::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_number(out, b"Content-Length", length);
             Framed::Plain
         }
     };
@@ -167,9 +185,7 @@ pub struct ToClient<'a> {
 /// Appends the response head for a client. Returns how the content follows, and whether the
 /// connection persists behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
-    let _ = write!(out, "HTTP/1.1 {} ", head.status);
-    out.extend_from_slice(head.reason);
-    out.extend_from_slice(b"\r\n");
+    write_status_line(out, head.status, head.reason);
 
     let has_connection = head.fields.values("connection").next().is_some();
     let mut has_date = false;
@@ -184,19 +200,12 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    out.extend_from_slice(b"Via: ");
-    for before in head.fields.values("via") {
-        out.extend_from_slice(before);
-        out.extend_from_slice(b", ");
-    }
-    out.extend_from_slice(b"1.1 ");
-    out.extend_from_slice(to.via.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_via(out, head.fields, to.via);
 
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let (framed, persists) = match (head.framing, head.content_length) {
         (_, Some(length)) if head.status != 204 => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_number(out, b"Content-Length", length);
             (Framed::Plain, to.persists)
         }
         _ if !has_content => (Framed::Plain, to.persists),
@@ -212,4 +221,18 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
         Connection::Close => b"Connection: close\r\n\r\n",
     });
     (framed, persists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_std_writes_it() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "::1", "2001:db8::7"] {
+            let mut out = Vec::new();
+            write_address(&mut out, text.parse().expect("an address"));
+            assert_eq!(out, text.as_bytes());
+        }
+    }
 }

@@ -48,7 +48,7 @@ struct Kept {
 
 /// What tells one state of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
+pub struct Version {
     modified_ns: u128,
     length: u64,
 }
@@ -64,35 +64,40 @@ impl Version {
             length: metadata.len(),
         }
     }
+
+    /// The entity tag, quotes included.
+    pub fn etag(self) -> String {
+        format!("\"{:x}-{:x}\"", self.modified_ns, self.length)
+    }
+
+    /// Last-Modified, in seconds since 1970.
+    pub fn modified(self) -> u64 {
+        (self.modified_ns / 1_000_000_000) as u64
+    }
+
+    /// A response that has the fields by which a client can ask later whether what it has is
+    /// current.
+    pub fn response(
+        self,
+        status: u16,
+        served_by: &str,
+        fields: &[(&str, &str)],
+        content: Content,
+    ) -> Response {
+        let (etag, date) = (self.etag(), date::format(self.modified()));
+        let date = String::from_utf8_lossy(&date);
+        let validators = [("ETag", &*etag), ("Last-Modified", &*date)];
+        Response::new(status, served_by, &[fields, &validators].concat(), content)
+    }
 }
 
 /// A file that exists and may be served.
 #[derive(Debug)]
 pub struct Found {
-    /// The whole file; None if it vanished under our hands.
-    pub response: Option<Response>,
-    /// The entity tag, quotes included.
-    pub etag: String,
-    /// Last-Modified, in seconds since 1970.
-    pub modified: u64,
-    last_modified: String,
-}
-
-impl Found {
-    fn new(version: Version, response: Option<Response>) -> Found {
-        let modified = (version.modified_ns / 1_000_000_000) as u64;
-        Found {
-            response,
-            etag: format!("\"{:x}-{:x}\"", version.modified_ns, version.length),
-            modified,
-            last_modified: String::from_utf8_lossy(&date::format(modified)).into_owned(),
-        }
-    }
-
-    /// The fields by which a client can ask later whether what it has is current.
-    pub fn validators(&self) -> [(&str, &str); 2] {
-        [("ETag", &self.etag), ("Last-Modified", &self.last_modified)]
-    }
+    /// The whole file.
+    pub response: Response,
+    /// Its state.
+    pub version: Version,
 }
 
 impl Files {
@@ -147,15 +152,8 @@ impl Files {
         } else {
             Content::File(file, version.length)
         };
-        let found = Found::new(version, None);
-        let [etag, last_modified] = found.validators();
         let media_type = ("Content-Type", media_type(file_name));
-        let response = Response::new(
-            200,
-            &self.served_by,
-            &[media_type, etag, last_modified],
-            content,
-        );
+        let response = version.response(200, &self.served_by, &[media_type], content);
         if let Some(shared) = response.share() {
             let checked = AtomicU64::new(now_ms);
             self.keep(
@@ -168,10 +166,7 @@ impl Files {
                 },
             );
         }
-        Ok(Some(Found {
-            response: Some(response),
-            ..found
-        }))
+        Ok(Some(Found { response, version }))
     }
 
     fn find_kept(&self, path: &str, now_ms: u64) -> Option<Found> {
@@ -188,7 +183,8 @@ impl Files {
             }
             kept.checked.store(now_ms, Ordering::Relaxed);
         }
-        Some(Found::new(kept.version, kept.response.share()))
+        let (response, version) = (kept.response.share()?, kept.version);
+        Some(Found { response, version })
     }
 
     fn keep(&self, path: &str, kept: Kept) {

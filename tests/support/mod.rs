@@ -428,6 +428,11 @@ impl Folder {
         self.0.to_str().expect("the path is UTF-8")
     }
 
+    /// A file below the folder, as text.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
     /// Writes a file below the folder, and the folders on the way to it.
     pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(name);
