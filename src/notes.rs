@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "async_server",
     "lb",
     "thread_server",
     "bench",
     "compare",
     "pollers",
+    "tricks",
     "exhibit-spin",
     "exhibit-not-found",
     "exhibit-dead-port",

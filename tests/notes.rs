@@ -315,7 +315,7 @@ fn every_note_of_a_program_has_the_same_headings_and_opens_with_its_step() {
 
 #[test]
 fn exercises_are_three_to_five_and_each_has_a_folded_solution() {
-    for name in STEPS.into_iter().chain(["wrong-table"]) {
+    for name in STEPS.into_iter().chain(["wrong-table", "fast"]) {
         let note = note(name);
         let (_, exercises) = note.text.split_once("\n## Exercises").unwrap();
         let (exercises, _) = exercises.split_once("\n## ").unwrap();
@@ -448,7 +448,7 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
     }
 }
 
-fn topics() -> [&'static Topic; 6] {
+fn topics() -> [&'static Topic; 7] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
@@ -456,6 +456,7 @@ fn topics() -> [&'static Topic; 6] {
         &progjar::bench::TOPIC,
         &progjar::exhibit::TOPIC,
         &progjar::compare::TOPIC,
+        &progjar::floor::TOPIC,
     ]
 }
 
@@ -736,9 +737,56 @@ mod the_commands_do_what_the_note_says {
     }
 
     #[test]
+    fn in_fast() {
+        try_it("fast");
+    }
+
+    #[test]
     fn in_wrong_table() {
         try_it("wrong-table");
     }
+}
+
+#[test]
+fn every_trick_has_a_patch_that_still_takes_it_out() {
+    let fast = note("fast");
+    let mut patches = 0;
+    for entry in fs::read_dir(root().join("notes/tricks")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        for label in ["Trick: ", "Case: ", "System: ", "Without: "] {
+            assert!(
+                text.lines().any(|l| l.starts_with(label)),
+                "{name}: {label}"
+            );
+        }
+        let link = format!("](tricks/{name})");
+        assert!(fast.text.contains(&link), "fast.md does not lead to {name}");
+        // Its lines are still those of the code. That it also compiles, `compare tricks` finds out.
+        let lines: Vec<&str> = text.lines().collect();
+        for hunk in lines.split(|l| l.starts_with("@@")).skip(1) {
+            let before = |l: &&&str| l.starts_with([' ', '-']) && !l.starts_with("--- ");
+            let wanted: Vec<&str> = hunk.iter().filter(before).map(|l| &l[1..]).collect();
+            let files = lines.iter().filter_map(|l| l.strip_prefix("--- a/"));
+            let mut code = files.map(|file| fs::read_to_string(root().join(file)).unwrap());
+            let is_there = code.any(|code| {
+                let code: Vec<&str> = code.lines().collect();
+                code.windows(wanted.len()).any(|window| window == wanted)
+            });
+            assert!(
+                is_there,
+                "{name}: the code no longer has\n{}",
+                wanted.join("\n")
+            );
+        }
+        patches += 1;
+    }
+    assert_eq!(
+        fast.text.matches("](tricks/").count(),
+        patches + 1,
+        "and one more in an exercise"
+    );
 }
 
 /// `\r\n` and `\n` as they are written in a table.

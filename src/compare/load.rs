@@ -31,6 +31,8 @@ pub struct Sample {
     pub p99: Option<f64>,
     /// Microseconds per good answer, user and system, all processes.
     pub cpu: Option<f64>,
+    /// Which part of it in the kernel.
+    pub kernel: Option<f64>,
     /// Bytes of bodies per second.
     pub bytes: Option<f64>,
     /// Requests that failed or had another status than 2xx.
@@ -121,12 +123,14 @@ impl Load {
                 system.name
             )));
         }
-        let taken = after.zip(before).map(|(now, then)| now.since(&then));
+        let span = after.as_ref().zip(before.as_ref());
+        let taken = span.map(|(now, then)| now.since(then));
         Ok(Sample {
             good: said.good,
             rate: said.rate,
             p99: said.p99,
             cpu: taken.map(|taken| taken.as_secs_f64() * 1e6 / said.good),
+            kernel: span.and_then(|(now, then)| now.kernel_share_since(then)),
             bytes: said.bytes,
             bad: said.bad,
             ..Sample::default()

@@ -64,6 +64,13 @@ fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), |value| format!("{value:.2}"))
 }
 
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(
+        || NOTHING.to_owned(),
+        |value| format!("{:.0} %", value * 100.0),
+    )
+}
+
 fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
@@ -75,6 +82,7 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
         "Requests/s (lowest–highest)",
         "p99 ms",
         "CPU µs/request",
+        "in the kernel",
         "MB/s",
         "Rate ratio",
         "CPU ratio",
@@ -101,6 +109,7 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
                 format!("{} ({}–{})", of(rate), number(least), number(most)),
                 of(results.median(case.name, system, |s| s.p99)),
                 of(cpu),
+                percent(results.median(case.name, system, |s| s.kernel)),
                 of(bytes.map(|bytes| bytes / 1e6)),
                 ratio(share(
                     rate,

@@ -14,8 +14,10 @@ const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     parent: u32,
-    /// User and system time of all threads, also of those that have ended.
-    ticks: u64,
+    /// Time of all threads, also of those that have ended: in the program,
+    user: u64,
+    /// and in the kernel on its behalf.
+    system: u64,
 }
 
 /// The name in brackets may hold blanks and brackets: what counts begins behind the last one.
@@ -27,7 +29,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
     Some(Stat {
         parent,
-        ticks: user + system,
+        user,
+        system,
     })
 }
 
@@ -75,8 +78,10 @@ pub fn family(root: u32) -> Vec<u32> {
 pub struct Cpu {
     /// Nanoseconds of each thread that lives.
     threads: BTreeMap<u32, u64>,
-    /// Of all threads, also those that have ended, but only in ticks.
-    ticks: u64,
+    /// Of all threads, also those that have ended, but only in ticks: in the programs,
+    user: u64,
+    /// and in the kernel.
+    system: u64,
     /// How many processes these are.
     processes: u32,
 }
@@ -89,7 +94,9 @@ impl Cpu {
             ..Cpu::default()
         };
         for pid in pids {
-            cpu.ticks += stat(*pid)?.ticks;
+            let stat = stat(*pid)?;
+            cpu.user += stat.user;
+            cpu.system += stat.system;
             for thread in numbers_in(&format!("/proc/{pid}/task")) {
                 let path = format!("/proc/{pid}/task/{thread}/schedstat");
                 // A kernel may be built without; a thread may end while we look.
@@ -107,7 +114,7 @@ impl Cpu {
     pub fn since(&self, then: &Cpu) -> Duration {
         let sum = |cpu: &Cpu| cpu.threads.values().sum::<u64>();
         let fine = Duration::from_nanos(sum(self).saturating_sub(sum(then)));
-        let ticks = self.ticks.saturating_sub(then.ticks);
+        let ticks = (self.user + self.system).saturating_sub(then.user + then.system);
         let coarse = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
         let is_same = self.threads.keys().eq(then.threads.keys());
         // User and system time are cut off to whole ticks, at both ends.
@@ -116,6 +123,13 @@ impl Cpu {
             true => fine,
             false => coarse,
         }
+    }
+
+    /// Which part of the time since then passed in the kernel.
+    pub fn kernel_share_since(&self, then: &Cpu) -> Option<f64> {
+        let user = self.user.saturating_sub(then.user) as f64;
+        let system = self.system.saturating_sub(then.system) as f64;
+        (user + system > 0.0).then(|| system / (user + system))
     }
 }
 
@@ -152,7 +166,8 @@ mod tests {
             let stat = parse_stat(&format!("4711 ({name}) {rest}\n"));
             let expected = Stat {
                 parent: 41,
-                ticks: 168,
+                user: 123,
+                system: 45,
             };
             assert_eq!(stat, Some(expected), "{name}");
         }
@@ -178,7 +193,8 @@ mod tests {
     fn threads_that_came_and_went_are_counted_in_ticks() {
         let cpu = |threads: &[(u32, u64)], ticks| Cpu {
             threads: threads.iter().copied().collect(),
-            ticks,
+            user: ticks / 4,
+            system: ticks - ticks / 4,
             processes: 1,
         };
         let then = cpu(&[(1, 1_000), (2, 500)], 10);
@@ -190,6 +206,8 @@ mod tests {
         assert_eq!(gone_again.since(&then), Duration::from_millis(500));
         let without = cpu(&[], 14);
         assert_eq!(without.since(&cpu(&[], 10)), Duration::from_millis(40));
+        assert_eq!(without.kernel_share_since(&without), None);
+        assert_eq!(cpu(&[], 40).kernel_share_since(&cpu(&[], 0)), Some(0.75));
     }
 
     #[cfg(target_os = "linux")]
