@@ -120,7 +120,13 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             settings.check_only(&pollers::SIZES.map(|size| size.to_string()))?;
             pollers::run(&settings, stop)
         }
-        "tricks" => tricks::run(&settings, stop),
+        "tricks" => {
+            let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
+            let tricks = tricks::read_all(&settings).map_err(told)?;
+            let known: Vec<String> = tricks.iter().map(|trick| trick.name.clone()).collect();
+            settings.check_only(&known)?;
+            tricks::run(tricks, &settings, stop)
+        }
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));

@@ -205,12 +205,47 @@ fn the_pollers_stand_side_by_side() {
 }
 
 #[test]
+fn a_trick_stands_beside_its_absence() {
+    let folder = Folder::new();
+    let header = "Trick: none\nCase: keep-alive\nSystem: lb\nWithout: the same\n";
+    folder.write("patches/nothing.patch", header.as_bytes());
+    let (patches, without) = (folder.path().join("patches"), folder.path().join("without"));
+    let tricks = || {
+        let mut command = compare(&folder, &["tricks", "--seconds", "0.1", "--patches"]);
+        command.arg(&patches).arg("--without").arg(&without);
+        command.output().expect("runs")
+    };
+    let output = tricks();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the program without a trick"), "{stderr}");
+
+    fs::create_dir(&without).expect("a folder");
+    fs::copy(env!("CARGO_BIN_EXE_progjar"), without.join("nothing")).expect("a copy");
+    let output = tricks();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{stdout}{stderr}"
+    );
+    let rows = rows(&stdout, "Trick");
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0][..2], ["`nothing`: none", "the same"]);
+    for cell in &rows[0][3..7] {
+        assert!(value(cell) > 0.0, "{rows:?}");
+    }
+    assert_eq!(folder.read("report/tricks.csv").lines().count(), 3);
+    let left = processes(&folder);
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
+#[test]
 fn what_there_is_not_is_named() {
     let folder = Folder::new();
     for (arguments, says) in [
         (["--only", "fast"].as_slice(), "the cases are keep-alive,"),
         (&["pollers", "--only", "7"], "the cases are 1, 10, 100"),
-        (&["clouds"], "give servers or pollers"),
+        (&["clouds"], "give servers, pollers or tricks"),
     ] {
         let output = compare(&folder, arguments).output().expect("runs");
         let stderr = text(&output.stderr);

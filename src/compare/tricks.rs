@@ -1,7 +1,7 @@
 //! What each trick gains: this program beside itself without the trick.
 //!
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
-//! where it shows; `run.sh` builds the program without it. Entry point: [`run`].
+//! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
 
 use super::calls::Counter;
 use super::cases::{CASES, Case};
@@ -23,9 +23,9 @@ use std::time::Instant;
 
 /// A trick, as its patch tells it.
 #[derive(Debug)]
-struct Trick {
+pub struct Trick {
     /// The stem of the patch.
-    name: String,
+    pub name: String,
     /// What it does, and what happens without it.
     title: String,
     without: String,
@@ -48,42 +48,10 @@ struct Gain {
     calls: [Option<f64>; 2],
 }
 
-/// All tricks, one after the other; each in turn with and without it.
-pub fn run(settings: &Settings, stop: &Stop) -> Result<(), End> {
-    let begun = Instant::now();
-    if let Some(folder) = &settings.notes {
-        notes::check(folder)?;
-    }
-    let mut tricks = read_all(settings)?;
-    let known: Vec<String> = tricks.iter().map(|trick| trick.name.clone()).collect();
-    settings.check_only(&known)?;
-    tricks.retain(|trick| settings.wants(&trick.name));
-    let folder = traces_folder(settings)?;
-    let root = site(settings, &folder)?;
-    let load = Load {
-        length: settings.length,
-        idle: 0,
-        wrk: None,
-        ab: None,
-    };
-    let mut gains = Vec::new();
-    for trick in tricks {
-        say(&format!("{}: {}", trick.name, trick.title));
-        gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
-    }
-    let page = page(&gains, settings);
-    hand_in(&page, &csv(&gains), settings, begun)
-}
-
-/// The patches in the order of their names.
-fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
+/// All that the patches tell of, in the order of their names.
+pub fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
     let folder = &settings.patches;
-    let wrong = |e| {
-        format!(
-            "compare: cannot read '{}': {e}; see --patches",
-            folder.display()
-        )
-    };
+    let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
         files.push(entry.map_err(wrong)?.path());
@@ -102,20 +70,20 @@ fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let text = fs::read_to_string(file)
-        .map_err(|e| format!("compare: cannot read '{}': {e}", file.display()))?;
+    let text =
+        fs::read_to_string(file).map_err(|e| format!("cannot read '{}': {e}", file.display()))?;
     let told = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
-        let missing = || format!("compare: '{}' has no line '{label}'", file.display());
+        let missing = || format!("'{}' has no line '{label}'", file.display());
         Ok::<_, String>(line.ok_or_else(missing)?.trim().to_owned())
     };
     let case = told("Case:")?;
     let case = CASES.into_iter().find(|known| known.name == case);
-    let case = case.ok_or_else(|| format!("compare: '{}': no such case", file.display()))?;
+    let case = case.ok_or_else(|| format!("'{}': no such case", file.display()))?;
     let program = programs.join(&name);
     if !program.is_file() {
         return Err(format!(
-            "compare: there is no '{}', the program without a trick; ./run.sh compare tricks builds it",
+            "there is no '{}', the program without a trick; ./run.sh compare tricks builds it",
             program.display()
         ));
     }
@@ -127,6 +95,32 @@ fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
         case,
         program,
     })
+}
+
+/// All tricks, one after the other; each in turn with and without it.
+pub fn run(tricks: Vec<Trick>, settings: &Settings, stop: &Stop) -> Result<(), End> {
+    let begun = Instant::now();
+    if let Some(folder) = &settings.notes {
+        notes::check(folder)?;
+    }
+    let folder = traces_folder(settings)?;
+    let root = site(settings, &folder)?;
+    let load = Load {
+        length: settings.length,
+        idle: 0,
+        wrk: None,
+        ab: None,
+    };
+    let mut gains = Vec::new();
+    for trick in tricks
+        .into_iter()
+        .filter(|trick| settings.wants(&trick.name))
+    {
+        say(&format!("{}: {}", trick.name, trick.title));
+        gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
+    }
+    let page = page(&gains, settings);
+    hand_in(&page, &csv(&gains), settings, begun)
 }
 
 fn measure(

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn threads_that_came_and_went_are_counted_in_ticks() {
-        let cpu = |threads: &[(u32, u64)], ticks| Cpu {
+        let cpu = |threads: &[(u32, u64)], ticks: u64| Cpu {
             threads: threads.iter().copied().collect(),
             user: ticks / 4,
             system: ticks - ticks / 4,
