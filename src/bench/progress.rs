@@ -122,7 +122,7 @@ fn line(glance: &Glance, colour: bool) -> String {
         "-c {} {:3.0} %  {on}{sparks}{off} {rate:.0}/s  p99 {} ms{failed}",
         plan.concurrency,
         100.0 * by_count.max(by_time).min(1.0),
-        report::ms(glance.p99.as_nanos() as f64).trim(),
+        report::ms(glance.p99.as_nanos() as f64),
     )
 }
 

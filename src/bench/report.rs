@@ -5,7 +5,7 @@
 
 use super::Outcome;
 use super::options::{Format, Options};
-use super::stats::Histogram;
+use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
 /// The percentages of ab's last table.
@@ -54,14 +54,14 @@ pub fn opening(options: &Options) -> String {
     text
 }
 
-/// Nanoseconds as milliseconds: as many digits as mean something, in at least five places.
+/// Nanoseconds as milliseconds: as many digits as mean something.
 pub fn ms(nanos: f64) -> String {
     let ms = nanos / 1e6;
     match ms {
-        ..9.9995 => format!("{ms:5.3}"),
-        ..99.995 => format!("{ms:5.2}"),
-        ..999.95 => format!("{ms:5.1}"),
-        _ => format!("{ms:5.0}"),
+        ..9.9995 => format!("{ms:.3}"),
+        ..99.995 => format!("{ms:.2}"),
+        ..999.95 => format!("{ms:.1}"),
+        _ => format!("{ms:.0}"),
     }
 }
 
@@ -121,12 +121,11 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("Failed requests", tally.failed.all().to_string()),
     ];
     if tally.failed.all() > 0 {
-        let f = tally.failed;
+        let [connect, receive, length, exceptions] = tally.failed.0;
         fields.push((
             "",
             format!(
-                "   (Connect: {}, Receive: {}, Length: {}, Exceptions: {})",
-                f.connect, f.receive, f.length, f.exceptions
+                "   (Connect: {connect}, Receive: {receive}, Length: {length}, Exceptions: {exceptions})"
             ),
         ));
     }
@@ -194,9 +193,12 @@ fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
         let _ = match look.confidence {
             true => {
                 let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
-                writeln!(text, "{label:<11} {min} {mean} {sd} {median:>6} {max:>6}")
+                writeln!(
+                    text,
+                    "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}"
+                )
             }
-            false => writeln!(text, "{label:<11} {min} {mean} {max}"),
+            false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
         };
     }
     for (_, what, times) in rows.iter().filter(|_| look.confidence) {
@@ -224,7 +226,7 @@ fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
         } else {
             ""
         };
-        let _ = writeln!(text, "{percentage:>4}%  {time}{longest}");
+        let _ = writeln!(text, "{percentage:>4}%  {time:>5}{longest}");
     }
 }
 
@@ -234,20 +236,10 @@ fn latency_lines(text: &mut String, outcome: &Outcome) {
     text.push('\n');
     let mut line = |name: &str, times: &Histogram| {
         let _ = write!(text, "{name:<16}");
-        for (label, q) in [
-            ("p50", 0.5),
-            ("p90", 0.9),
-            ("p99", 0.99),
-            ("p99.9", 0.999),
-            ("max", 1.0),
-        ] {
-            let _ = write!(
-                text,
-                " {label} {}",
-                ms(times.quantile(q) as f64).trim_start()
-            );
+        for (label, q) in PERCENTILES {
+            let _ = write!(text, " {label} {}", ms(times.quantile(q) as f64));
         }
-        let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()).trim_start());
+        let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()));
     };
     match tally.response.count() {
         0 => line("Latency:", &tally.total),

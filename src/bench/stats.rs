@@ -140,6 +140,46 @@ impl Histogram {
     }
 }
 
+/// The quantiles that are reported, with their names.
+pub const PERCENTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("max", 1.0),
+];
+
+/// The lowest, the middle and the highest of some figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spread {
+    /// The lowest.
+    pub lowest: f64,
+    /// In the [`middle`].
+    pub median: f64,
+    /// The highest.
+    pub highest: f64,
+}
+
+impl Spread {
+    /// None if there are no figures.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Some(Spread {
+            lowest: *sorted.first()?,
+            median: *sorted.get(middle(sorted.len()))?,
+            highest: *sorted.last()?,
+        })
+    }
+}
+
+/// The run with the median figure; there must be one.
+pub fn median_by<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> &T {
+    let mut order: Vec<&T> = runs.iter().collect();
+    order.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
+    order[middle(order.len())]
+}
+
 /// The place of the median in a sorted list of `count`: the middle, of two middles the lower,
 /// so that a median is always a value that was measured.
 pub fn middle(count: usize) -> usize {
@@ -293,5 +333,12 @@ mod tests {
     #[test]
     fn the_median_is_a_measured_value() {
         assert_eq!((middle(0), middle(1), middle(4), middle(5)), (0, 0, 1, 2));
+        let spread = Spread::of([3.0, 9.0, 1.0, 4.0]).expect("figures");
+        assert_eq!(
+            (spread.lowest, spread.median, spread.highest),
+            (1.0, 3.0, 9.0)
+        );
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(median_by(&["ccc", "a", "bb"], |s| s.len() as f64), &"bb");
     }
 }

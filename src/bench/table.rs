@@ -4,6 +4,7 @@
 
 use super::Outcome;
 use super::rounds::{Cell, tell_apart};
+use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
 /// The heading of the assignment's table, exactly its eight columns.
@@ -25,11 +26,7 @@ pub fn table_row(outcome: &Outcome) -> String {
         tally.failed.all(),
         tally.transferred,
         outcome.rate(),
-        if outcome.succeeded() > 0 {
-            outcome.time_per_request()
-        } else {
-            0.0
-        },
+        outcome.time_per_request(),
         outcome.transfer_rate()
     )
 }
@@ -91,11 +88,13 @@ fn remarks(cell: &Cell) -> String {
     let level = cell.median().plan.concurrency;
     let done = cell.sum(|o| o.tally.done);
     if cell.runs().len() > 1 {
-        let (least, most) = cell.spread();
-        let rounds = cell.runs().len();
+        let spread = cell.spread();
         let _ = writeln!(
             text,
-            "- c = {level}: {least:.0} to {most:.0} requests/s in {rounds} rounds; the row is the median run."
+            "- c = {level}: {:.0} to {:.0} requests/s in {} rounds; the row is the median run.",
+            spread.lowest,
+            spread.highest,
+            cell.runs().len()
         );
     }
     let failed = cell.sum(|o| o.tally.failed.all());
@@ -121,17 +120,17 @@ fn remarks(cell: &Cell) -> String {
 }
 
 /// Name and value of each figure of a run, for the formats that programs read.
-fn figures(outcome: &Outcome) -> Vec<(&'static str, String)> {
+fn figures(outcome: &Outcome) -> Vec<(String, String)> {
     let tally = &outcome.tally;
-    let ms = |nanos: u64| format!("{:.4}", nanos as f64 / 1e6);
-    let mut figures = vec![
+    let [connect, receive, length, exceptions] = tally.failed.0;
+    let figures = [
         ("seconds", format!("{:.6}", outcome.wall.as_secs_f64())),
         ("complete", tally.done.to_string()),
         ("failed", tally.failed.all().to_string()),
-        ("failed_connect", tally.failed.connect.to_string()),
-        ("failed_receive", tally.failed.receive.to_string()),
-        ("failed_length", tally.failed.length.to_string()),
-        ("failed_exceptions", tally.failed.exceptions.to_string()),
+        ("failed_connect", connect.to_string()),
+        ("failed_receive", receive.to_string()),
+        ("failed_length", length.to_string()),
+        ("failed_exceptions", exceptions.to_string()),
         ("non_2xx", tally.non_2xx.to_string()),
         ("keep_alive", tally.keep_alive.to_string()),
         ("document_length", outcome.document_length.to_string()),
@@ -140,27 +139,31 @@ fn figures(outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("requests_per_second", format!("{:.2}", outcome.rate())),
         (
             "time_per_request_ms",
-            format!(
-                "{:.4}",
-                if outcome.succeeded() > 0 {
-                    outcome.time_per_request()
-                } else {
-                    0.0
-                }
-            ),
+            format!("{:.4}", outcome.time_per_request()),
         ),
         (
             "kbytes_per_second",
             format!("{:.2}", outcome.transfer_rate()),
         ),
-        ("mean_ms", format!("{:.4}", tally.total.mean() / 1e6)),
-        ("stddev_ms", format!("{:.4}", tally.total.deviation() / 1e6)),
+        ("mean_ms", ms(tally.total.mean())),
+        ("stddev_ms", ms(tally.total.deviation())),
     ];
-    let names = ["p50_ms", "p90_ms", "p99_ms", "p99.9_ms", "max_ms"];
-    for (name, q) in names.into_iter().zip([0.5, 0.9, 0.99, 0.999, 1.0]) {
-        figures.push((name, ms(tally.total.quantile(q))));
-    }
+    let mut figures = figures
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+    figures.extend(percentiles("", &tally.total));
     figures
+}
+
+fn percentiles(prefix: &str, times: &Histogram) -> [(String, String); 5] {
+    PERCENTILES.map(|(name, q)| {
+        let value = ms(times.quantile(q) as f64);
+        (format!("{prefix}{name}_ms"), value)
+    })
+}
+
+fn ms(nanos: f64) -> String {
+    format!("{:.4}", nanos / 1e6)
 }
 
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
@@ -178,13 +181,15 @@ pub fn csv(cells: &[Cell]) -> String {
             }
             text.push('\n');
         }
-        let (least, most) = cell.spread();
-        let url = outcome.target().url().replace('"', "\"\"");
+        let spread = cell.spread();
         let _ = write!(
             text,
-            "\"{url}\",{},{},{least:.2},{most:.2}",
+            "\"{}\",{},{},{:.2},{:.2}",
+            outcome.target().url().replace('"', "\"\""),
             outcome.plan.concurrency,
-            cell.runs().len()
+            cell.runs().len(),
+            spread.lowest,
+            spread.highest
         );
         for (_, value) in &figures {
             let _ = write!(text, ",{value}");
@@ -203,42 +208,33 @@ pub fn json(cells: &[Cell]) -> String {
 
 fn json_cell(cell: &Cell) -> String {
     let outcome = cell.median();
-    let (least, most) = cell.spread();
+    let spread = cell.spread();
     let runs: Vec<String> = cell.runs().iter().map(json_run).collect();
     format!(
         "{{\"url\":{},\"server_software\":{},\"concurrency\":{},\"keep_alive\":{},\"threads\":{},\
-         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{least:.2},\
-         \"highest_requests_per_second\":{most:.2},\"runs\":[\n{}\n]}}",
+         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{:.2},\
+         \"highest_requests_per_second\":{:.2},\"runs\":[\n{}\n]}}",
         quoted(&outcome.target().url()),
         quoted(&outcome.tally.software),
         outcome.plan.concurrency,
         outcome.plan.keep_alive,
         outcome.plan.threads,
-        outcome.rate(),
+        spread.median,
+        spread.lowest,
+        spread.highest,
         runs.join(",\n")
     )
 }
 
 fn json_run(outcome: &Outcome) -> String {
-    let mut text = String::from("{");
-    for (name, value) in figures(outcome) {
-        let _ = write!(text, "\"{name}\":{value},");
-    }
+    let mut figures = figures(outcome);
     let response = &outcome.tally.response;
     if response.count() > 0 {
-        for (name, q) in [
-            ("p50", 0.5),
-            ("p90", 0.9),
-            ("p99", 0.99),
-            ("p99.9", 0.999),
-            ("max", 1.0),
-        ] {
-            let _ = write!(
-                text,
-                "\"response_{name}_ms\":{:.4},",
-                response.quantile(q) as f64 / 1e6
-            );
-        }
+        figures.extend(percentiles("response_", response));
+    }
+    let mut text = String::from("{");
+    for (name, value) in figures {
+        let _ = write!(text, "\"{name}\":{value},");
     }
     let counts: Vec<String> = outcome.timeline.counts.iter().map(u64::to_string).collect();
     let histogram = outcome

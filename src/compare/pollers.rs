@@ -228,11 +228,8 @@ fn chart(
         .iter()
         .map(|kind| {
             let points = sizes.iter().filter_map(|size| {
-                Some(Point {
-                    x: *size as f64,
-                    y: middle(runs, kind.name(), *size, of)?,
-                    span: None,
-                })
+                let value = middle(runs, kind.name(), *size, of)?;
+                Some(Point::at(*size as f64, value))
             });
             Series {
                 name: kind.name(),

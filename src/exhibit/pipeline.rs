@@ -6,7 +6,7 @@ use super::fleet::{Fleet, Lb, cpu_time};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
 use crate::bench::rounds::verdict;
-use crate::bench::stats::middle;
+use crate::bench::stats::Spread;
 use crate::bench::{self, Plan};
 use crate::report::number;
 use crate::shutdown::Stop;
@@ -69,7 +69,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         "backends",
     ];
     let mut table = vec![row(headings), row(below)];
-    for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&mut lbs) {
+    for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&lbs) {
         table.push(line(depth, rounds));
     }
     let named = |i: usize| (DEPTHS[i], lbs[i].1.rates.as_slice());
@@ -106,20 +106,17 @@ fn round(
     Ok(())
 }
 
-fn line(depth: &str, rounds: &mut Rounds) -> Vec<String> {
-    let rate = median(&mut rounds.rates).map_or("?".to_owned(), number);
-    let sorted = &rounds.rates;
-    let ends = match (sorted.first(), sorted.last()) {
-        (Some(&least), Some(&most)) => format!("{} to {}", number(least), number(most)),
-        _ => String::new(),
-    };
-    let time = |times: &mut Vec<f64>| median(times).map_or("?".to_owned(), |t| format!("{t:.1}"));
-    let (lb, backends) = (time(&mut rounds.lb), time(&mut rounds.backends));
-    vec![depth.to_owned(), rate, ends, lb, backends]
-}
-
-/// Sorts, and takes the one in the middle.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(middle(values.len())).copied()
+fn line(depth: &str, rounds: &Rounds) -> Vec<String> {
+    let spread = |values: &[f64]| Spread::of(values.iter().copied());
+    let rates = spread(&rounds.rates);
+    let ends = rates.map(|r| format!("{} to {}", number(r.lowest), number(r.highest)));
+    let shown = |figure: Option<String>| figure.unwrap_or_else(|| "?".to_owned());
+    let time = |times: &[f64]| shown(spread(times).map(|s| format!("{:.1}", s.median)));
+    vec![
+        depth.to_owned(),
+        shown(rates.map(|r| number(r.median))),
+        ends.unwrap_or_default(),
+        time(&rounds.lb),
+        time(&rounds.backends),
+    ]
 }

@@ -2,13 +2,11 @@
 //!
 //! Entry points: [`table`], [`remarks`]. Note: `notes/README.md`.
 
-use super::words::{in_order, level, number, spread};
-use super::{AbCell, AbRun, Findings};
-use crate::bench::rounds::verdict;
-use crate::bench::stats::{chance_of_no_difference, middle};
+use super::words::{in_order, level, spread};
+use super::{AbCell, Findings};
+use crate::bench::rounds::{CHANCE, verdict};
+use crate::bench::stats::{Spread, chance_of_no_difference, median_by};
 
-/// Rates that differ by chance less often than this disagree.
-const CHANCE: f64 = 0.05;
 /// With fewer rounds even a complete separation is likely enough by chance.
 const ENOUGH: usize = 4;
 
@@ -33,12 +31,12 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
             let Some(ab) = findings.ab_of(cell) else {
                 continue;
             };
-            let median = median_run(ab);
+            let median = median_by(&ab.runs, |run| run.rate);
             rows.push(vec![
                 system.short.to_owned(),
                 level(cell).to_string(),
-                spread(cell),
-                ab_spread(ab),
+                spread(cell.spread()),
+                spread(Spread::of(rates(ab)).unwrap_or_default()),
                 format!("{:.3}", median.seconds),
                 median.complete.to_string(),
                 median.failed.to_string(),
@@ -52,20 +50,8 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     rows
 }
 
-fn median_run(ab: &AbCell) -> &AbRun {
-    let mut order: Vec<&AbRun> = ab.runs.iter().collect();
-    order.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    order[middle(order.len())]
-}
-
-fn ab_spread(ab: &AbCell) -> String {
-    let rates = ab.runs.iter().map(|run| run.rate);
-    format!(
-        "{} ({}–{})",
-        number(median_run(ab).rate),
-        number(rates.clone().fold(f64::INFINITY, f64::min)),
-        number(rates.fold(0.0, f64::max))
-    )
+fn rates(ab: &AbCell) -> Vec<f64> {
+    ab.runs.iter().map(|run| run.rate).collect()
 }
 
 /// Where ab and we disagree by more than the noise, and what one should know of it.
@@ -83,8 +69,7 @@ pub fn remarks(findings: &Findings) -> Vec<String> {
             let Some(ab) = findings.ab_of(cell) else {
                 continue;
             };
-            let theirs: Vec<f64> = ab.runs.iter().map(|run| run.rate).collect();
-            let ours = cell.rates();
+            let (ours, theirs) = (cell.rates(), rates(ab));
             if chance_of_no_difference(&ours, &theirs) > CHANCE {
                 agreed += 1;
                 continue;

@@ -4,6 +4,7 @@
 
 use super::{Findings, Machine, System, beside_ab};
 use crate::bench::rounds::{Cell, verdict};
+use crate::bench::stats::Spread;
 use crate::bench::table::{table_header, table_row};
 use std::fmt::Write;
 
@@ -78,22 +79,17 @@ pub fn spread_table(findings: &Findings) -> Vec<Vec<String>> {
         let mut row = vec![level.to_string()];
         for system in &systems {
             let cell = cell(findings, system, level);
-            row.push(cell.map_or_else(String::new, spread));
+            row.push(cell.map_or_else(String::new, |cell| spread(cell.spread())));
         }
         rows.push(row);
     }
     rows
 }
 
-/// The median rate of all rounds, the lowest and the highest.
-pub fn spread(cell: &Cell) -> String {
-    let (least, most) = cell.spread();
-    format!(
-        "{} ({}–{})",
-        number(cell.median().rate()),
-        number(least),
-        number(most)
-    )
+/// The median of all rounds, the lowest and the highest.
+pub fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
 }
 
 /// The levels, in order.
@@ -202,13 +198,13 @@ pub fn block(findings: &Findings, name: &str) -> Option<String> {
         text.push_str(&table(findings, system));
         text.push('\n');
         for cell in findings.cells_of(system) {
-            let (least, most) = cell.spread();
+            let spread = cell.spread();
             let _ = writeln!(
                 text,
                 "- c = {}: {} to {} requests/s; non-2xx in all rounds: {}",
                 level(cell),
-                number(least),
-                number(most),
+                number(spread.lowest),
+                number(spread.highest),
                 cell.sum(|o| o.tally.non_2xx)
             );
         }

@@ -257,7 +257,7 @@ impl Client<'_> {
                 "cannot connect to {}: {why}; is the server running?",
                 plan.target.authority()
             )),
-            Class::Connect if !plan.go_on && self.tally.failed.connect > CONNECT_FAILURES => {
+            Class::Connect if !plan.go_on && self.tally.failed.of(class) > CONNECT_FAILURES => {
                 Err(format!(
                     "{}: {why}, more than {CONNECT_FAILURES} times; -r goes on",
                     url()
