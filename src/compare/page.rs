@@ -3,10 +3,9 @@
 //! Entry points: [`Page::markdown`], [`Page::write`], [`Page::refresh`].
 
 use crate::notes;
-use crate::report::Machine;
 use crate::report::chart::{self, Chart};
 use crate::report::html::{self, escape, table_of};
-use crate::report::words::{markdown_table, origin};
+use crate::report::words::markdown_table;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -31,11 +30,6 @@ pub struct Page {
     pub parts: Vec<Part>,
     /// Each with the stem of its file.
     pub charts: Vec<(&'static str, Chart)>,
-}
-
-/// When, where and by which command, in a line.
-pub fn circumstances(command: &str) -> String {
-    origin(command, &crate::assignment::now(), &Machine::look())
 }
 
 impl Page {

@@ -22,7 +22,7 @@ mod markdown;
 pub(crate) mod html;
 
 pub use machine::Machine;
-pub use words::{block, number, origin, tables};
+pub use words::{block, circumstances, now, number, tables};
 
 use crate::bench::rounds::Cell;
 use crate::bench::table;

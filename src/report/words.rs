@@ -6,6 +6,7 @@ use super::{Findings, Machine, System, beside_ab};
 use crate::bench::rounds::{Cell, verdict};
 use crate::bench::stats::Spread;
 use crate::bench::table::{table_header, table_row};
+use crate::clock;
 use std::fmt::Write;
 
 /// A number as people write it: 23,999, 151, 9.87, 0.042.
@@ -158,7 +159,7 @@ pub fn method(findings: &Findings) -> String {
 }
 
 /// Where a results block comes from, in a line.
-pub fn origin(command: &str, date: &str, machine: &Machine) -> String {
+fn origin(command: &str, date: &str, machine: &Machine) -> String {
     let compiler = match &machine.rustc {
         Some(rustc) => format!(" Compiler: {rustc}."),
         None => String::new(),
@@ -167,6 +168,16 @@ pub fn origin(command: &str, date: &str, machine: &Machine) -> String {
         "Command: `{command}`. Date: {date}. Cores: {}. Kernel: {}.{compiler}",
         machine.cores, machine.kernel
     )
+}
+
+/// The present moment, as reports write it.
+pub fn now() -> String {
+    clock::text(clock::unix_time().as_secs())
+}
+
+/// Where that which this command finds out now comes from.
+pub fn circumstances(command: &str) -> String {
+    origin(command, &now(), &Machine::look())
 }
 
 /// The results block of that name for the notes; None for what this run does not measure.
