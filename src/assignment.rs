@@ -8,7 +8,7 @@
 // the servers as processes of their own
 pub mod servers;
 // fetches the page through the lb and checks it
-mod page;
+pub mod page;
 // a picture of the page, if there is a browser
 mod browser;
 // programs that are run and waited for, with a deadline

@@ -11,11 +11,11 @@ mod cases;
 // what nginx and HAProxy are told
 mod configs;
 // programs that are not ours, and that do not outlive us
-mod guest;
+pub(crate) mod guest;
 // all systems, running
 mod lineup;
 // CPU time and memory from /proc
-mod usage;
+pub(crate) mod usage;
 // thousands of connections that say nothing
 mod idle;
 // one measurement

@@ -2,12 +2,13 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::fleet::{Fleet, Lb, cpu_time};
+use super::fleet::{Fleet, Lb};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
 use crate::bench::rounds::verdict;
 use crate::bench::stats::Spread;
 use crate::bench::{self, Plan};
+use crate::compare::usage::Cpu;
 use crate::report::number;
 use crate::shutdown::Stop;
 use std::time::Duration;
@@ -93,15 +94,15 @@ fn round(
     rounds: &mut Rounds,
     stop: &Stop,
 ) -> Result<(), String> {
-    let look = || Some((cpu_time(&[lb.pid])?, cpu_time(backends)?));
+    let look = || Some((Cpu::of(&[lb.pid])?, Cpu::of(backends)?));
     let before = look();
     let outcome = load(lb, length, stop)?;
     rounds.rates.push(outcome.rate());
     if let (Some(before), Some(after)) = (before, look()) {
         let requests = (outcome.succeeded() as f64).max(1.0);
         let each = |time: Duration| time.as_secs_f64() * 1e6 / requests;
-        rounds.lb.push(each(after.0.saturating_sub(before.0)));
-        rounds.backends.push(each(after.1.saturating_sub(before.1)));
+        rounds.lb.push(each(after.0.since(&before.0)));
+        rounds.backends.push(each(after.1.since(&before.1)));
     }
     Ok(())
 }
