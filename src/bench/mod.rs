@@ -56,8 +56,6 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 /// A run under way, ten times a second.
 #[derive(Debug)]
 pub struct Glance<'a> {
-    /// What is being done.
-    pub plan: &'a Plan,
     /// Since when.
     pub elapsed: Duration,
     /// Requests that ended.
@@ -162,7 +160,6 @@ fn watch(
         timeline.add(elapsed, done - known);
         known = done;
         progress(&Glance {
-            plan: shared.plan,
             elapsed,
             done,
             failed: sum(|p| &p.failed),
@@ -184,12 +181,6 @@ fn watch(
 /// The target's address. Only a name with several addresses is tried out: a lone probe would
 /// be one connection more than the run was asked to make.
 fn resolve(target: &Target) -> Result<SocketAddr, String> {
-    let wrong = |e: std::io::Error| {
-        format!(
-            "cannot connect to {}: {e}; is the server running?",
-            target.authority()
-        )
-    };
     let addresses: Vec<SocketAddr> = (target.host.as_str(), target.port)
         .to_socket_addrs()
         .map_err(|e| format!("cannot find the host '{}': {e}", target.host))?
@@ -204,7 +195,10 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
             Err(e) => last = e,
         }
     }
-    Err(wrong(last))
+    Err(format!(
+        "cannot connect to {}: {last}; is the server running?",
+        target.authority()
+    ))
 }
 
 fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {

@@ -107,16 +107,8 @@ pub fn rounds(
     Ok(ran.map(|runs| Cell { runs }).collect())
 }
 
-/// What the evidence says about two cells of the same level, as a sentence.
-pub fn tell_apart(a: &Cell, b: &Cell) -> String {
-    verdict(
-        (&a.median().target().url(), &a.rates()),
-        (&b.median().target().url(), &b.rates()),
-    )
-}
-
-/// The same of any two sets of rates, each with its name.
-pub fn verdict(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
+/// What the evidence says about two sets of rates, each with its name, in a sentence.
+pub fn tell_apart(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
     let median = |rates: &[f64]| Spread::of(rates.iter().copied()).map_or(0.0, |s| s.median);
     let (fast, slow) = if median(a.1) >= median(b.1) {
         (a, b)
@@ -167,15 +159,15 @@ mod tests {
     fn a_verdict_needs_enough_rounds_and_a_clear_difference() {
         let fast = [200.0, 210.0, 205.0, 208.0, 202.0];
         let slow = [100.0, 110.0, 105.0, 108.0, 102.0];
-        let clear = verdict(("a", &slow), ("b", &fast));
+        let clear = tell_apart(("a", &slow), ("b", &fast));
         assert!(
             clear.starts_with("b is 1.95 times as fast as a (5 rounds, p = 0.008)"),
             "{clear}"
         );
-        let same = verdict(("a", &slow), ("b", &slow));
+        let same = tell_apart(("a", &slow), ("b", &slow));
         assert!(same.contains("cannot be told apart on 5 rounds"), "{same}");
-        let few = verdict(("a", &slow[..3]), ("b", &fast[..3]));
+        let few = tell_apart(("a", &slow[..3]), ("b", &fast[..3]));
         assert!(few.contains("3 rounds are too few"), "{few}");
-        assert!(verdict(("a", &slow[..4]), ("b", &fast[..4])).contains("times as fast"));
+        assert!(tell_apart(("a", &slow[..4]), ("b", &fast[..4])).contains("times as fast"));
     }
 }

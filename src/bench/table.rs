@@ -8,15 +8,19 @@ use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
 /// The heading of the assignment's table, exactly its eight columns.
-pub fn table_header() -> &'static str {
-    "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
+pub const HEADING: &str = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
      Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |\n\
      |:-----------------:|:-----------------------------:|:----------------:|:--------------:|\
-     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n"
+     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n";
+
+/// The table of these cells; each row is the median run.
+pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
+    let rows = cells.into_iter().map(|cell| row(cell.median()));
+    HEADING.to_owned() + &rows.collect::<String>()
 }
 
 /// One row of it.
-pub fn table_row(outcome: &Outcome) -> String {
+pub fn row(outcome: &Outcome) -> String {
     let tally = &outcome.tally;
     format!(
         "|{}|{:.3}|{}|{}|{}|{:.2}|{:.3}|{:.2}|\n",
@@ -47,39 +51,35 @@ pub fn tables(cells: &[Cell]) -> String {
             .filter(|c| c.median().target().url() == *url)
             .collect();
         let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}### {url}\n\n{}", table_header());
-        for cell in &rows {
-            text.push_str(&table_row(cell.median()));
-        }
+        let table = table(rows.iter().copied());
+        let _ = write!(text, "{gap}### {url}\n\n{table}");
         let below: String = rows.iter().map(|cell| remarks(cell)).collect();
         if !below.is_empty() {
             let _ = write!(text, "\n{below}");
         }
     }
-    let between = comparisons(cells);
+    let all: Vec<&Cell> = cells.iter().collect();
+    let between = comparisons(&all, &|cell| cell.median().target().url());
     if !between.is_empty() {
-        let _ = write!(text, "\n{between}");
+        let _ = write!(text, "\n- {}\n", between.join("\n- "));
     }
     text
 }
 
-/// Each two targets at the same level.
-fn comparisons(cells: &[Cell]) -> String {
-    let mut text = String::new();
+/// A sentence for each two targets at the same level, called by their names.
+pub fn comparisons(cells: &[&Cell], name: &dyn Fn(&Cell) -> String) -> Vec<String> {
+    let mut sentences = Vec::new();
     for (i, a) in cells.iter().enumerate() {
         for b in &cells[i + 1..] {
             let (left, right) = (a.median(), b.median());
-            if left.plan.concurrency == right.plan.concurrency && left.target() != right.target() {
-                let _ = writeln!(
-                    text,
-                    "- c = {}: {}",
-                    left.plan.concurrency,
-                    tell_apart(a, b)
-                );
+            let level = left.plan.concurrency;
+            if level == right.plan.concurrency && left.target() != right.target() {
+                let says = tell_apart((&name(a), &a.rates()), (&name(b), &b.rates()));
+                sentences.push(format!("c = {level}: {says}"));
             }
         }
     }
-    text
+    sentences
 }
 
 /// What the row of a cell does not show.
@@ -275,7 +275,7 @@ mod tests {
     fn the_heading_is_the_assignments() {
         let columns = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |";
         let rule = "|:-----------------:|:-----------------------------:|:----------------:|:--------------:|:-------------------------:|:------------------:|:---------------------:|:--------------------------:|";
-        assert_eq!(table_header(), format!("{columns}\n{rule}\n"));
+        assert_eq!(HEADING, format!("{columns}\n{rule}\n"));
     }
 
     #[test]

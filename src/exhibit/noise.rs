@@ -5,7 +5,7 @@
 use super::server::{Server, answer_once};
 use super::text::bar;
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::{rounds, verdict};
+use crate::bench::rounds::{rounds, tell_apart};
 use crate::bench::stats::Spread;
 use crate::bench::{Outcome, Plan};
 use crate::report::number;
@@ -74,7 +74,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     );
     let half =
         |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
-    let verdict = verdict(("odd", &half(0)), ("even", &half(1)));
+    let verdict = tell_apart(("odd", &half(0)), ("even", &half(1)));
     let _ = writeln!(text, "bench: {verdict}");
     Ok(text.into())
 }

@@ -5,7 +5,7 @@
 use super::server::{Server, answer_once};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
-use crate::bench::table::table_row;
+use crate::bench::table;
 use crate::bench::{self, Outcome, Plan};
 use crate::report::html;
 use crate::shutdown::Stop;
@@ -69,7 +69,7 @@ fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
 
 /// The name, and the assignment's eight columns.
 fn cells(name: &str, outcome: &Outcome) -> Vec<String> {
-    let mut cells = html::cells(&table_row(outcome));
+    let mut cells = html::cells(&table::row(outcome));
     cells.insert(0, name.to_owned());
     cells
 }

@@ -5,7 +5,7 @@
 use super::fleet::{Fleet, Lb};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::verdict;
+use crate::bench::rounds::tell_apart;
 use crate::bench::stats::Spread;
 use crate::bench::{self, Plan};
 use crate::compare::usage::Cpu;
@@ -74,7 +74,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         table.push(line(depth, rounds));
     }
     let named = |i: usize| (DEPTHS[i], lbs[i].1.rates.as_slice());
-    let verdict = verdict(named(0), named(1));
+    let verdict = tell_apart(named(0), named(1));
     Ok((columns(&table) + &format!("\nbench: {verdict}\n")).into())
 }
 

@@ -4,7 +4,7 @@
 
 use super::words::{in_order, level, spread};
 use super::{AbCell, Findings};
-use crate::bench::rounds::{CHANCE, verdict};
+use crate::bench::rounds::{CHANCE, tell_apart};
 use crate::bench::stats::{Spread, chance_of_no_difference, median_by};
 
 /// With fewer rounds even a complete separation is likely enough by chance.
@@ -74,7 +74,7 @@ pub fn remarks(findings: &Findings) -> Vec<String> {
                 agreed += 1;
                 continue;
             }
-            let says = verdict(("measured by progjar bench it", &ours), ("by ab", &theirs));
+            let says = tell_apart(("measured by progjar bench it", &ours), ("by ab", &theirs));
             let at = level(cell);
             sentences.push(format!("{}, c = {at}: {says}", system.title));
         }

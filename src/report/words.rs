@@ -3,9 +3,9 @@
 //! Entry points: [`tables`], [`block`]. Note: `notes/README.md`.
 
 use super::{Findings, Machine, System, beside_ab};
-use crate::bench::rounds::{Cell, verdict};
+use crate::bench::rounds::Cell;
 use crate::bench::stats::Spread;
-use crate::bench::table::{table_header, table_row};
+use crate::bench::table;
 use crate::clock;
 use std::fmt::Write;
 
@@ -41,11 +41,7 @@ pub fn heading(system: &System) -> String {
 
 /// One system's table, with exactly the assignment's columns; each row is the median run.
 pub fn table(findings: &Findings, system: &System) -> String {
-    let mut text = table_header().to_owned();
-    for cell in findings.cells_of(system) {
-        text.push_str(&table_row(cell.median()));
-    }
-    text
+    table::table(findings.cells_of(system))
 }
 
 /// All tables, and what the evidence says, for the terminal.
@@ -114,19 +110,15 @@ pub fn cell<'a>(findings: &'a Findings, system: &System, at: usize) -> Option<&'
 /// For each level and each two systems, whether the evidence tells them apart.
 pub fn comparisons(findings: &Findings) -> Vec<String> {
     let systems = in_order(findings);
-    let mut sentences = Vec::new();
-    for at in levels(findings) {
-        for (i, a) in systems.iter().enumerate() {
-            for b in &systems[i + 1..] {
-                let cells = (cell(findings, a, at), cell(findings, b, at));
-                if let (Some(x), Some(y)) = cells {
-                    let says = verdict((a.title, &x.rates()), (b.title, &y.rates()));
-                    sentences.push(format!("c = {at}: {says}"));
-                }
-            }
-        }
-    }
-    sentences
+    let of = |cell: &Cell| {
+        let url = cell.median().target().url();
+        systems.iter().position(|system| system.url == url)
+    };
+    let mut cells: Vec<&Cell> = findings.cells.iter().collect();
+    cells.sort_by_key(|cell| (level(cell), of(cell)));
+    table::comparisons(&cells, &|cell| {
+        of(cell).map_or_else(String::new, |i| systems[i].title.to_owned())
+    })
 }
 
 /// The commands that repeat a system's row: bench, and ab.
