@@ -28,7 +28,7 @@ mod pipeline;
 use crate::args::{Failure, Given, Topic, flag};
 use crate::assignment::say;
 use crate::notes;
-use crate::report::circumstances;
+use crate::report::{circumstances, put};
 use crate::shutdown::Stop;
 use std::fs;
 use std::path::Path;
@@ -158,9 +158,10 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let count = notes::refresh(folder, &of).map_err(cannot)?;
     for (name, svg) in pictures {
-        let path = folder.join("img").join(name);
-        let written = fs::create_dir_all(folder.join("img")).and_then(|()| fs::write(&path, svg));
-        written.map_err(|e| cannot(format!("cannot write '{}': {e}", path.display())))?;
+        let images = folder.join("img");
+        // What is wrong with the folder is said of the file.
+        let _ = fs::create_dir_all(&images);
+        put(&images, name, svg.as_bytes()).map_err(cannot)?;
     }
     say(&format!("results blocks refreshed: {count}"));
     Ok(())

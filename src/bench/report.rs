@@ -310,10 +310,12 @@ pub fn ab_html(outcome: &Outcome) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
+/// The text as HTML that shows it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

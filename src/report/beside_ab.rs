@@ -27,10 +27,7 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for system in in_order(findings) {
-        for cell in findings.cells_of(system) {
-            let Some(ab) = findings.ab_of(cell) else {
-                continue;
-            };
+        for (cell, ab) in findings.beside_ab(system) {
             let median = median_by(&ab.runs, |run| run.rate);
             rows.push(vec![
                 system.short.to_owned(),
@@ -56,41 +53,35 @@ fn rates(ab: &AbCell) -> Vec<f64> {
 
 /// Where ab and we disagree by more than the noise, and what one should know of it.
 pub fn remarks(findings: &Findings) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let mut agreed = 0;
-    if findings.rounds < ENOUGH && !findings.ab.is_empty() {
+    if findings.ab.is_empty() {
+        return Vec::new();
+    }
+    if findings.rounds < ENOUGH {
         return vec![format!(
             "{ENOUGH} rounds or more would show whether progjar bench and ab agree; these are {}.",
             findings.rounds
         )];
     }
+    let mut sentences = vec![String::new()];
+    let mut agreed = 0;
     for system in in_order(findings) {
-        for cell in findings.cells_of(system) {
-            let Some(ab) = findings.ab_of(cell) else {
-                continue;
-            };
+        for (cell, ab) in findings.beside_ab(system) {
             let (ours, theirs) = (cell.rates(), rates(ab));
             if chance_of_no_difference(&ours, &theirs) > CHANCE {
                 agreed += 1;
                 continue;
             }
             let says = tell_apart(("measured by progjar bench it", &ours), ("by ab", &theirs));
-            let at = level(cell);
-            sentences.push(format!("{}, c = {at}: {says}", system.title));
+            sentences.push(format!("{}, c = {}: {says}", system.title, level(cell)));
         }
     }
-    if !findings.ab.is_empty() {
-        sentences.insert(
-            0,
-            format!(
-                "progjar bench and ab agree within the noise in {agreed} of {} rows{}",
-                findings.ab.len(),
-                match sentences.is_empty() {
-                    true => ".",
-                    false => "; elsewhere the load generator itself is part of what is measured:",
-                }
-            ),
-        );
-    }
+    sentences[0] = format!(
+        "progjar bench and ab agree within the noise in {agreed} of {} rows{}",
+        findings.ab.len(),
+        match sentences.len() {
+            1 => ".",
+            _ => "; elsewhere the load generator itself is part of what is measured:",
+        }
+    );
     sentences
 }
