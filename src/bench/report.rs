@@ -97,75 +97,57 @@ pub fn ab_text(outcome: &Outcome, look: &Look) -> String {
 /// The report's upper part: label and value. A label of "" is a line of its own.
 fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
-    let line = || ("", String::new());
-    let mut fields = vec![
-        ("Server Software", tally.software.clone()),
-        ("Server Hostname", plan.target.host.clone()),
-        ("Server Port", plan.target.port.to_string()),
-        line(),
-        ("Document Path", plan.target.path.clone()),
-        (
-            "Document Length",
-            match plan.any_length {
-                true => "Variable".to_owned(),
-                false => format!("{} bytes", outcome.document_length),
-            },
-        ),
-        line(),
-        ("Concurrency Level", plan.concurrency.to_string()),
-        (
-            "Time taken for tests",
-            format!("{:.3} seconds", outcome.wall.as_secs_f64()),
-        ),
-        ("Complete requests", tally.done.to_string()),
-        ("Failed requests", tally.failed.all().to_string()),
-    ];
+    let mut fields = Vec::new();
+    let mut add = |label, value: String| fields.push((label, value));
+    add("Server Software", tally.software.clone());
+    add("Server Hostname", plan.target.host.clone());
+    add("Server Port", plan.target.port.to_string());
+    add("", String::new());
+    add("Document Path", plan.target.path.clone());
+    let length = match plan.any_length {
+        true => "Variable".to_owned(),
+        false => format!("{} bytes", outcome.document_length),
+    };
+    add("Document Length", length);
+    add("", String::new());
+    add("Concurrency Level", plan.concurrency.to_string());
+    let seconds = outcome.wall.as_secs_f64();
+    add("Time taken for tests", format!("{seconds:.3} seconds"));
+    add("Complete requests", tally.done.to_string());
+    add("Failed requests", tally.failed.all().to_string());
     if tally.failed.all() > 0 {
         let [connect, receive, length, exceptions] = tally.failed.0;
-        fields.push((
-            "",
-            format!(
-                "   (Connect: {connect}, Receive: {receive}, Length: {length}, Exceptions: {exceptions})"
-            ),
-        ));
+        let classes = format!(
+            "   (Connect: {connect}, Receive: {receive}, Length: {length}, Exceptions: {exceptions})"
+        );
+        add("", classes);
     }
     if tally.non_2xx > 0 {
-        fields.push(("Non-2xx responses", tally.non_2xx.to_string()));
+        add("Non-2xx responses", tally.non_2xx.to_string());
     }
     if plan.keep_alive {
-        fields.push(("Keep-Alive requests", tally.keep_alive.to_string()));
+        add("Keep-Alive requests", tally.keep_alive.to_string());
     }
-    fields.push(("Total transferred", format!("{} bytes", tally.transferred)));
+    add("Total transferred", format!("{} bytes", tally.transferred));
     if plan.body.is_some() {
-        fields.push(("Total body sent", tally.sent.to_string()));
+        add("Total body sent", tally.sent.to_string());
     }
-    fields.push(("HTML transferred", format!("{} bytes", tally.html)));
+    add("HTML transferred", format!("{} bytes", tally.html));
     if outcome.succeeded() > 0 {
-        fields.extend([
-            (
-                "Requests per second",
-                format!("{:.2} [#/sec] (mean)", outcome.rate()),
-            ),
-            (
-                "Time per request",
-                format!("{:.3} [ms] (mean)", outcome.time_per_request()),
-            ),
-            (
-                "Time per request",
-                format!(
-                    "{:.3} [ms] (mean, across all concurrent requests)",
-                    outcome.time_across_all()
-                ),
-            ),
-            (
-                "Transfer rate",
-                format!("{:.2} [Kbytes/sec] received", outcome.transfer_rate()),
-            ),
-        ]);
+        let (rate, mean) = (outcome.rate(), outcome.time_per_request());
+        let across = outcome.time_across_all();
+        let across = format!("{across:.3} [ms] (mean, across all concurrent requests)");
+        let (sent, received) = (outcome.sent_rate(), outcome.transfer_rate());
+        add("Requests per second", format!("{rate:.2} [#/sec] (mean)"));
+        add("Time per request", format!("{mean:.3} [ms] (mean)"));
+        add("Time per request", across);
+        add(
+            "Transfer rate",
+            format!("{received:.2} [Kbytes/sec] received"),
+        );
         if plan.body.is_some() {
-            let (sent, received) = (outcome.sent_rate(), outcome.transfer_rate());
-            fields.push(("", format!("{:24}{sent:.2} kb/s sent", "")));
-            fields.push(("", format!("{:24}{:.2} kb/s total", "", sent + received)));
+            add("", format!("{:24}{sent:.2} kb/s sent", ""));
+            add("", format!("{:24}{:.2} kb/s total", "", sent + received));
         }
     }
     fields
