@@ -123,6 +123,7 @@ fn remarks(cell: &Cell) -> String {
 fn figures(outcome: &Outcome) -> Vec<(String, String)> {
     let tally = &outcome.tally;
     let [connect, receive, length, exceptions] = tally.failed.0;
+    let (per_request, kbytes) = (outcome.time_per_request(), outcome.transfer_rate());
     let figures = [
         ("seconds", format!("{:.6}", outcome.wall.as_secs_f64())),
         ("complete", tally.done.to_string()),
@@ -137,14 +138,8 @@ fn figures(outcome: &Outcome) -> Vec<(String, String)> {
         ("total_transferred", tally.transferred.to_string()),
         ("html_transferred", tally.html.to_string()),
         ("requests_per_second", format!("{:.2}", outcome.rate())),
-        (
-            "time_per_request_ms",
-            format!("{:.4}", outcome.time_per_request()),
-        ),
-        (
-            "kbytes_per_second",
-            format!("{:.2}", outcome.transfer_rate()),
-        ),
+        ("time_per_request_ms", format!("{per_request:.4}")),
+        ("kbytes_per_second", format!("{kbytes:.2}")),
         ("mean_ms", ms(tally.total.mean())),
         ("stddev_ms", ms(tally.total.deviation())),
     ];

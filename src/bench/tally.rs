@@ -127,8 +127,8 @@ impl Tally {
         self.total.record(connect + processing);
     }
 
-    /// Adds another thread's.
-    pub fn merge(&mut self, other: Tally) {
+    /// Both threads' together.
+    pub fn merged(mut self, other: Tally) -> Tally {
         self.begun = self.begun.min(other.begun);
         self.last = self.last.max(other.last);
         self.done += other.done;
@@ -150,6 +150,7 @@ impl Tally {
         if self.software.is_empty() {
             self.software = other.software;
         }
+        self
     }
 }
 
