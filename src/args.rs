@@ -85,7 +85,8 @@ impl Topic {
             .copied()
     }
 
-    fn wrong(&self, what: impl std::fmt::Display) -> String {
+    /// The sentence for wrong usage: what is wrong, and where the help is.
+    pub fn wrong(&self, what: impl std::fmt::Display) -> String {
         format!("{}: {what}; see: progjar help {}", self.name, self.name)
     }
 
@@ -233,8 +234,8 @@ impl Given {
             .or_else(default)
     }
 
-    /// The flag's value, converted by `read`, which says what it wants in `wanted`.
-    fn value<T>(
+    /// The flag's value, converted by `read`; `wanted` says what it takes.
+    pub fn value<T>(
         &self,
         name: &str,
         wanted: &str,

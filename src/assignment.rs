@@ -8,7 +8,7 @@
 // the servers as processes of their own
 pub mod servers;
 // fetches the page through the lb and checks it
-mod page;
+pub mod page;
 // a picture of the page, if there is a browser
 mod browser;
 // programs that are run and waited for, with a deadline
@@ -17,7 +17,6 @@ pub mod program;
 mod measure;
 
 use crate::args::{Failure, Given, Topic, flag};
-use crate::http::date;
 use crate::notes;
 use crate::report::{self, Findings, Machine, Started};
 use crate::shutdown::Stop;
@@ -27,7 +26,7 @@ use servers::{Ports, Servers};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// `progjar all`
 pub const TOPIC: Topic = Topic {
@@ -155,7 +154,7 @@ fn carry_out(settings: &Settings, stop: &Stop) -> Result<(), End> {
     let measurement = measure(&servers, settings, stop)?;
     servers.check_running()?;
     let findings = Findings {
-        date: now(),
+        date: report::now(),
         machine: Machine::look(),
         requests: settings.requests,
         rounds: settings.rounds,
@@ -334,13 +333,6 @@ fn log_lines(log: &Path) -> Result<Vec<String>, String> {
     // A line without its end is still being written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     Ok(whole.lines().map(str::to_owned).collect())
-}
-
-pub(crate) fn now() -> String {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    String::from_utf8_lossy(&date::format(since.as_secs())).into_owned()
 }
 
 /// The step of the assignment that begins.

@@ -43,7 +43,13 @@ impl Default for Clock {
     }
 }
 
-fn unix_time() -> Duration {
+/// That second since 1970 in UTC, as `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn text(second: u64) -> String {
+    String::from_utf8_lossy(&date::format(second)).into_owned()
+}
+
+/// The time since 1970.
+pub fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -12,11 +12,11 @@ mod cases;
 // what nginx and HAProxy are told
 mod configs;
 // programs that are not ours, and that do not outlive us
-mod guest;
+pub(crate) mod guest;
 // all systems, running
 mod lineup;
 // CPU time and memory from /proc
-mod usage;
+pub(crate) mod usage;
 // thousands of connections that say nothing
 mod idle;
 // one measurement
@@ -39,6 +39,7 @@ mod tricks;
 use crate::args::{Failure, Given, Topic, flag};
 use crate::assignment::{End, program, say};
 use crate::notes;
+use crate::report::circumstances;
 use crate::shutdown::Stop;
 use calls::Counter;
 use cases::{CASES, Case, IMAGE, LARGE, LARGE_SIZE};
@@ -194,7 +195,7 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
         "{} Medians of {} rounds of {} s; all systems in turn, so that a disturbance meets all alike. Clients, servers and \
          backends share one machine and its loopback interface. CPU: user and system time of a system's processes, backends included. \
          {} workers for each load balancer, 1 for each server; no logs.",
-        page::circumstances(&settings.command),
+        circumstances(&settings.command),
         settings.rounds,
         settings.length.as_secs_f64(),
         lineup::workers(),

@@ -26,12 +26,11 @@ mod policies;
 mod pipeline;
 
 use crate::args::{Failure, Given, Topic, flag};
-use crate::clock::Clock;
+use crate::assignment::say;
 use crate::notes;
-use crate::report::{self, Machine};
+use crate::report::{circumstances, put};
 use crate::shutdown::Stop;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// `progjar exhibit`
@@ -144,7 +143,11 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let command = format!("./run.sh exhibit {}{flags}", exhibit.name);
         blocks.push((
             format!("exhibit-{}", exhibit.name),
-            block(&command, &result.text),
+            format!(
+                "{}\n\n```text\n{}\n```\n",
+                circumstances(&command),
+                result.text.trim_end()
+            ),
         ));
         pictures.extend(result.picture);
     }
@@ -155,9 +158,10 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let count = notes::refresh(folder, &of).map_err(cannot)?;
     for (name, svg) in pictures {
-        let path = folder.join("img").join(name);
-        let written = fs::create_dir_all(folder.join("img")).and_then(|()| fs::write(&path, svg));
-        written.map_err(|e| cannot(format!("cannot write '{}': {e}", path.display())))?;
+        let images = folder.join("img");
+        // What is wrong with the folder is said of the file.
+        let _ = fs::create_dir_all(&images);
+        put(&images, name, svg.as_bytes()).map_err(cannot)?;
     }
     say(&format!("results blocks refreshed: {count}"));
     Ok(())
@@ -183,19 +187,6 @@ fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<Played, String> {
         say(&format!("\n{}\n", exhibit.means));
     }
     Ok(result)
-}
-
-/// The results block for the notes.
-fn block(command: &str, result: &str) -> String {
-    let date = Clock::new().date;
-    let origin = report::origin(command, &String::from_utf8_lossy(&date), &Machine::look());
-    format!("{origin}\n\n```text\n{}\n```\n", result.trim_end())
-}
-
-/// A reader that went away (`| head`) is no reason to stop.
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 #[cfg(test)]

@@ -122,7 +122,8 @@ fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, Strin
     })
 }
 
-fn exchange(server: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+/// The answer to a GET of that path, head and all.
+pub fn exchange(server: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -73,3 +73,15 @@ pub fn wait(child: &mut Child, name: &str, deadline: Duration, stop: &Stop) -> R
         }
     }
 }
+
+/// Closes the standard input of a program that ends for that reason, and waits until it has;
+/// what has not at the deadline is killed.
+pub fn end(child: &mut Child, deadline: Instant) {
+    drop(child.stdin.take());
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        // The stop flag may be what brought us here: it ends no nap.
+        thread::sleep(NAP);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -203,13 +203,7 @@ impl Servers {
         }
         let deadline = Instant::now() + END_PATIENCE;
         for server in &mut self.running {
-            let child = &mut server.child;
-            while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
-                // The stop flag may be what brought us here: it ends no nap.
-                let _ = program::pause(&Stop::new());
-            }
-            let _ = child.kill();
-            let _ = child.wait();
+            program::end(&mut server.child, deadline);
         }
         self.running.clear();
     }

@@ -11,7 +11,7 @@ use super::head::value_of;
 use super::plan::Plan;
 use super::reader::{self, Reader};
 use super::rows::{RowFile, Rows};
-use super::tally::{Class, Tally};
+use super::tally::Tally;
 use crate::poller::{Event, Interest, Kind, Poller};
 use crate::shutdown::{Stop, TICK};
 use crate::timers::Timers;
@@ -301,14 +301,8 @@ impl<'a> Client<'a> {
     /// Fails the requests whose time is up.
     fn expire(&mut self) -> Result<(), String> {
         while let Some(token) = self.timers.ring(self.now) {
-            let slot = &mut self.slots[token];
-            let class = match slot.phase {
-                Phase::Connecting => Class::Connect,
-                _ => Class::Receive,
-            };
-            self.tally.transferred += slot.reader.received();
             let why = format!("no answer within {:?}", self.shared.plan.timeout);
-            self.fail(token, class, &why)?;
+            self.lose(token, &why)?;
         }
         Ok(())
     }

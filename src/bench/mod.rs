@@ -40,6 +40,7 @@ use client::{Pulse, Share, Shared};
 use options::Format;
 use plan::Target;
 use progress::Progress;
+use rows::RowFile;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -56,8 +57,6 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 /// A run under way, ten times a second.
 #[derive(Debug)]
 pub struct Glance<'a> {
-    /// What is being done.
-    pub plan: &'a Plan,
     /// Since when.
     pub elapsed: Duration,
     /// Requests that ended.
@@ -76,10 +75,7 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
     let address = resolve(&plan.target)?;
     let threads = plan.threads.clamp(1, plan.concurrency);
     check_descriptors(plan.concurrency, threads)?;
-    let rows = match &plan.rows {
-        Some(path) => Some(rows::RowFile::create(path)?),
-        None => None,
-    };
+    let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
     let shared = Shared {
         plan,
         request: plan.request(),
@@ -106,13 +102,10 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
         drop(sender);
         watch(&results, &shared, &pulses, &mut timeline, progress)
     });
-    let mut tally: Option<Tally> = None;
-    for result in results {
-        match &mut tally {
-            Some(tally) => tally.merge(result?),
-            none => *none = Some(result?),
-        }
-    }
+    let tallies = results
+        .into_iter()
+        .collect::<Result<Vec<Tally>, String>>()?;
+    let tally = tallies.into_iter().reduce(Tally::merged);
     let tally = tally.unwrap_or_else(|| Tally::new(shared.epoch));
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
@@ -122,10 +115,9 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
         },
         wall: tally.last - tally.begun,
         interrupted: stop.is_raised(),
-        document_length: if document == client::UNKNOWN {
-            0
-        } else {
-            document
+        document_length: match document {
+            client::UNKNOWN => 0,
+            length => length,
         },
         tally,
         timeline,
@@ -134,13 +126,15 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
 
 /// Each thread has its part of the requests and of the connections, and shares nothing.
 fn share(plan: &Plan, index: usize, of: usize) -> Share {
-    let connections = plan.concurrency / of + usize::from(index < plan.concurrency % of);
-    let (index_64, of_64) = (index as u64, of as u64);
+    let part = |whole: u64| {
+        let (index, of) = (index as u64, of as u64);
+        whole / of + u64::from(index < whole % of)
+    };
     Share {
         index,
         of,
-        requests: plan.requests / of_64 + u64::from(index_64 < plan.requests % of_64),
-        connections,
+        requests: part(plan.requests),
+        connections: part(plan.concurrency as u64) as usize,
     }
 }
 
@@ -162,7 +156,6 @@ fn watch(
         timeline.add(elapsed, done - known);
         known = done;
         progress(&Glance {
-            plan: shared.plan,
             elapsed,
             done,
             failed: sum(|p| &p.failed),
@@ -184,12 +177,6 @@ fn watch(
 /// The target's address. Only a name with several addresses is tried out: a lone probe would
 /// be one connection more than the run was asked to make.
 fn resolve(target: &Target) -> Result<SocketAddr, String> {
-    let wrong = |e: std::io::Error| {
-        format!(
-            "cannot connect to {}: {e}; is the server running?",
-            target.authority()
-        )
-    };
     let addresses: Vec<SocketAddr> = (target.host.as_str(), target.port)
         .to_socket_addrs()
         .map_err(|e| format!("cannot find the host '{}': {e}", target.host))?
@@ -204,7 +191,10 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
             Err(e) => last = e,
         }
     }
-    Err(wrong(last))
+    Err(format!(
+        "cannot connect to {}: {last}; is the server running?",
+        target.authority()
+    ))
 }
 
 fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {
@@ -239,15 +229,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         print(&report::opening(&options));
     }
     let mut progress = Progress::new(&options);
-    let cells = rounds::rounds(
-        &options.plans,
-        options.rounds,
-        options.warmup,
-        stop,
-        &mut |turn| {
-            progress.show(turn);
-        },
-    );
+    let (plans, count) = (&options.plans, options.rounds);
+    let show = &mut |turn: &rounds::Turn| progress.show(turn);
+    let cells = rounds::rounds(plans, count, options.warmup, stop, show);
     progress.end();
     let cells = cells.map_err(work)?;
     print(&match options.format {
@@ -266,11 +250,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             std::fs::write(path, text)
                 .map_err(|e| work(format!("cannot write '{}': {e}", path.display())))?;
         }
-        for outcome in cell.runs() {
-            fruitless(outcome).map_or(Ok(()), |e| Err(work(e)))?;
-        }
     }
-    Ok(())
+    let mut runs = cells.iter().flat_map(rounds::Cell::runs);
+    runs.find_map(fruitless).map_or(Ok(()), |e| Err(work(e)))
 }
 
 /// A run without a single good answer is an error, not a rate.

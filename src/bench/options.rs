@@ -162,9 +162,7 @@ impl Options {
         let rounds = given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize;
         let many = plans.len() > 1 || rounds > 1;
         if many && (given.has("-g") || given.has("-e")) {
-            return Err(wrong(
-                "-g and -e hold one run: give one URL, one level, one round",
-            ));
+            return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
         let format = formats
             .iter()
@@ -185,30 +183,19 @@ impl Options {
     }
 }
 
-fn wrong(what: impl std::fmt::Display) -> String {
-    format!("bench: {what}; see: progjar help bench")
-}
-
 fn levels(given: &Given) -> Result<Vec<usize>, String> {
-    let text = given.text("-c").unwrap_or("1");
-    text.split(',')
-        .map(|level| {
-            level
-                .trim()
-                .parse()
-                .ok()
-                .filter(|n| (1..=1_000_000).contains(n))
-        })
-        .collect::<Option<Vec<usize>>>()
-        .ok_or_else(|| {
-            wrong(format_args!(
-                "-c '{text}': give a number, or several: 1,10,50,100"
-            ))
-        })
+    let level = |text: &str| {
+        let number = text.trim().parse().ok();
+        number.filter(|n| (1..=1_000_000).contains(n))
+    };
+    let levels = given.value("-c", "give a number, or several: 1,10,50,100", |text| {
+        text.split(',').map(level).collect()
+    })?;
+    Ok(levels.unwrap_or_default())
 }
 
 fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
-    let mut plan = Plan::new(url).map_err(wrong)?;
+    let mut plan = Plan::new(url).map_err(|e| TOPIC.wrong(e))?;
     plan.concurrency = concurrency;
     plan.time_limit = given.duration("-t")?;
     plan.requests = match (given.number("-n", 1..=u64::MAX)?, plan.time_limit) {
@@ -217,7 +204,7 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
         (None, None) => 1,
     };
     if concurrency as u64 > plan.requests {
-        return Err(wrong(format_args!(
+        return Err(TOPIC.wrong(format_args!(
             "-c {concurrency} is more than -n {}: give at least as many requests",
             plan.requests
         )));
@@ -234,8 +221,8 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
     plan.content_type = given.text("-T").unwrap_or_default().to_owned();
     for (name, method) in [("-p", "POST"), ("-u", "PUT")] {
         if let Some(path) = given.text(name) {
-            let body =
-                std::fs::read(path).map_err(|e| wrong(format_args!("{name} '{path}': {e}")))?;
+            let body = std::fs::read(path)
+                .map_err(|e| TOPIC.wrong(format_args!("{name} '{path}': {e}")))?;
             plan.body = Some(body);
             plan.method = method.to_owned();
         }
@@ -247,17 +234,10 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
     plan.fields = given.all("-H").map(str::to_owned).collect();
     plan.cookies = given.all("-C").map(str::to_owned).collect();
     check_lines(&plan)?;
-    plan.rate = match given.text("--rate") {
-        None => None,
-        Some(text) => match text.parse::<f64>() {
-            Ok(rate) if (0.001..=1e9).contains(&rate) => Some(rate),
-            _ => {
-                return Err(wrong(format_args!(
-                    "--rate '{text}': give requests per second"
-                )));
-            }
-        },
-    };
+    plan.rate = given.value("--rate", "give requests per second", |text| {
+        let rate = text.parse::<f64>().ok();
+        rate.filter(|rate| (0.001..=1e9).contains(rate))
+    })?;
     if let Some(threads) = given.number("--threads", 1..=1024)? {
         plan.threads = threads as usize;
     }
@@ -268,13 +248,10 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
 fn check_lines(plan: &Plan) -> Result<(), String> {
     let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     if !token(&plan.method) {
-        return Err(wrong(format_args!(
-            "-m '{}': one word, please",
-            plan.method
-        )));
+        return Err(TOPIC.wrong(format_args!("-m '{}': one word, please", plan.method)));
     }
     if let Some(field) = plan.fields.iter().find(|f| !f.contains(':')) {
-        return Err(wrong(format_args!("-H '{field}': give 'Name: value'")));
+        return Err(TOPIC.wrong(format_args!("-H '{field}': give 'Name: value'")));
     }
     let mut lines = plan
         .fields
@@ -282,10 +259,7 @@ fn check_lines(plan: &Plan) -> Result<(), String> {
         .chain(&plan.cookies)
         .chain([&plan.content_type]);
     match lines.find(|l| l.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0)) {
-        Some(line) => Err(wrong(format_args!(
-            "'{}' holds a line end",
-            line.escape_debug()
-        ))),
+        Some(line) => Err(TOPIC.wrong(format_args!("'{}' holds a line end", line.escape_debug()))),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 use super::options::{Format, Options};
 use super::rounds::Turn;
 use super::tally::Timeline;
-use super::{Glance, Outcome, report};
+use super::{Glance, Outcome, Plan, report};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Progress {
         let measured = turn.round > 0;
         match (turn.glance, turn.outcome) {
             (Some(glance), _) if self.terminal => self.draw(turn, glance),
-            (Some(glance), _) if measured && !self.many => self.count(glance),
+            (Some(glance), _) if measured && !self.many => self.count(turn, glance),
             (_, Some(outcome)) if measured && !self.terminal => self.finished(turn, outcome),
             _ => {}
         }
@@ -72,8 +72,8 @@ impl Progress {
     }
 
     /// ab's lines: one for each tenth of the requests, but at least a hundred.
-    fn count(&mut self, glance: &Glance) {
-        let requests = glance.plan.requests;
+    fn count(&mut self, turn: &Turn, glance: &Glance) {
+        let requests = turn.plan.requests;
         let step = (requests / 10).max(100);
         while requests > WORTH_LINES && self.said + step <= glance.done {
             self.said += step;
@@ -88,7 +88,7 @@ impl Progress {
                 n if self.many => format!("{n}/{} {} ", turn.rounds, turn.plan.target.authority()),
                 _ => String::new(),
             };
-            let line = line(glance, self.colour);
+            let line = line(turn.plan, glance, self.colour);
             let _ = write!(std::io::stderr(), "\r\x1b[K{place}{line}");
             self.drawn = true;
         }
@@ -102,8 +102,7 @@ impl Progress {
     }
 }
 
-fn line(glance: &Glance, colour: bool) -> String {
-    let plan = glance.plan;
+fn line(plan: &Plan, glance: &Glance, colour: bool) -> String {
     let by_count = glance.done as f64 / plan.requests as f64;
     let by_time = plan.time_limit.map_or(0.0, |limit| {
         glance.elapsed.as_secs_f64() / limit.as_secs_f64()
@@ -122,7 +121,7 @@ fn line(glance: &Glance, colour: bool) -> String {
         "-c {} {:3.0} %  {on}{sparks}{off} {rate:.0}/s  p99 {} ms{failed}",
         plan.concurrency,
         100.0 * by_count.max(by_time).min(1.0),
-        report::ms(glance.p99.as_nanos() as f64).trim(),
+        report::ms(glance.p99.as_nanos() as f64),
     )
 }
 

@@ -109,15 +109,10 @@ impl Reader {
         step
     }
 
-    /// The connection has ended. `Done` if that ends the response properly; `More` if the
-    /// response is cut short, or never began.
-    pub fn end(&mut self) -> Step {
-        let step = match self.state {
-            State::Close(0) => Step::Done(self.answer),
-            _ => Step::More,
-        };
-        *self = Reader::default();
-        step
+    /// The whole response if the connection has ended now; None if that cuts it short, or if it
+    /// never began.
+    pub fn end(&self) -> Option<Answer> {
+        self.awaits_close().then_some(self.answer)
     }
 
     fn recycled(mut kept: Vec<u8>) -> Reader {
@@ -178,26 +173,20 @@ impl Reader {
     fn body(&mut self, before: usize, bytes: &[u8]) -> Step {
         let mut rest = bytes;
         let used = loop {
-            match self.state {
-                State::Length(left) | State::Chunk(left) if left > 0 => {
-                    let n = left.min(rest.len() as u64);
+            match &mut self.state {
+                State::Length(left) | State::Chunk(left) if *left > 0 => {
+                    let n = (*left).min(rest.len() as u64);
                     rest = &rest[n as usize..];
                     self.answer.body += n;
-                    let chunked = matches!(self.state, State::Chunk(_));
-                    let left = left - n;
-                    self.state = if chunked {
-                        State::Chunk(left)
-                    } else {
-                        State::Length(left)
-                    };
-                    if left > 0 {
+                    *left -= n;
+                    if *left > 0 {
                         return Step::More;
                     }
                 }
                 State::Length(_) => break bytes.len() - rest.len(),
                 State::Close(least) => {
                     self.answer.body += rest.len() as u64;
-                    self.state = State::Close(least.saturating_sub(rest.len() as u64));
+                    *least = least.saturating_sub(rest.len() as u64);
                     return Step::More;
                 }
                 State::Head | State::Size | State::Chunk(_) | State::Trailer => {
@@ -292,7 +281,7 @@ mod tests {
                 step => return step,
             }
         }
-        reader.end()
+        reader.end().map_or(Step::More, Step::Done)
     }
 
     fn done(status: u16, persistent: bool, body: u64, total: usize) -> Step {

@@ -5,7 +5,7 @@
 
 use super::Outcome;
 use super::options::{Format, Options};
-use super::stats::Histogram;
+use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
 /// The percentages of ab's last table.
@@ -54,14 +54,14 @@ pub fn opening(options: &Options) -> String {
     text
 }
 
-/// Nanoseconds as milliseconds: as many digits as mean something, in at least five places.
+/// Nanoseconds as milliseconds: as many digits as mean something.
 pub fn ms(nanos: f64) -> String {
     let ms = nanos / 1e6;
     match ms {
-        ..9.9995 => format!("{ms:5.3}"),
-        ..99.995 => format!("{ms:5.2}"),
-        ..999.95 => format!("{ms:5.1}"),
-        _ => format!("{ms:5.0}"),
+        ..9.9995 => format!("{ms:.3}"),
+        ..99.995 => format!("{ms:.2}"),
+        ..999.95 => format!("{ms:.1}"),
+        _ => format!("{ms:.0}"),
     }
 }
 
@@ -97,76 +97,57 @@ pub fn ab_text(outcome: &Outcome, look: &Look) -> String {
 /// The report's upper part: label and value. A label of "" is a line of its own.
 fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
-    let line = || ("", String::new());
-    let mut fields = vec![
-        ("Server Software", tally.software.clone()),
-        ("Server Hostname", plan.target.host.clone()),
-        ("Server Port", plan.target.port.to_string()),
-        line(),
-        ("Document Path", plan.target.path.clone()),
-        (
-            "Document Length",
-            match plan.any_length {
-                true => "Variable".to_owned(),
-                false => format!("{} bytes", outcome.document_length),
-            },
-        ),
-        line(),
-        ("Concurrency Level", plan.concurrency.to_string()),
-        (
-            "Time taken for tests",
-            format!("{:.3} seconds", outcome.wall.as_secs_f64()),
-        ),
-        ("Complete requests", tally.done.to_string()),
-        ("Failed requests", tally.failed.all().to_string()),
-    ];
+    let mut fields = Vec::new();
+    let mut add = |label, value: String| fields.push((label, value));
+    add("Server Software", tally.software.clone());
+    add("Server Hostname", plan.target.host.clone());
+    add("Server Port", plan.target.port.to_string());
+    add("", String::new());
+    add("Document Path", plan.target.path.clone());
+    let length = match plan.any_length {
+        true => "Variable".to_owned(),
+        false => format!("{} bytes", outcome.document_length),
+    };
+    add("Document Length", length);
+    add("", String::new());
+    add("Concurrency Level", plan.concurrency.to_string());
+    let seconds = outcome.wall.as_secs_f64();
+    add("Time taken for tests", format!("{seconds:.3} seconds"));
+    add("Complete requests", tally.done.to_string());
+    add("Failed requests", tally.failed.all().to_string());
     if tally.failed.all() > 0 {
-        let f = tally.failed;
-        fields.push((
-            "",
-            format!(
-                "   (Connect: {}, Receive: {}, Length: {}, Exceptions: {})",
-                f.connect, f.receive, f.length, f.exceptions
-            ),
-        ));
+        let [connect, receive, length, exceptions] = tally.failed.0;
+        let classes = format!(
+            "   (Connect: {connect}, Receive: {receive}, Length: {length}, Exceptions: {exceptions})"
+        );
+        add("", classes);
     }
     if tally.non_2xx > 0 {
-        fields.push(("Non-2xx responses", tally.non_2xx.to_string()));
+        add("Non-2xx responses", tally.non_2xx.to_string());
     }
     if plan.keep_alive {
-        fields.push(("Keep-Alive requests", tally.keep_alive.to_string()));
+        add("Keep-Alive requests", tally.keep_alive.to_string());
     }
-    fields.push(("Total transferred", format!("{} bytes", tally.transferred)));
+    add("Total transferred", format!("{} bytes", tally.transferred));
     if plan.body.is_some() {
-        fields.push(("Total body sent", tally.sent.to_string()));
+        add("Total body sent", tally.sent.to_string());
     }
-    fields.push(("HTML transferred", format!("{} bytes", tally.html)));
+    add("HTML transferred", format!("{} bytes", tally.html));
     if outcome.succeeded() > 0 {
-        fields.extend([
-            (
-                "Requests per second",
-                format!("{:.2} [#/sec] (mean)", outcome.rate()),
-            ),
-            (
-                "Time per request",
-                format!("{:.3} [ms] (mean)", outcome.time_per_request()),
-            ),
-            (
-                "Time per request",
-                format!(
-                    "{:.3} [ms] (mean, across all concurrent requests)",
-                    outcome.time_across_all()
-                ),
-            ),
-            (
-                "Transfer rate",
-                format!("{:.2} [Kbytes/sec] received", outcome.transfer_rate()),
-            ),
-        ]);
+        let (rate, mean) = (outcome.rate(), outcome.time_per_request());
+        let across = outcome.time_across_all();
+        let across = format!("{across:.3} [ms] (mean, across all concurrent requests)");
+        let (sent, received) = (outcome.sent_rate(), outcome.transfer_rate());
+        add("Requests per second", format!("{rate:.2} [#/sec] (mean)"));
+        add("Time per request", format!("{mean:.3} [ms] (mean)"));
+        add("Time per request", across);
+        add(
+            "Transfer rate",
+            format!("{received:.2} [Kbytes/sec] received"),
+        );
         if plan.body.is_some() {
-            let (sent, received) = (outcome.sent_rate(), outcome.transfer_rate());
-            fields.push(("", format!("{:24}{sent:.2} kb/s sent", "")));
-            fields.push(("", format!("{:24}{:.2} kb/s total", "", sent + received)));
+            add("", format!("{:24}{sent:.2} kb/s sent", ""));
+            add("", format!("{:24}{:.2} kb/s total", "", sent + received));
         }
     }
     fields
@@ -194,9 +175,12 @@ fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
         let _ = match look.confidence {
             true => {
                 let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
-                writeln!(text, "{label:<11} {min} {mean} {sd} {median:>6} {max:>6}")
+                writeln!(
+                    text,
+                    "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}"
+                )
             }
-            false => writeln!(text, "{label:<11} {min} {mean} {max}"),
+            false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
         };
     }
     for (_, what, times) in rows.iter().filter(|_| look.confidence) {
@@ -224,7 +208,7 @@ fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
         } else {
             ""
         };
-        let _ = writeln!(text, "{percentage:>4}%  {time}{longest}");
+        let _ = writeln!(text, "{percentage:>4}%  {time:>5}{longest}");
     }
 }
 
@@ -234,20 +218,10 @@ fn latency_lines(text: &mut String, outcome: &Outcome) {
     text.push('\n');
     let mut line = |name: &str, times: &Histogram| {
         let _ = write!(text, "{name:<16}");
-        for (label, q) in [
-            ("p50", 0.5),
-            ("p90", 0.9),
-            ("p99", 0.99),
-            ("p99.9", 0.999),
-            ("max", 1.0),
-        ] {
-            let _ = write!(
-                text,
-                " {label} {}",
-                ms(times.quantile(q) as f64).trim_start()
-            );
+        for (label, q) in PERCENTILES {
+            let _ = write!(text, " {label} {}", ms(times.quantile(q) as f64));
         }
-        let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()).trim_start());
+        let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()));
     };
     match tally.response.count() {
         0 => line("Latency:", &tally.total),
@@ -318,10 +292,12 @@ pub fn ab_html(outcome: &Outcome) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
+/// The text as HTML that shows it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //! machine for a while disturbs all of them. Entry point: [`rounds`]. Note: `notes/bench.md`.
 
 use super::plan::Plan;
-use super::stats::{chance_of_no_difference, middle};
+use super::stats::{Spread, chance_of_no_difference, median_by};
 use super::{Glance, Outcome, run};
 use crate::shutdown::Stop;
 use std::time::Duration;
 
 /// Two sets of rates that differ by chance less often than this count as different.
-const CHANCE: f64 = 0.05;
+pub const CHANCE: f64 = 0.05;
 
 /// All runs of one plan; at least one.
 #[derive(Debug)]
@@ -24,9 +24,7 @@ impl Cell {
 
     /// The run with the median rate: all its figures belong together.
     pub fn median(&self) -> &Outcome {
-        let mut order: Vec<&Outcome> = self.runs.iter().collect();
-        order.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
-        order[middle(order.len())]
+        median_by(&self.runs, Outcome::rate)
     }
 
     /// Requests per second of each run.
@@ -34,10 +32,9 @@ impl Cell {
         self.runs.iter().map(Outcome::rate).collect()
     }
 
-    /// The lowest and the highest of the rates.
-    pub fn spread(&self) -> (f64, f64) {
-        let fold = |start, pick: fn(f64, f64) -> f64| self.rates().into_iter().fold(start, pick);
-        (fold(f64::INFINITY, f64::min), fold(0.0, f64::max))
+    /// The lowest, the median and the highest of the rates.
+    pub fn spread(&self) -> Spread {
+        Spread::of(self.rates()).unwrap_or_default()
     }
 
     /// The sum over all runs, so that no failure hides behind a median.
@@ -110,24 +107,9 @@ pub fn rounds(
     Ok(ran.map(|runs| Cell { runs }).collect())
 }
 
-/// What the evidence says about two cells of the same level, as a sentence.
-pub fn tell_apart(a: &Cell, b: &Cell) -> String {
-    verdict(
-        (&a.median().target().url(), &a.rates()),
-        (&b.median().target().url(), &b.rates()),
-    )
-}
-
-/// The same of any two sets of rates, each with its name.
-pub fn verdict(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
-    let median = |rates: &[f64]| {
-        let mut sorted = rates.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-            .get(middle(sorted.len()))
-            .copied()
-            .unwrap_or_default()
-    };
+/// What the evidence says about two sets of rates, each with its name, in a sentence.
+pub fn tell_apart(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
+    let median = |rates: &[f64]| Spread::of(rates.iter().copied()).map_or(0.0, |s| s.median);
     let (fast, slow) = if median(a.1) >= median(b.1) {
         (a, b)
     } else {
@@ -177,15 +159,15 @@ mod tests {
     fn a_verdict_needs_enough_rounds_and_a_clear_difference() {
         let fast = [200.0, 210.0, 205.0, 208.0, 202.0];
         let slow = [100.0, 110.0, 105.0, 108.0, 102.0];
-        let clear = verdict(("a", &slow), ("b", &fast));
+        let clear = tell_apart(("a", &slow), ("b", &fast));
         assert!(
             clear.starts_with("b is 1.95 times as fast as a (5 rounds, p = 0.008)"),
             "{clear}"
         );
-        let same = verdict(("a", &slow), ("b", &slow));
+        let same = tell_apart(("a", &slow), ("b", &slow));
         assert!(same.contains("cannot be told apart on 5 rounds"), "{same}");
-        let few = verdict(("a", &slow[..3]), ("b", &fast[..3]));
+        let few = tell_apart(("a", &slow[..3]), ("b", &fast[..3]));
         assert!(few.contains("3 rounds are too few"), "{few}");
-        assert!(verdict(("a", &slow[..4]), ("b", &fast[..4])).contains("times as fast"));
+        assert!(tell_apart(("a", &slow[..4]), ("b", &fast[..4])).contains("times as fast"));
     }
 }

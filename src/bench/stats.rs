@@ -140,6 +140,46 @@ impl Histogram {
     }
 }
 
+/// The quantiles that are reported, with their names.
+pub const PERCENTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("max", 1.0),
+];
+
+/// The lowest, the middle and the highest of some figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spread {
+    /// The lowest.
+    pub lowest: f64,
+    /// In the [`middle`].
+    pub median: f64,
+    /// The highest.
+    pub highest: f64,
+}
+
+impl Spread {
+    /// None if there are no figures.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Some(Spread {
+            lowest: *sorted.first()?,
+            median: *sorted.get(middle(sorted.len()))?,
+            highest: *sorted.last()?,
+        })
+    }
+}
+
+/// The run with the median figure; there must be one.
+pub fn median_by<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> &T {
+    let mut order: Vec<&T> = runs.iter().collect();
+    order.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
+    order[middle(order.len())]
+}
+
 /// The place of the median in a sorted list of `count`: the middle, of two middles the lower,
 /// so that a median is always a value that was measured.
 pub fn middle(count: usize) -> usize {
@@ -160,37 +200,28 @@ pub fn chance_of_no_difference(a: &[f64], b: &[f64]) -> f64 {
         .map(|(x, y)| if x > y { 1.0 } else { f64::from(x == y) / 2.0 })
         .sum();
     let extreme = wins.min((m * n) as f64 - wins);
-    let ways = orders(m, n);
-    let all: f64 = ways.iter().sum();
-    let as_far: f64 = ways.iter().take(extreme.ceil() as usize + 1).sum();
-    (2.0 * as_far / all).min(1.0)
+    let as_far: f64 = chances(m, n).iter().take(extreme.ceil() as usize + 1).sum();
+    (2.0 * as_far).min(1.0)
 }
 
-/// In how many orders of `m` and `n` samples the first set wins 0, 1, … `m * n` comparisons.
-/// The greatest of all either belongs to the first set (and wins `n` times) or does not.
-fn orders(m: usize, n: usize) -> Vec<f64> {
-    let most = m * n;
-    let mut row: Vec<Vec<f64>> = vec![vec![0.0; most + 1]; n + 1];
-    for ways in &mut row {
-        ways[0] = 1.0;
-    }
-    for _ in 0..m {
-        let mut next: Vec<Vec<f64>> = Vec::with_capacity(n + 1);
-        for (j, ways) in row.iter().enumerate() {
-            let mut sum = vec![0.0; most + 1];
-            for wins in 0..=most {
-                if wins >= j {
-                    sum[wins] += ways[wins - j];
-                }
-                if let Some(fewer) = j.checked_sub(1).and_then(|j| next.get(j)) {
-                    sum[wins] += fewer[wins];
-                }
-            }
-            next.push(sum);
+/// The chance that the first set wins 0, 1, … `m * n` comparisons if all orders of the samples
+/// are alike. The orders with `w` wins are the coefficient of q^w in the Gaussian binomial, the
+/// product over i from 1 to n of (1 - q^(m+i)) / (1 - q^i); each factor is divided by its
+/// value at q = 1, so that what are chances at the end never overflow on the way.
+fn chances(m: usize, n: usize) -> Vec<f64> {
+    let mut chances = vec![0.0; m * n + 1];
+    chances[0] = 1.0;
+    for i in 1..=n {
+        for wins in (m + i..chances.len()).rev() {
+            chances[wins] -= chances[wins - m - i];
         }
-        row = next;
+        for wins in i..chances.len() {
+            chances[wins] += chances[wins - i];
+        }
+        let scale = i as f64 / (m + i) as f64;
+        chances.iter_mut().for_each(|chance| *chance *= scale);
     }
-    row.pop().unwrap_or_default()
+    chances
 }
 
 #[cfg(test)]
@@ -288,10 +319,23 @@ mod tests {
         assert!(chance_of_no_difference(&low, &low) > 0.99);
         assert!((chance_of_no_difference(&low[..3], &high[..3]) - 0.1).abs() < 1e-12);
         assert_eq!(chance_of_no_difference(&[], &low), 1.0);
+        for (m, n) in [(4, 7), (9, 9), (100, 100)] {
+            let chances = chances(m, n);
+            assert!((chances.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            let mirrored = chances.iter().zip(chances.iter().rev());
+            assert!(mirrored.clone().all(|(a, b)| (a - b).abs() < 1e-12));
+        }
     }
 
     #[test]
     fn the_median_is_a_measured_value() {
         assert_eq!((middle(0), middle(1), middle(4), middle(5)), (0, 0, 1, 2));
+        let spread = Spread::of([3.0, 9.0, 1.0, 4.0]).expect("figures");
+        assert_eq!(
+            (spread.lowest, spread.median, spread.highest),
+            (1.0, 3.0, 9.0)
+        );
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(median_by(&["ccc", "a", "bb"], |s| s.len() as f64), &"bb");
     }
 }

@@ -4,18 +4,23 @@
 
 use super::Outcome;
 use super::rounds::{Cell, tell_apart};
+use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
 /// The heading of the assignment's table, exactly its eight columns.
-pub fn table_header() -> &'static str {
-    "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
+pub const HEADING: &str = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
      Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |\n\
      |:-----------------:|:-----------------------------:|:----------------:|:--------------:|\
-     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n"
+     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n";
+
+/// The table of these cells; each row is the median run.
+pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
+    let rows = cells.into_iter().map(|cell| row(cell.median()));
+    HEADING.to_owned() + &rows.collect::<String>()
 }
 
 /// One row of it.
-pub fn table_row(outcome: &Outcome) -> String {
+pub fn row(outcome: &Outcome) -> String {
     let tally = &outcome.tally;
     format!(
         "|{}|{:.3}|{}|{}|{}|{:.2}|{:.3}|{:.2}|\n",
@@ -25,11 +30,7 @@ pub fn table_row(outcome: &Outcome) -> String {
         tally.failed.all(),
         tally.transferred,
         outcome.rate(),
-        if outcome.succeeded() > 0 {
-            outcome.time_per_request()
-        } else {
-            0.0
-        },
+        outcome.time_per_request(),
         outcome.transfer_rate()
     )
 }
@@ -50,39 +51,35 @@ pub fn tables(cells: &[Cell]) -> String {
             .filter(|c| c.median().target().url() == *url)
             .collect();
         let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}### {url}\n\n{}", table_header());
-        for cell in &rows {
-            text.push_str(&table_row(cell.median()));
-        }
+        let table = table(rows.iter().copied());
+        let _ = write!(text, "{gap}### {url}\n\n{table}");
         let below: String = rows.iter().map(|cell| remarks(cell)).collect();
         if !below.is_empty() {
             let _ = write!(text, "\n{below}");
         }
     }
-    let between = comparisons(cells);
+    let all: Vec<&Cell> = cells.iter().collect();
+    let between = comparisons(&all, &|cell| cell.median().target().url());
     if !between.is_empty() {
-        let _ = write!(text, "\n{between}");
+        let _ = write!(text, "\n- {}\n", between.join("\n- "));
     }
     text
 }
 
-/// Each two targets at the same level.
-fn comparisons(cells: &[Cell]) -> String {
-    let mut text = String::new();
+/// A sentence for each two targets at the same level, called by their names.
+pub fn comparisons(cells: &[&Cell], name: &dyn Fn(&Cell) -> String) -> Vec<String> {
+    let mut sentences = Vec::new();
     for (i, a) in cells.iter().enumerate() {
         for b in &cells[i + 1..] {
             let (left, right) = (a.median(), b.median());
-            if left.plan.concurrency == right.plan.concurrency && left.target() != right.target() {
-                let _ = writeln!(
-                    text,
-                    "- c = {}: {}",
-                    left.plan.concurrency,
-                    tell_apart(a, b)
-                );
+            let level = left.plan.concurrency;
+            if level == right.plan.concurrency && left.target() != right.target() {
+                let says = tell_apart((&name(a), &a.rates()), (&name(b), &b.rates()));
+                sentences.push(format!("c = {level}: {says}"));
             }
         }
     }
-    text
+    sentences
 }
 
 /// What the row of a cell does not show.
@@ -91,11 +88,13 @@ fn remarks(cell: &Cell) -> String {
     let level = cell.median().plan.concurrency;
     let done = cell.sum(|o| o.tally.done);
     if cell.runs().len() > 1 {
-        let (least, most) = cell.spread();
-        let rounds = cell.runs().len();
+        let spread = cell.spread();
         let _ = writeln!(
             text,
-            "- c = {level}: {least:.0} to {most:.0} requests/s in {rounds} rounds; the row is the median run."
+            "- c = {level}: {:.0} to {:.0} requests/s in {} rounds; the row is the median run.",
+            spread.lowest,
+            spread.highest,
+            cell.runs().len()
         );
     }
     let failed = cell.sum(|o| o.tally.failed.all());
@@ -121,46 +120,45 @@ fn remarks(cell: &Cell) -> String {
 }
 
 /// Name and value of each figure of a run, for the formats that programs read.
-fn figures(outcome: &Outcome) -> Vec<(&'static str, String)> {
+fn figures(outcome: &Outcome) -> Vec<(String, String)> {
     let tally = &outcome.tally;
-    let ms = |nanos: u64| format!("{:.4}", nanos as f64 / 1e6);
-    let mut figures = vec![
+    let [connect, receive, length, exceptions] = tally.failed.0;
+    let (per_request, kbytes) = (outcome.time_per_request(), outcome.transfer_rate());
+    let figures = [
         ("seconds", format!("{:.6}", outcome.wall.as_secs_f64())),
         ("complete", tally.done.to_string()),
         ("failed", tally.failed.all().to_string()),
-        ("failed_connect", tally.failed.connect.to_string()),
-        ("failed_receive", tally.failed.receive.to_string()),
-        ("failed_length", tally.failed.length.to_string()),
-        ("failed_exceptions", tally.failed.exceptions.to_string()),
+        ("failed_connect", connect.to_string()),
+        ("failed_receive", receive.to_string()),
+        ("failed_length", length.to_string()),
+        ("failed_exceptions", exceptions.to_string()),
         ("non_2xx", tally.non_2xx.to_string()),
         ("keep_alive", tally.keep_alive.to_string()),
         ("document_length", outcome.document_length.to_string()),
         ("total_transferred", tally.transferred.to_string()),
         ("html_transferred", tally.html.to_string()),
         ("requests_per_second", format!("{:.2}", outcome.rate())),
-        (
-            "time_per_request_ms",
-            format!(
-                "{:.4}",
-                if outcome.succeeded() > 0 {
-                    outcome.time_per_request()
-                } else {
-                    0.0
-                }
-            ),
-        ),
-        (
-            "kbytes_per_second",
-            format!("{:.2}", outcome.transfer_rate()),
-        ),
-        ("mean_ms", format!("{:.4}", tally.total.mean() / 1e6)),
-        ("stddev_ms", format!("{:.4}", tally.total.deviation() / 1e6)),
+        ("time_per_request_ms", format!("{per_request:.4}")),
+        ("kbytes_per_second", format!("{kbytes:.2}")),
+        ("mean_ms", ms(tally.total.mean())),
+        ("stddev_ms", ms(tally.total.deviation())),
     ];
-    let names = ["p50_ms", "p90_ms", "p99_ms", "p99.9_ms", "max_ms"];
-    for (name, q) in names.into_iter().zip([0.5, 0.9, 0.99, 0.999, 1.0]) {
-        figures.push((name, ms(tally.total.quantile(q))));
-    }
+    let mut figures = figures
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+    figures.extend(percentiles("", &tally.total));
     figures
+}
+
+fn percentiles(prefix: &str, times: &Histogram) -> [(String, String); 5] {
+    PERCENTILES.map(|(name, q)| {
+        let value = ms(times.quantile(q) as f64);
+        (format!("{prefix}{name}_ms"), value)
+    })
+}
+
+fn ms(nanos: f64) -> String {
+    format!("{:.4}", nanos / 1e6)
 }
 
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
@@ -178,13 +176,15 @@ pub fn csv(cells: &[Cell]) -> String {
             }
             text.push('\n');
         }
-        let (least, most) = cell.spread();
-        let url = outcome.target().url().replace('"', "\"\"");
+        let spread = cell.spread();
         let _ = write!(
             text,
-            "\"{url}\",{},{},{least:.2},{most:.2}",
+            "\"{}\",{},{},{:.2},{:.2}",
+            outcome.target().url().replace('"', "\"\""),
             outcome.plan.concurrency,
-            cell.runs().len()
+            cell.runs().len(),
+            spread.lowest,
+            spread.highest
         );
         for (_, value) in &figures {
             let _ = write!(text, ",{value}");
@@ -203,42 +203,33 @@ pub fn json(cells: &[Cell]) -> String {
 
 fn json_cell(cell: &Cell) -> String {
     let outcome = cell.median();
-    let (least, most) = cell.spread();
+    let spread = cell.spread();
     let runs: Vec<String> = cell.runs().iter().map(json_run).collect();
     format!(
         "{{\"url\":{},\"server_software\":{},\"concurrency\":{},\"keep_alive\":{},\"threads\":{},\
-         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{least:.2},\
-         \"highest_requests_per_second\":{most:.2},\"runs\":[\n{}\n]}}",
+         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{:.2},\
+         \"highest_requests_per_second\":{:.2},\"runs\":[\n{}\n]}}",
         quoted(&outcome.target().url()),
         quoted(&outcome.tally.software),
         outcome.plan.concurrency,
         outcome.plan.keep_alive,
         outcome.plan.threads,
-        outcome.rate(),
+        spread.median,
+        spread.lowest,
+        spread.highest,
         runs.join(",\n")
     )
 }
 
 fn json_run(outcome: &Outcome) -> String {
-    let mut text = String::from("{");
-    for (name, value) in figures(outcome) {
-        let _ = write!(text, "\"{name}\":{value},");
-    }
+    let mut figures = figures(outcome);
     let response = &outcome.tally.response;
     if response.count() > 0 {
-        for (name, q) in [
-            ("p50", 0.5),
-            ("p90", 0.9),
-            ("p99", 0.99),
-            ("p99.9", 0.999),
-            ("max", 1.0),
-        ] {
-            let _ = write!(
-                text,
-                "\"response_{name}_ms\":{:.4},",
-                response.quantile(q) as f64 / 1e6
-            );
-        }
+        figures.extend(percentiles("response_", response));
+    }
+    let mut text = String::from("{");
+    for (name, value) in figures {
+        let _ = write!(text, "\"{name}\":{value},");
     }
     let counts: Vec<String> = outcome.timeline.counts.iter().map(u64::to_string).collect();
     let histogram = outcome
@@ -279,7 +270,7 @@ mod tests {
     fn the_heading_is_the_assignments() {
         let columns = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |";
         let rule = "|:-----------------:|:-----------------------------:|:----------------:|:--------------:|:-------------------------:|:------------------:|:---------------------:|:--------------------------:|";
-        assert_eq!(table_header(), format!("{columns}\n{rule}\n"));
+        assert_eq!(HEADING, format!("{columns}\n{rule}\n"));
     }
 
     #[test]

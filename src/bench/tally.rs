@@ -32,40 +32,24 @@ impl fmt::Display for Class {
     }
 }
 
-/// Failed requests by class.
+/// Failed requests: a count for each class, in the order of [`Class`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Failed {
-    /// See [`Class::Connect`].
-    pub connect: u64,
-    /// See [`Class::Receive`].
-    pub receive: u64,
-    /// See [`Class::Length`].
-    pub length: u64,
-    /// See [`Class::Exception`].
-    pub exceptions: u64,
-}
+pub struct Failed(pub [u64; 4]);
 
 impl Failed {
     /// Counts one.
     pub fn add(&mut self, class: Class) {
-        *match class {
-            Class::Connect => &mut self.connect,
-            Class::Receive => &mut self.receive,
-            Class::Length => &mut self.length,
-            Class::Exception => &mut self.exceptions,
-        } += 1;
+        self.0[class as usize] += 1;
     }
 
-    /// All classes.
+    /// Of one class.
+    pub fn of(&self, class: Class) -> u64 {
+        self.0[class as usize]
+    }
+
+    /// Of all classes.
     pub fn all(&self) -> u64 {
-        self.connect + self.receive + self.length + self.exceptions
-    }
-
-    fn merge(&mut self, other: Failed) {
-        self.connect += other.connect;
-        self.receive += other.receive;
-        self.length += other.length;
-        self.exceptions += other.exceptions;
+        self.0.iter().sum()
     }
 }
 
@@ -143,12 +127,14 @@ impl Tally {
         self.total.record(connect + processing);
     }
 
-    /// Adds another thread's.
-    pub fn merge(&mut self, other: Tally) {
+    /// Both threads' together.
+    pub fn merged(mut self, other: Tally) -> Tally {
         self.begun = self.begun.min(other.begun);
         self.last = self.last.max(other.last);
         self.done += other.done;
-        self.failed.merge(other.failed);
+        for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
+            *mine += theirs;
+        }
         self.reason = self.reason.take().or(other.reason);
         self.non_2xx += other.non_2xx;
         self.keep_alive += other.keep_alive;
@@ -164,6 +150,7 @@ impl Tally {
         if self.software.is_empty() {
             self.software = other.software;
         }
+        self
     }
 }
 
@@ -246,14 +233,18 @@ impl Outcome {
         self.per_second(self.succeeded() as f64)
     }
 
-    /// ab's "Time per request" in milliseconds: the mean as one connection sees it.
+    /// ab's "Time per request" in milliseconds: the mean as one connection sees it; 0 if no
+    /// request succeeded.
     pub fn time_per_request(&self) -> f64 {
         self.plan.concurrency as f64 * self.time_across_all()
     }
 
     /// The same across all concurrent requests: the inverse of the rate.
     pub fn time_across_all(&self) -> f64 {
-        self.wall.as_secs_f64() * 1e3 / self.succeeded().max(1) as f64
+        match self.succeeded() {
+            0 => 0.0,
+            n => self.wall.as_secs_f64() * 1e3 / n as f64,
+        }
     }
 
     /// Kbytes received per second, in answers that count.

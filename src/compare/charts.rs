@@ -5,7 +5,8 @@
 use super::cases::Case;
 use super::lineup::{LB_PIPELINE, Role};
 use super::load::Sample;
-use super::results::{Results, median};
+use super::results::Results;
+use crate::bench::stats::Spread;
 use crate::report::chart::{Chart, Point, Series, Shape};
 use crate::report::scale::Scale;
 
@@ -46,36 +47,28 @@ fn chart(
     title: &str,
     pick: &dyn Fn(&Sample) -> Option<f64>,
 ) -> Option<Chart> {
-    let sorted = |case: &Case, system: &str| -> Vec<f64> {
+    let spread = |case: &Case, system: &str, one: f64| {
         let samples = results.samples(case.name, system);
-        let mut values: Vec<f64> = samples.filter_map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values
+        Spread::of(samples.filter_map(pick).map(|value| value / one))
     };
     let cases: Vec<(&Case, f64)> = results
         .cases
         .iter()
         .filter_map(|case| {
             let reference = results.reference(case.name, role)?;
-            Some((case, median(sorted(case, reference))?))
+            Some((case, spread(case, reference, 1.0)?.median))
         })
         .filter(|(_, one)| *one > 0.0)
         .collect();
-    let point = |x: usize, case: &Case, one: f64, system: &str| {
-        let values = sorted(case, system);
-        Some(Point {
-            x: x as f64,
-            span: Some((values.first()? / one, values.last()? / one)),
-            y: median(values)? / one,
-        })
-    };
     let series: Vec<Series> = results
         .systems
         .iter()
         .filter(|(_, r)| *r == role)
         .map(|&(system, _)| {
             let cases = cases.iter().enumerate();
-            let points = cases.filter_map(|(x, (case, one))| point(x, case, *one, system));
+            let points = cases.filter_map(|(x, (case, one))| {
+                Some(Point::over(x as f64, spread(case, system, *one)?))
+            });
             Series {
                 // The backends go without saying, and the legend is narrow.
                 name: match system {

@@ -4,12 +4,12 @@
 //! Entry points: [`Guest::start`], [`free_port`].
 
 use crate::assignment::End;
-use crate::assignment::program::pause;
+use crate::assignment::page::exchange;
+use crate::assignment::program::{self, pause};
 use crate::shutdown::Stop;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Guest {
     /// Waits until it answers a request there.
     pub fn wait_until_it_answers(&self, address: SocketAddr, stop: &Stop) -> Result<(), End> {
         let deadline = Instant::now() + PATIENCE;
-        while !answers(address) {
+        while !exchange(address, "").is_ok_and(|answer| !answer.is_empty()) {
             let printed = self.printed();
             // nginx's word and HAProxy's for an error that ends them.
             let last_words = ["[emerg]", "[ALERT]", "not found"];
@@ -97,14 +97,7 @@ impl Guest {
 
     /// Asks it to end and waits until it has.
     pub fn end(&mut self) {
-        drop(self.shell.stdin.take());
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.shell.try_wait(), Ok(None)) && Instant::now() < deadline {
-            // The stop flag may be what brought us here: it ends no nap.
-            let _ = pause(&Stop::new());
-        }
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
+        program::end(&mut self.shell, Instant::now() + PATIENCE);
     }
 }
 
@@ -112,16 +105,6 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn answers(address: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        stream.read(&mut [0; 64])
-    };
-    ask().is_ok_and(|length| length > 0)
 }
 
 /// A port that nobody uses. Somebody may take it before its program does; then that program

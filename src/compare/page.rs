@@ -3,12 +3,11 @@
 //! Entry points: [`Page::markdown`], [`Page::write`], [`Page::refresh`].
 
 use crate::notes;
-use crate::report::Machine;
-use crate::report::chart::{self, Chart};
+use crate::report::chart::Chart;
 use crate::report::html::{self, escape, table_of};
-use crate::report::words::{markdown_table, origin};
+use crate::report::words::markdown_table;
+use crate::report::{put, put_charts};
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 /// A heading, a table, and sentences below it.
@@ -33,11 +32,6 @@ pub struct Page {
     pub charts: Vec<(&'static str, Chart)>,
 }
 
-/// When, where and by which command, in a line.
-pub fn circumstances(command: &str) -> String {
-    origin(command, &crate::assignment::now(), &Machine::look())
-}
-
 impl Page {
     /// Method, tables and sentences.
     pub fn markdown(&self) -> String {
@@ -54,16 +48,10 @@ impl Page {
 
     fn html(&self) -> String {
         let mut html = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p>{}</p>\n",
-            html::STYLE,
-            chart::STYLE,
-            escape(&self.method.replace('`', "")),
-            title = escape(self.title),
+            "<h1>{}</h1>\n<p>{}</p>\n<div class=\"charts\">",
+            escape(self.title),
+            escape(&self.method.replace('`', ""))
         );
-        html.push_str("<div class=\"charts\">");
         for (_, chart) in &self.charts {
             html.push_str(&chart.inline());
         }
@@ -75,8 +63,7 @@ impl Page {
                 let _ = writeln!(html, "<p>{}</p>", escape(sentence));
             }
         }
-        html.push_str("</body>\n</html>\n");
-        html
+        html::whole(self.title, &html)
     }
 
     /// Writes NAME.md, NAME.html, NAME.csv and the charts into the folder.
@@ -85,17 +72,14 @@ impl Page {
         for (stem, chart) in &self.charts {
             let _ = write!(markdown, "\n![{}]({stem}.svg)\n", chart.title);
         }
-        put(folder, &format!("{}.md", self.name), &markdown)?;
-        put(folder, &format!("{}.html", self.name), &self.html())?;
-        put(folder, &format!("{}.csv", self.name), csv)?;
-        self.write_charts(folder)
-    }
-
-    fn write_charts(&self, folder: &Path) -> Result<(), String> {
-        for (stem, chart) in &self.charts {
-            put(folder, &format!("{stem}.svg"), &chart.standalone())?;
-        }
-        Ok(())
+        put(folder, &format!("{}.md", self.name), markdown.as_bytes())?;
+        put(
+            folder,
+            &format!("{}.html", self.name),
+            self.html().as_bytes(),
+        )?;
+        put(folder, &format!("{}.csv", self.name), csv.as_bytes())?;
+        put_charts(folder, &self.charts)
     }
 
     /// Puts the tables into this page's block of the notes, and the charts into their images;
@@ -105,13 +89,8 @@ impl Page {
         let count = notes::refresh(notes_folder, &block)?;
         let images = notes_folder.join("img");
         if count > 0 && images.is_dir() {
-            self.write_charts(&images)?;
+            put_charts(&images, &self.charts)?;
         }
         Ok(count)
     }
-}
-
-fn put(folder: &Path, name: &str, text: &str) -> Result<(), String> {
-    let path = folder.join(name);
-    fs::write(&path, text).map_err(|e| format!("cannot write '{}': {e}", path.display()))
 }

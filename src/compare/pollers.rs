@@ -8,7 +8,7 @@ use super::cases::{CASES, Case};
 use super::idle::Idle;
 use super::lineup::{Role, System};
 use super::load::{Load, Sample};
-use super::page::{self, Page, Part};
+use super::page::{Page, Part};
 use super::results::median;
 use super::settings::{Settings, reachable_idle, traces_folder};
 use super::{COUNTED, WARMUP, hand_in};
@@ -17,6 +17,7 @@ use crate::assignment::{End, say};
 use crate::notes;
 use crate::poller::Kind;
 use crate::report::chart::{Chart, Point, Series, Shape};
+use crate::report::circumstances;
 use crate::report::scale::Scale;
 use crate::report::words::number;
 use crate::shutdown::Stop;
@@ -152,7 +153,7 @@ fn page(runs: &[Run], settings: &Settings, remarks: Vec<String>) -> Page {
     let method = format!(
         "{} Medians of {} rounds of {} s. `async_server` with each poller, all in turn; {ACTIVE} connections (1 of 1) have a request of \
          31 bytes under way, the others have had one and say nothing more. CPU: user and system time of the server.",
-        page::circumstances(&settings.command),
+        circumstances(&settings.command),
         settings.rounds,
         settings.length.as_secs_f64(),
     );
@@ -229,11 +230,8 @@ fn chart(
         .iter()
         .map(|kind| {
             let points = sizes.iter().filter_map(|size| {
-                Some(Point {
-                    x: *size as f64,
-                    y: middle(runs, kind.name(), *size, of)?,
-                    span: None,
-                })
+                let value = middle(runs, kind.name(), *size, of)?;
+                Some(Point::at(*size as f64, value))
             });
             Series {
                 name: kind.name(),

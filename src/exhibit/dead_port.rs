@@ -4,9 +4,10 @@
 
 use super::{Exhibit, Played, Size};
 use crate::assignment::program;
+use crate::compare::guest::free_port;
 use crate::report::number;
 use crate::shutdown::Stop;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ const REQUESTS: u32 = 1000;
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
 fn play(_: Size, stop: &Stop) -> Result<Played, String> {
-    let port = dead_port()?;
+    let port = free_port()?; // nobody has taken it yet
     let url = format!("http://127.0.0.1:{port}/");
     let count = REQUESTS.to_string();
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
@@ -45,13 +46,6 @@ fn play(_: Size, stop: &Stop) -> Result<Played, String> {
         ours(&arguments)?
     )
     .into())
-}
-
-/// A port that was free a moment ago.
-fn dead_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let address = listener.and_then(|listener| listener.local_addr());
-    Ok(address.map_err(|e| format!("no port is free: {e}"))?.port())
 }
 
 /// The counter with the fault.

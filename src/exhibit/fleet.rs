@@ -3,17 +3,12 @@
 //!
 //! Entry point: [`Fleet::start`]. Dropped, it has ended them all. Note: `notes/lb.md`.
 
-use crate::assignment::End;
 use crate::assignment::servers::{Server, Servers};
+use crate::assignment::{End, page};
 use crate::shutdown::Stop;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// How long the status page may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Backends, and what stands in front of them.
 pub struct Fleet {
@@ -102,31 +97,11 @@ impl Lb {
 
     /// Each backend's share of the answers, as its status page tells it.
     pub fn shares(&self) -> Result<Vec<f64>, String> {
-        let json = self.status().map_err(|e| format!("{}: {e}", self.url()))?;
+        let answer = page::exchange(self.address, "lb-status.json")
+            .map_err(|e| format!("{}: {e}", self.url()))?;
+        let json = String::from_utf8_lossy(&answer);
         let shares = json.split("\"share\":").skip(1);
         let number = |text: &str| text.split(',').next().and_then(|n| n.parse().ok());
         Ok(shares.filter_map(number).collect())
     }
-
-    fn status(&self) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /lb-status.json HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    }
-}
-
-/// The CPU time that these processes have used, by proc(5): utime and stime, in ticks of 10 ms
-/// on every usual Linux. None where the system does not say.
-pub fn cpu_time(pids: &[u32]) -> Option<Duration> {
-    let mut sum = 0;
-    for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let ticks = fields.split(' ').skip(11).take(2);
-        sum += ticks.filter_map(|t| t.parse::<u64>().ok()).sum::<u64>();
-    }
-    Some(Duration::from_millis(sum * 10))
 }

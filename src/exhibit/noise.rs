@@ -5,7 +5,8 @@
 use super::server::{Server, answer_once};
 use super::text::bar;
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::{rounds, verdict};
+use crate::bench::rounds::{rounds, tell_apart};
+use crate::bench::stats::Spread;
 use crate::bench::{Outcome, Plan};
 use crate::report::number;
 use crate::shutdown::Stop;
@@ -46,31 +47,34 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         return Ok(String::new().into()); // stopped before the first run
     };
     let rates = cell.rates();
-    let (least, most) = cell.spread();
-    let median = cell.median().rate();
+    let Spread {
+        lowest,
+        median,
+        highest,
+    } = cell.spread();
     let mut text = String::new();
     for (i, &rate) in rates.iter().enumerate() {
-        let (run, bar) = (i + 1, bar(rate, most));
+        let (run, bar) = (i + 1, bar(rate, highest));
         let _ = writeln!(text, "run {run:>2}  {:>7} requests/s  {bar}", number(rate));
     }
     let _ = writeln!(
         text,
         "\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median",
-        number(least),
+        number(lowest),
         number(median),
-        number(most),
-        (most - least) / median.max(f64::MIN_POSITIVE) * 100.0
+        number(highest),
+        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0
     );
     let seconds = |o: &Outcome| o.wall.as_secs_f64();
     let _ = writeln!(text, "the median run took {:.3} s", seconds(cell.median()));
     let _ = writeln!(
         text,
         "\nthe best run against the worst: \"{:.2} times as fast\", as itself",
-        most / least.max(f64::MIN_POSITIVE)
+        highest / lowest.max(f64::MIN_POSITIVE)
     );
     let half =
         |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
-    let verdict = verdict(("odd", &half(0)), ("even", &half(1)));
+    let verdict = tell_apart(("odd", &half(0)), ("even", &half(1)));
     let _ = writeln!(text, "bench: {verdict}");
     Ok(text.into())
 }

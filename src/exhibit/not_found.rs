@@ -5,7 +5,9 @@
 use super::server::{Server, answer_once};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
+use crate::bench::table;
 use crate::bench::{self, Outcome, Plan};
+use crate::report::html;
 use crate::shutdown::Stop;
 
 pub const EXHIBIT: Exhibit = Exhibit {
@@ -65,20 +67,11 @@ fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
     bench::run(&plan, stop, &mut |_| {})
 }
 
-/// The assignment's eight columns.
+/// The name, and the assignment's eight columns.
 fn cells(name: &str, outcome: &Outcome) -> Vec<String> {
-    let tally = &outcome.tally;
-    vec![
-        name.to_owned(),
-        outcome.plan.concurrency.to_string(),
-        format!("{:.3}", outcome.wall.as_secs_f64()),
-        tally.done.to_string(),
-        tally.failed.all().to_string(),
-        tally.transferred.to_string(),
-        format!("{:.0}", outcome.rate()),
-        format!("{:.3}", outcome.time_per_request()),
-        format!("{:.0}", outcome.transfer_rate()),
-    ]
+    let mut cells = html::cells(&table::row(outcome));
+    cells.insert(0, name.to_owned());
+    cells
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::server::{Server, answer_all};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
 use crate::bench::report::ms;
-use crate::bench::stats::Histogram;
+use crate::bench::stats::{Histogram, PERCENTILES};
 use crate::bench::{self, Outcome, Plan};
 use crate::report::number;
 use crate::shutdown::Stop;
@@ -61,16 +61,8 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         row(["", "closed loop", "schedule:", "schedule:"]),
         row(["ms", "", "service", "response"]),
     ];
-    let percentiles = [
-        ("p50", 0.5),
-        ("p90", 0.9),
-        ("p99", 0.99),
-        ("p99.9", 0.999),
-        ("max", 1.0),
-    ];
-    for (name, q) in percentiles {
-        let cell = |h: &Histogram| ms(h.quantile(q) as f64).trim().to_owned();
-        let [a, b, c] = columns_of.map(cell);
+    for (name, q) in PERCENTILES {
+        let [a, b, c] = columns_of.map(|h| ms(h.quantile(q) as f64));
         rows.push(vec![name.to_owned(), a, b, c]);
     }
     let [a, b, c] = columns_of.map(|h| number(h.count() as f64));

@@ -2,12 +2,13 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::fleet::{Fleet, Lb, cpu_time};
+use super::fleet::{Fleet, Lb};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::verdict;
-use crate::bench::stats::middle;
+use crate::bench::rounds::tell_apart;
+use crate::bench::stats::Spread;
 use crate::bench::{self, Plan};
+use crate::compare::usage::Cpu;
 use crate::report::number;
 use crate::shutdown::Stop;
 use std::time::Duration;
@@ -69,11 +70,11 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         "backends",
     ];
     let mut table = vec![row(headings), row(below)];
-    for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&mut lbs) {
+    for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&lbs) {
         table.push(line(depth, rounds));
     }
     let named = |i: usize| (DEPTHS[i], lbs[i].1.rates.as_slice());
-    let verdict = verdict(named(0), named(1));
+    let verdict = tell_apart(named(0), named(1));
     Ok((columns(&table) + &format!("\nbench: {verdict}\n")).into())
 }
 
@@ -93,33 +94,30 @@ fn round(
     rounds: &mut Rounds,
     stop: &Stop,
 ) -> Result<(), String> {
-    let look = || Some((cpu_time(&[lb.pid])?, cpu_time(backends)?));
+    let look = || Some((Cpu::of(&[lb.pid])?, Cpu::of(backends)?));
     let before = look();
     let outcome = load(lb, length, stop)?;
     rounds.rates.push(outcome.rate());
     if let (Some(before), Some(after)) = (before, look()) {
         let requests = (outcome.succeeded() as f64).max(1.0);
         let each = |time: Duration| time.as_secs_f64() * 1e6 / requests;
-        rounds.lb.push(each(after.0.saturating_sub(before.0)));
-        rounds.backends.push(each(after.1.saturating_sub(before.1)));
+        rounds.lb.push(each(after.0.since(&before.0)));
+        rounds.backends.push(each(after.1.since(&before.1)));
     }
     Ok(())
 }
 
-fn line(depth: &str, rounds: &mut Rounds) -> Vec<String> {
-    let rate = median(&mut rounds.rates).map_or("?".to_owned(), number);
-    let sorted = &rounds.rates;
-    let ends = match (sorted.first(), sorted.last()) {
-        (Some(&least), Some(&most)) => format!("{} to {}", number(least), number(most)),
-        _ => String::new(),
-    };
-    let time = |times: &mut Vec<f64>| median(times).map_or("?".to_owned(), |t| format!("{t:.1}"));
-    let (lb, backends) = (time(&mut rounds.lb), time(&mut rounds.backends));
-    vec![depth.to_owned(), rate, ends, lb, backends]
-}
-
-/// Sorts, and takes the one in the middle.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(middle(values.len())).copied()
+fn line(depth: &str, rounds: &Rounds) -> Vec<String> {
+    let spread = |values: &[f64]| Spread::of(values.iter().copied());
+    let rates = spread(&rounds.rates);
+    let ends = rates.map(|r| format!("{} to {}", number(r.lowest), number(r.highest)));
+    let shown = |figure: Option<String>| figure.unwrap_or_else(|| "?".to_owned());
+    let time = |times: &[f64]| shown(spread(times).map(|s| format!("{:.1}", s.median)));
+    vec![
+        depth.to_owned(),
+        shown(rates.map(|r| number(r.median))),
+        ends.unwrap_or_default(),
+        time(&rounds.lb),
+        time(&rounds.backends),
+    ]
 }

@@ -8,6 +8,7 @@ use super::{Exhibit, Played, Size};
 use crate::bench::Plan;
 use crate::bench::report::ms;
 use crate::bench::rounds::{Cell, rounds};
+use crate::bench::stats::Spread;
 use crate::report::number;
 use crate::shutdown::Stop;
 use std::fmt::Write;
@@ -39,9 +40,7 @@ const WARMUP: Duration = Duration::from_millis(200);
 /// What came of a policy.
 struct Outcome {
     policy: &'static str,
-    rate: f64,
-    lowest: f64,
-    highest: f64,
+    rates: Spread,
     /// By backend; the slow one is the last.
     shares: Vec<f64>,
 }
@@ -70,30 +69,23 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     ])];
     let mut outcomes = Vec::new();
     for ((policy, lb), cell) in POLICIES.into_iter().zip(&lbs).zip(&cells) {
-        let outcome = outcome(policy, lb.shares()?, cell);
+        let outcome = Outcome {
+            policy,
+            rates: cell.spread(),
+            shares: lb.shares()?,
+        };
         table.push(cells_of(&outcome, cell));
         outcomes.push(outcome);
     }
-    let most = outcomes.iter().map(|o| o.rate).fold(0.0, f64::max);
+    let most = outcomes.iter().map(|o| o.rates.median).fold(0.0, f64::max);
     let mut text = columns(&table) + "\nRequests per second:\n";
     for o in &outcomes {
-        let _ = writeln!(text, "{:<18} {}", o.policy, bar(o.rate, most));
+        let _ = writeln!(text, "{:<18} {}", o.policy, bar(o.rates.median, most));
     }
     Ok(Played {
         text,
         picture: Some(("policies.svg", draw(&outcomes))),
     })
-}
-
-fn outcome(policy: &'static str, shares: Vec<f64>, cell: &Cell) -> Outcome {
-    let (lowest, highest) = cell.spread();
-    Outcome {
-        policy,
-        rate: cell.median().rate(),
-        lowest,
-        highest,
-        shares,
-    }
 }
 
 fn cells_of(outcome: &Outcome, cell: &Cell) -> Vec<String> {
@@ -104,12 +96,12 @@ fn cells_of(outcome: &Outcome, cell: &Cell) -> Vec<String> {
     };
     let others: Vec<String> = others;
     let times = &cell.median().tally.total;
-    let time = |q| ms(times.quantile(q) as f64).trim().to_owned();
+    let time = |q| ms(times.quantile(q) as f64);
     vec![
         outcome.policy.to_owned(),
         slow,
         others.join(" "),
-        number(outcome.rate),
+        number(outcome.rates.median),
         time(0.5),
         time(0.99),
     ]
@@ -134,7 +126,8 @@ fn draw(outcomes: &[Outcome]) -> String {
          <text class=\"b\" x=\"490\" y=\"30\">who served them</text>\n",
         height - 1
     );
-    let most = outcomes.iter().map(|o| o.highest).fold(1.0, f64::max);
+    let highest = outcomes.iter().map(|o| o.rates.highest);
+    let most = highest.fold(1.0, f64::max);
     let x = |rate: f64| 150.0 + rate / most * 220.0;
     // Writing into a String cannot fail.
     for (i, o) in outcomes.iter().enumerate() {
@@ -148,12 +141,12 @@ fn draw(outcomes: &[Outcome]) -> String {
              <text x=\"{:.1}\" y=\"{}\">{}</text>",
             y + 19,
             o.policy,
-            x(o.rate) - 150.0,
-            x(o.lowest),
-            x(o.highest),
-            x(o.highest) + 8.0,
+            x(o.rates.median) - 150.0,
+            x(o.rates.lowest),
+            x(o.rates.highest),
+            x(o.rates.highest) + 8.0,
             y + 19,
-            number(o.rate)
+            number(o.rates.median)
         );
         let mut left = 490.0;
         for (number, share) in o.shares.iter().enumerate() {

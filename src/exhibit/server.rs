@@ -100,14 +100,7 @@ impl Drop for Server {
 /// Answers each request on the connection with `answer`, after `before` has returned.
 pub fn answer_all(stream: TcpStream, stop: &Stop, answer: &[u8], before: impl Fn()) {
     let mut stream = BufReader::new(stream);
-    let mut line = Vec::new();
-    while !stop.is_raised() {
-        line.clear();
-        match stream.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) if line != b"\r\n" => continue,
-            Ok(_) => {}
-        }
+    while !stop.is_raised() && asks(&mut stream) {
         before();
         if stream.get_mut().write_all(answer).is_err() {
             return;
@@ -118,15 +111,22 @@ pub fn answer_all(stream: TcpStream, stop: &Stop, answer: &[u8], before: impl Fn
 /// Answers the first request on the connection with `answer` and closes it.
 pub fn answer_once(stream: TcpStream, answer: &[u8]) {
     let mut stream = BufReader::new(stream);
+    if asks(&mut stream) {
+        // The client may have gone; then there is nobody to tell.
+        let _ = stream.get_mut().write_all(answer);
+    }
+}
+
+/// Reads a request up to its empty line; false if the client has gone.
+fn asks(stream: &mut BufReader<TcpStream>) -> bool {
     let mut line = Vec::new();
     while line != b"\r\n" {
         line.clear();
         if stream.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-            return;
+            return false;
         }
     }
-    // The client may have gone; then there is nobody to tell.
-    let _ = stream.get_mut().write_all(answer);
+    true
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::fleet::cpu_time;
 use super::server::Server;
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
 use crate::bench::{self, Plan};
+use crate::compare::usage::Cpu;
 use crate::report::number;
 use crate::shutdown::Stop;
 use std::io::{self, ErrorKind, Read, Write};
@@ -131,8 +131,8 @@ fn receive(connection: &mut Option<TcpStream>, request: &mut Vec<u8>) -> io::Res
 /// not say.
 fn cpu_percent() -> Option<f64> {
     let us = [std::process::id()];
-    let (before, begun) = (cpu_time(&us)?, Instant::now());
+    let (before, begun) = (Cpu::of(&us)?, Instant::now());
     thread::sleep(LOOK);
-    let used = cpu_time(&us)?.saturating_sub(before);
+    let used = Cpu::of(&us)?.since(&before);
     Some(used.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0)
 }

@@ -2,13 +2,11 @@
 //!
 //! Entry points: [`table`], [`remarks`]. Note: `notes/README.md`.
 
-use super::words::{in_order, level, number, spread};
-use super::{AbCell, AbRun, Findings};
-use crate::bench::rounds::verdict;
-use crate::bench::stats::{chance_of_no_difference, middle};
+use super::words::{in_order, level, spread};
+use super::{AbCell, Findings};
+use crate::bench::rounds::{CHANCE, tell_apart};
+use crate::bench::stats::{Spread, chance_of_no_difference, median_by};
 
-/// Rates that differ by chance less often than this disagree.
-const CHANCE: f64 = 0.05;
 /// With fewer rounds even a complete separation is likely enough by chance.
 const ENOUGH: usize = 4;
 
@@ -29,16 +27,13 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for system in in_order(findings) {
-        for cell in findings.cells_of(system) {
-            let Some(ab) = findings.ab_of(cell) else {
-                continue;
-            };
-            let median = median_run(ab);
+        for (cell, ab) in findings.beside_ab(system) {
+            let median = median_by(&ab.runs, |run| run.rate);
             rows.push(vec![
                 system.short.to_owned(),
                 level(cell).to_string(),
-                spread(cell),
-                ab_spread(ab),
+                spread(cell.spread()),
+                spread(Spread::of(rates(ab)).unwrap_or_default()),
                 format!("{:.3}", median.seconds),
                 median.complete.to_string(),
                 median.failed.to_string(),
@@ -52,60 +47,41 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     rows
 }
 
-fn median_run(ab: &AbCell) -> &AbRun {
-    let mut order: Vec<&AbRun> = ab.runs.iter().collect();
-    order.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    order[middle(order.len())]
-}
-
-fn ab_spread(ab: &AbCell) -> String {
-    let rates = ab.runs.iter().map(|run| run.rate);
-    format!(
-        "{} ({}–{})",
-        number(median_run(ab).rate),
-        number(rates.clone().fold(f64::INFINITY, f64::min)),
-        number(rates.fold(0.0, f64::max))
-    )
+fn rates(ab: &AbCell) -> Vec<f64> {
+    ab.runs.iter().map(|run| run.rate).collect()
 }
 
 /// Where ab and we disagree by more than the noise, and what one should know of it.
 pub fn remarks(findings: &Findings) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let mut agreed = 0;
-    if findings.rounds < ENOUGH && !findings.ab.is_empty() {
+    if findings.ab.is_empty() {
+        return Vec::new();
+    }
+    if findings.rounds < ENOUGH {
         return vec![format!(
             "{ENOUGH} rounds or more would show whether progjar bench and ab agree; these are {}.",
             findings.rounds
         )];
     }
+    let mut sentences = vec![String::new()];
+    let mut agreed = 0;
     for system in in_order(findings) {
-        for cell in findings.cells_of(system) {
-            let Some(ab) = findings.ab_of(cell) else {
-                continue;
-            };
-            let theirs: Vec<f64> = ab.runs.iter().map(|run| run.rate).collect();
-            let ours = cell.rates();
+        for (cell, ab) in findings.beside_ab(system) {
+            let (ours, theirs) = (cell.rates(), rates(ab));
             if chance_of_no_difference(&ours, &theirs) > CHANCE {
                 agreed += 1;
                 continue;
             }
-            let says = verdict(("measured by progjar bench it", &ours), ("by ab", &theirs));
-            let at = level(cell);
-            sentences.push(format!("{}, c = {at}: {says}", system.title));
+            let says = tell_apart(("measured by progjar bench it", &ours), ("by ab", &theirs));
+            sentences.push(format!("{}, c = {}: {says}", system.title, level(cell)));
         }
     }
-    if !findings.ab.is_empty() {
-        sentences.insert(
-            0,
-            format!(
-                "progjar bench and ab agree within the noise in {agreed} of {} rows{}",
-                findings.ab.len(),
-                match sentences.is_empty() {
-                    true => ".",
-                    false => "; elsewhere the load generator itself is part of what is measured:",
-                }
-            ),
-        );
-    }
+    sentences[0] = format!(
+        "progjar bench and ab agree within the noise in {agreed} of {} rows{}",
+        findings.ab.len(),
+        match sentences.len() {
+            1 => ".",
+            _ => "; elsewhere the load generator itself is part of what is measured:",
+        }
+    );
     sentences
 }

@@ -1,11 +1,12 @@
 //! One chart as SVG: axes with ticks, a legend, lines with markers and bars from lowest to
 //! highest, or outlines of a histogram.
 //!
-//! Knows no bench. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
+//! Knows no run. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
 //! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
 //! Note: `notes/README.md`.
 
 use super::scale::Scale;
+use crate::bench::stats::Spread;
 use std::fmt::Write;
 
 /// The size of a chart, in its own units: about as wide as a phone, so that its letters stay
@@ -30,6 +31,22 @@ pub struct Point {
     pub y: f64,
     /// From lowest to highest, if it is to be shown.
     pub span: Option<(f64, f64)>,
+}
+
+impl Point {
+    /// The median, with a bar from the lowest to the highest.
+    pub fn over(x: f64, spread: Spread) -> Point {
+        Point {
+            x,
+            y: spread.median,
+            span: Some((spread.lowest, spread.highest)),
+        }
+    }
+
+    /// One value.
+    pub fn at(x: f64, y: f64) -> Point {
+        Point { x, y, span: None }
+    }
 }
 
 /// How a series is drawn.

@@ -8,7 +8,7 @@ use super::scale::Scale;
 use super::words::{cell, in_order, levels, number};
 use super::{Findings, System};
 use crate::bench::rounds::Cell;
-use crate::bench::stats::{Histogram, RELATIVE_ERROR};
+use crate::bench::stats::{Histogram, RELATIVE_ERROR, Spread};
 
 /// Some charts with what is to be said of them.
 #[derive(Debug)]
@@ -96,14 +96,8 @@ fn against_concurrency(
 ) -> Vec<Series> {
     series(findings, |system| {
         let points = levels.iter().filter_map(|level| {
-            let cell = cell(findings, system, *level)?;
-            let mut values = of(cell);
-            values.sort_by(f64::total_cmp);
-            Some(Point {
-                x: *level as f64,
-                y: values[crate::bench::stats::middle(values.len())],
-                span: values.first().copied().zip(values.last().copied()),
-            })
+            let values = of(cell(findings, system, *level)?);
+            Some(Point::over(*level as f64, Spread::of(values)?))
         });
         points.collect()
     })
@@ -167,11 +161,9 @@ fn percentile_chart(findings: &Findings, level: usize) -> Chart {
     let stretched = |share: f64| -(1.0 - share).log10();
     let series = series(findings, |system| {
         let times = cell(findings, system, level).map(times).unwrap_or_default();
-        let points = SHARES.iter().map(|share| Point {
-            x: stretched(*share),
-            y: ms(times.quantile(*share)),
-            span: None,
-        });
+        let points = SHARES
+            .iter()
+            .map(|share| Point::at(stretched(*share), ms(times.quantile(*share))));
         points.collect()
     });
     let ticks = [
@@ -238,18 +230,11 @@ fn bins(times: &Histogram) -> Vec<Point> {
     let beginning = |bin: i32| (f64::from(bin) / PER_DOUBLING).exp2();
     let mut points = Vec::new();
     for (i, (bin, count)) in bins.iter().enumerate() {
-        let point = |x, share| Point {
-            x,
-            y: share,
-            span: None,
-        };
-        points.push(point(
-            beginning(*bin),
-            100.0 * *count as f64 / times.count() as f64,
-        ));
+        let share = 100.0 * *count as f64 / times.count() as f64;
+        points.push(Point::at(beginning(*bin), share));
         // An empty bin behind it ends it.
         if bins.get(i + 1).is_none_or(|(next, _)| *next != bin + 1) {
-            points.push(point(beginning(bin + 1), 0.0));
+            points.push(Point::at(beginning(bin + 1), 0.0));
         }
     }
     points

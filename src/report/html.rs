@@ -5,21 +5,17 @@
 use super::figures::Figure;
 use super::words::{commands, comparisons, heading, in_order, level, method, spread_table, table};
 use super::{Findings, beside_ab, chart};
+pub(crate) use crate::bench::report::escape;
 use crate::bench::report::{Look, ab_text};
 use std::fmt::Write;
 
-pub(crate) const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("page.css");
 
 /// The whole file.
 pub fn report(findings: &Findings, figures: &[Figure]) -> String {
     let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Tugas 10 Pemrograman Jaringan</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
-         <h1 lang=\"id\">Tugas 10 Pemrograman Jaringan</h1>\n\
+        "<h1 lang=\"id\">Tugas 10 Pemrograman Jaringan</h1>\n\
          <p class=\"soft\">async_server, lb and thread_server, measured by <code>./run.sh all</code> on {}</p>\n",
-        chart::STYLE,
         escape(&findings.date)
     );
     tables(&mut html, findings);
@@ -44,8 +40,19 @@ pub fn report(findings: &Findings, figures: &[Figure]) -> String {
     machine(&mut html, findings);
     repeat(&mut html, findings);
     outputs(&mut html, findings);
-    html.push_str("</body>\n</html>\n");
-    html
+    whole("Tugas 10 Pemrograman Jaringan", &html)
+}
+
+/// A page that needs no other file.
+pub(crate) fn whole(title: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        escape(title),
+        chart::STYLE,
+    )
 }
 
 fn tables(html: &mut String, findings: &Findings) {
@@ -193,19 +200,12 @@ pub(crate) fn cells(line: &str) -> Vec<String> {
     line.split('|').map(|c| c.trim().to_owned()).collect()
 }
 
-pub(crate) fn list(html: &mut String, sentences: &[String]) {
+fn list(html: &mut String, sentences: &[String]) {
     html.push_str("<ul>\n");
     for sentence in sentences {
         let _ = writeln!(html, "<li>{}</li>", escape(sentence));
     }
     html.push_str("</ul>\n");
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// RFC 4648 §4.

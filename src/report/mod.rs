@@ -22,10 +22,12 @@ mod markdown;
 pub(crate) mod html;
 
 pub use machine::Machine;
-pub use words::{block, number, origin, tables};
+pub use words::{block, circumstances, now, number, tables};
 
 use crate::bench::rounds::Cell;
 use crate::bench::table;
+use chart::Chart;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -123,12 +125,14 @@ impl Findings {
             .filter(move |cell| cell.median().target().url() == system.url)
     }
 
-    /// ab's runs of the same.
-    fn ab_of(&self, cell: &Cell) -> Option<&AbCell> {
-        let (url, level) = (cell.median().target().url(), cell.median().plan.concurrency);
-        self.ab
-            .iter()
-            .find(|ab| ab.url == url && ab.concurrency == level)
+    /// The same, each with ab's runs, where there are any.
+    fn beside_ab(&self, system: &System) -> impl Iterator<Item = (&Cell, &AbCell)> {
+        self.cells_of(system).filter_map(|cell| {
+            let plan = &cell.median().plan;
+            let is_same =
+                |ab: &&AbCell| ab.url == plan.target.url() && ab.concurrency == plan.concurrency;
+            Some((cell, self.ab.iter().find(is_same)?))
+        })
     }
 
     /// What makes the tables worth less than they look: one sentence, if there is any.
@@ -146,22 +150,31 @@ impl Findings {
     }
 }
 
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+/// Writes a file into the folder.
+pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let path = folder.join(name);
     fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
+}
+
+/// Writes each chart into a file of its name.
+pub(crate) fn put_charts<'a, N: fmt::Display + 'a>(
+    folder: &Path,
+    charts: impl IntoIterator<Item = &'a (N, Chart)>,
+) -> Result<(), String> {
+    for (name, chart) in charts {
+        put(
+            folder,
+            &format!("{name}.svg"),
+            chart.standalone().as_bytes(),
+        )?;
+    }
+    Ok(())
 }
 
 /// Writes the first chart, which README shows, into the folder.
 pub fn write_chart(findings: &Findings, folder: &Path) -> Result<(), String> {
     let figures = figures::all(findings);
-    match figures.first().and_then(|figure| figure.charts.first()) {
-        Some((name, chart)) => put(
-            folder,
-            &format!("{name}.svg"),
-            chart.standalone().as_bytes(),
-        ),
-        None => Ok(()),
-    }
+    put_charts(folder, figures.iter().flat_map(|f| &f.charts).take(1))
 }
 
 /// Writes all files into the folder.
@@ -170,11 +183,7 @@ pub fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     put("results.csv", table::csv(&findings.cells).as_bytes())?;
     put("results.json", table::json(&findings.cells).as_bytes())?;
     let figures = figures::all(findings);
-    for figure in &figures {
-        for (name, chart) in &figure.charts {
-            put(&format!("{name}.svg"), chart.standalone().as_bytes())?;
-        }
-    }
+    put_charts(folder, figures.iter().flat_map(|f| &f.charts))?;
     match &findings.screenshot {
         Ok(picture) => put("page.png", picture)?,
         // Not that of an earlier run.

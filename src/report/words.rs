@@ -3,8 +3,10 @@
 //! Entry points: [`tables`], [`block`]. Note: `notes/README.md`.
 
 use super::{Findings, Machine, System, beside_ab};
-use crate::bench::rounds::{Cell, verdict};
-use crate::bench::table::{table_header, table_row};
+use crate::bench::rounds::Cell;
+use crate::bench::stats::Spread;
+use crate::bench::table;
+use crate::clock;
 use std::fmt::Write;
 
 /// A number as people write it: 23,999, 151, 9.87, 0.042.
@@ -39,11 +41,7 @@ pub fn heading(system: &System) -> String {
 
 /// One system's table, with exactly the assignment's columns; each row is the median run.
 pub fn table(findings: &Findings, system: &System) -> String {
-    let mut text = table_header().to_owned();
-    for cell in findings.cells_of(system) {
-        text.push_str(&table_row(cell.median()));
-    }
-    text
+    table::table(findings.cells_of(system))
 }
 
 /// All tables, and what the evidence says, for the terminal.
@@ -78,22 +76,17 @@ pub fn spread_table(findings: &Findings) -> Vec<Vec<String>> {
         let mut row = vec![level.to_string()];
         for system in &systems {
             let cell = cell(findings, system, level);
-            row.push(cell.map_or_else(String::new, spread));
+            row.push(cell.map_or_else(String::new, |cell| spread(cell.spread())));
         }
         rows.push(row);
     }
     rows
 }
 
-/// The median rate of all rounds, the lowest and the highest.
-pub fn spread(cell: &Cell) -> String {
-    let (least, most) = cell.spread();
-    format!(
-        "{} ({}–{})",
-        number(cell.median().rate()),
-        number(least),
-        number(most)
-    )
+/// The median of all rounds, the lowest and the highest.
+pub fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
 }
 
 /// The levels, in order.
@@ -117,19 +110,15 @@ pub fn cell<'a>(findings: &'a Findings, system: &System, at: usize) -> Option<&'
 /// For each level and each two systems, whether the evidence tells them apart.
 pub fn comparisons(findings: &Findings) -> Vec<String> {
     let systems = in_order(findings);
-    let mut sentences = Vec::new();
-    for at in levels(findings) {
-        for (i, a) in systems.iter().enumerate() {
-            for b in &systems[i + 1..] {
-                let cells = (cell(findings, a, at), cell(findings, b, at));
-                if let (Some(x), Some(y)) = cells {
-                    let says = verdict((a.title, &x.rates()), (b.title, &y.rates()));
-                    sentences.push(format!("c = {at}: {says}"));
-                }
-            }
-        }
-    }
-    sentences
+    let of = |cell: &Cell| {
+        let url = cell.median().target().url();
+        systems.iter().position(|system| system.url == url)
+    };
+    let mut cells: Vec<&Cell> = findings.cells.iter().collect();
+    cells.sort_by_key(|cell| (level(cell), of(cell)));
+    table::comparisons(&cells, &|cell| {
+        of(cell).map_or_else(String::new, |i| systems[i].title.to_owned())
+    })
 }
 
 /// The commands that repeat a system's row: bench, and ab.
@@ -162,7 +151,7 @@ pub fn method(findings: &Findings) -> String {
 }
 
 /// Where a results block comes from, in a line.
-pub fn origin(command: &str, date: &str, machine: &Machine) -> String {
+fn origin(command: &str, date: &str, machine: &Machine) -> String {
     let compiler = match &machine.rustc {
         Some(rustc) => format!(" Compiler: {rustc}."),
         None => String::new(),
@@ -171,6 +160,16 @@ pub fn origin(command: &str, date: &str, machine: &Machine) -> String {
         "Command: `{command}`. Date: {date}. Cores: {}. Kernel: {}.{compiler}",
         machine.cores, machine.kernel
     )
+}
+
+/// The present moment, as reports write it.
+pub fn now() -> String {
+    clock::text(clock::unix_time().as_secs())
+}
+
+/// Where that which this command finds out now comes from.
+pub fn circumstances(command: &str) -> String {
+    origin(command, &now(), &Machine::look())
 }
 
 /// The results block of that name for the notes; None for what this run does not measure.
@@ -202,13 +201,13 @@ pub fn block(findings: &Findings, name: &str) -> Option<String> {
         text.push_str(&table(findings, system));
         text.push('\n');
         for cell in findings.cells_of(system) {
-            let (least, most) = cell.spread();
+            let spread = cell.spread();
             let _ = writeln!(
                 text,
                 "- c = {}: {} to {} requests/s; non-2xx in all rounds: {}",
                 level(cell),
-                number(least),
-                number(most),
+                number(spread.lowest),
+                number(spread.highest),
                 cell.sum(|o| o.tally.non_2xx)
             );
         }

@@ -10,7 +10,8 @@ use crate::bench::reader::{Answer, Reader, Step};
 use crate::bench::tally::Class;
 use crate::poller::Interest;
 use crate::sys;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fmt::Display;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -139,32 +140,22 @@ impl Client<'_> {
 
     /// The server has closed the connection.
     fn ended(&mut self, token: usize) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        let received = slot.reader.received();
-        match slot.reader.end() {
-            Step::Done(answer) => self.complete(token, answer),
-            _ if received == 0 && slot.reused => self.again(token),
-            _ => {
-                self.tally.transferred += received;
-                let why = match received {
-                    0 => "the server closed the connection without an answer",
-                    _ => "the server closed the connection within its answer",
-                };
-                self.fail(token, Class::Receive, why)
+        let reader = &self.slots[token].reader;
+        match reader.end() {
+            Some(answer) => self.complete(token, answer),
+            None if reader.has_begun() => {
+                self.broken(token, &"the server closed the connection within its answer")
             }
+            None => self.broken(token, &"the server closed the connection without an answer"),
         }
     }
 
-    fn broken(&mut self, token: usize, error: &io::Error) -> Result<(), String> {
-        let slot = &mut self.slots[token];
-        if slot.phase == Phase::Connecting {
-            return self.fail(token, Class::Connect, &error.to_string());
+    fn broken(&mut self, token: usize, why: &dyn Display) -> Result<(), String> {
+        let slot = &self.slots[token];
+        match slot.reused && !slot.reader.has_begun() {
+            true => self.again(token),
+            false => self.lose(token, &why.to_string()),
         }
-        if slot.reused && !slot.reader.has_begun() {
-            return self.again(token);
-        }
-        self.tally.transferred += slot.reader.received();
-        self.fail(token, Class::Receive, &error.to_string())
     }
 
     /// A server may close an idle connection just as a request is sent on it (RFC 9112,
@@ -233,8 +224,19 @@ impl Client<'_> {
         }
     }
 
+    /// The connection is of no more use: it was never made, or what came over it is no answer.
+    pub(super) fn lose(&mut self, token: usize, why: &str) -> Result<(), String> {
+        let slot = &self.slots[token];
+        self.tally.transferred += slot.reader.received();
+        let class = match slot.phase {
+            Phase::Connecting => Class::Connect,
+            _ => Class::Receive,
+        };
+        self.fail(token, class, why)
+    }
+
     /// The request came to nothing, and its connection with it.
-    pub(super) fn fail(&mut self, token: usize, class: Class, why: &str) -> Result<(), String> {
+    fn fail(&mut self, token: usize, class: Class, why: &str) -> Result<(), String> {
         self.close(token);
         self.finish(token);
         self.failed(class, why)
@@ -257,7 +259,7 @@ impl Client<'_> {
                 "cannot connect to {}: {why}; is the server running?",
                 plan.target.authority()
             )),
-            Class::Connect if !plan.go_on && self.tally.failed.connect > CONNECT_FAILURES => {
+            Class::Connect if !plan.go_on && self.tally.failed.of(class) > CONNECT_FAILURES => {
                 Err(format!(
                     "{}: {why}, more than {CONNECT_FAILURES} times; -r goes on",
                     url()
