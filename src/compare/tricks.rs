@@ -7,13 +7,14 @@ use super::calls::Counter;
 use super::cases::{CASES, Case};
 use super::lineup::{ASYNC_SERVER, BACKENDS, Role, System, workers};
 use super::load::{Load, Sample};
-use super::page::{self, Page, Part};
+use super::page::{Page, Part};
 use super::results::median;
 use super::settings::{Settings, traces_folder};
 use super::{COUNTED, WARMUP, hand_in, site};
 use crate::assignment::servers::Servers;
 use crate::assignment::{End, say};
 use crate::notes;
+use crate::report::circumstances;
 use crate::report::words::number;
 use crate::shutdown::Stop;
 use std::fmt::Write;
@@ -222,7 +223,7 @@ fn page(gains: &[Gain], settings: &Settings) -> Page {
     let method = format!(
         "{} Medians of {} rounds of {} s; in each round the program with the trick and without it, by turns. Ratios: with, divided by \
          without, in the same round; below 1 is good for CPU and system calls, above 1 for requests/s.",
-        page::circumstances(&settings.command),
+        circumstances(&settings.command),
         settings.rounds,
         settings.length.as_secs_f64(),
     );
