@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::dialogue::{Dialogue, Turn, Wait};
 use crate::limits::{self, LAST_CHANCE, LINGER, Limits};
-use crate::listener::Acceptor;
+use crate::listener::{Acceptor, Newcomer};
 use crate::log::Log;
 use crate::origin;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
@@ -203,7 +203,7 @@ pub fn run(
         let now = server.world.clock.now;
         for event in &events {
             match (event.token, &mut acceptor) {
-                (LISTENER, Some(acceptor)) => server.accept(acceptor),
+                (LISTENER, Some(acceptor)) => server.accept_some(acceptor),
                 (LISTENER, None) => {}
                 (token, _) => server.ready(token - 1, *event),
             }
@@ -218,7 +218,7 @@ pub fn run(
             && let Some(mut acceptor) = acceptor.take()
         {
             // Whoever is in the backlog has connected and may have asked already.
-            server.accept(&mut acceptor);
+            while server.accept(&mut acceptor) != Newcomer::Nobody {}
             acceptor.close(&mut server.poller);
             server.begin_to_stop();
             (retry_accept, give_up) = (None, Some(now + limits.drain_timeout));
@@ -231,38 +231,50 @@ pub fn run(
 }
 
 impl Server<'_> {
-    fn accept(&mut self, acceptor: &mut Acceptor) {
+    /// Takes newcomers as long as each brings its request. Once one does not, those of the others
+    /// are on their way too: to read now would be in vain, and in the next turn they are here.
+    fn accept_some(&mut self, acceptor: &mut Acceptor) {
         for _ in 0..ACCEPTED {
-            if self.clients.len() >= self.world.limits.connections {
-                return acceptor.pause_full(&mut self.poller);
-            }
-            let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.world.clock.now)
-            else {
+            if self.accept(acceptor) != Newcomer::Speaks {
                 return;
-            };
-            let token = self.clients.next() + 1;
-            let connection = Connection::new(stream);
-            let dialogue = Dialogue::new();
-            let phase = Phase::Idle;
-            let client = Client {
-                connection,
-                dialogue,
-                peer,
-                phase,
-                ended: false,
-            };
-            let slot = self.clients.insert(client);
-            let patience = self.world.limits.idle_timeout;
-            self.timers.set(slot, Some(self.world.clock.now + patience));
-            // The request has often arrived with the connection; if not, that is no harm.
-            self.ready(
-                slot,
-                Event {
-                    token,
-                    readable: true,
-                    writable: false,
-                },
-            );
+            }
+        }
+    }
+
+    fn accept(&mut self, acceptor: &mut Acceptor) -> Newcomer {
+        if self.clients.len() >= self.world.limits.connections {
+            acceptor.pause_full(&mut self.poller);
+            return Newcomer::Nobody;
+        }
+        let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.world.clock.now) else {
+            return Newcomer::Nobody;
+        };
+        let token = self.clients.next() + 1;
+        let connection = Connection::new(stream);
+        let dialogue = Dialogue::new();
+        let phase = Phase::Idle;
+        let client = Client {
+            connection,
+            dialogue,
+            peer,
+            phase,
+            ended: false,
+        };
+        let slot = self.clients.insert(client);
+        let patience = self.world.limits.idle_timeout;
+        self.timers.set(slot, Some(self.world.clock.now + patience));
+        // The request has often arrived with the connection; if not, that is no harm.
+        self.ready(
+            slot,
+            Event {
+                token,
+                readable: true,
+                writable: false,
+            },
+        );
+        match self.clients.get_mut(slot) {
+            Some(client) if client.is_silent() => Newcomer::Silent,
+            _ => Newcomer::Speaks,
         }
     }
 
@@ -343,6 +355,11 @@ impl Server<'_> {
 }
 
 impl Client {
+    /// Whether it has said nothing yet.
+    fn is_silent(&self) -> bool {
+        self.phase == Phase::Idle && self.connection.output.taken() == 0
+    }
+
     /// Reads what is there, answers it, writes what can be written.
     fn go_on(
         &mut self,

@@ -83,6 +83,17 @@ impl Peer for &TcpStream {
     }
 }
 
+/// What an event loop learns when it takes the next newcomer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newcomer {
+    /// Nobody waits, or nobody can be taken now.
+    Nobody,
+    /// One who brings a request.
+    Speaks,
+    /// One whose request is still on its way.
+    Silent,
+}
+
 /// How long to wait before another try when the system is short of something.
 const SHORTAGE: Duration = Duration::from_millis(100);
 

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::http::{ParseError, request};
 use crate::limits::{LAST_CHANCE, LINGER};
-use crate::listener::Acceptor;
+use crate::listener::{Acceptor, Newcomer};
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::slots::Slots;
@@ -59,6 +59,13 @@ struct Client {
     exchange: Option<Box<Exchange>>,
     /// What is in the output is the last it gets.
     closing: Option<Closing>,
+}
+
+impl Client {
+    /// Whether it has said nothing yet.
+    fn is_silent(&self) -> bool {
+        self.phase == Phase::Idle && self.connection.output.taken() == 0
+    }
 }
 
 /// How the end comes once the last answer is out.
@@ -170,7 +177,7 @@ impl<'a> Worker<'a> {
             let now = self.clock.now;
             for event in &events {
                 match (event.token, &mut acceptor) {
-                    (LISTENER, Some(acceptor)) => self.accept(acceptor),
+                    (LISTENER, Some(acceptor)) => self.accept_some(acceptor),
                     (LISTENER, None) => {}
                     (token, _) if token % 2 == 1 => self.client_ready((token - 1) / 2, *event),
                     (token, _) => self.upstream_ready((token - 2) / 2, *event),
@@ -191,7 +198,7 @@ impl<'a> Worker<'a> {
                 && let Some(mut acceptor) = acceptor.take()
             {
                 // Whoever is in the backlog has connected and may have asked already.
-                self.accept(&mut acceptor);
+                while self.accept(&mut acceptor) != Newcomer::Nobody {}
                 acceptor.close(&mut self.poller);
                 self.begin_to_stop();
                 (retry_accept, give_up) = (None, Some(now + self.shared.limits.drain_timeout));
@@ -213,35 +220,48 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn accept(&mut self, acceptor: &mut Acceptor) {
+    /// Takes newcomers as long as each brings its request. Once one does not, those of the others
+    /// are on their way too: to read now would be in vain, and in the next turn they are here.
+    fn accept_some(&mut self, acceptor: &mut Acceptor) {
         for _ in 0..ACCEPTED {
-            if self.clients.len() >= self.shared.limits.connections {
-                return acceptor.pause_full(&mut self.poller);
-            }
-            let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.clock.now) else {
+            if self.accept(acceptor) != Newcomer::Speaks {
                 return;
-            };
-            let token = client_token(self.clients.next());
-            let connection = Connection::new(stream);
-            let client = Client {
-                connection,
-                peer,
-                phase: Phase::Idle,
-                progress: true,
-                ended: false,
-                exchange: None,
-                closing: None,
-            };
-            let slot = self.clients.insert(client);
-            // The request has often arrived with the connection; if not, that is no harm.
-            self.client_ready(
-                slot,
-                Event {
-                    token,
-                    readable: true,
-                    writable: false,
-                },
-            );
+            }
+        }
+    }
+
+    fn accept(&mut self, acceptor: &mut Acceptor) -> Newcomer {
+        if self.clients.len() >= self.shared.limits.connections {
+            acceptor.pause_full(&mut self.poller);
+            return Newcomer::Nobody;
+        }
+        let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.clock.now) else {
+            return Newcomer::Nobody;
+        };
+        let token = client_token(self.clients.next());
+        let connection = Connection::new(stream);
+        let client = Client {
+            connection,
+            peer,
+            phase: Phase::Idle,
+            progress: true,
+            ended: false,
+            exchange: None,
+            closing: None,
+        };
+        let slot = self.clients.insert(client);
+        // The request has often arrived with the connection; if not, that is no harm.
+        self.client_ready(
+            slot,
+            Event {
+                token,
+                readable: true,
+                writable: false,
+            },
+        );
+        match self.clients.get_mut(slot) {
+            Some(client) if client.is_silent() => Newcomer::Silent,
+            _ => Newcomer::Speaks,
         }
     }
 
