@@ -168,7 +168,7 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        match self.output.write_to(&mut &self.stream) {
+        match self.output.write_to(&mut self.stream) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
             result => result,
         }

@@ -3,9 +3,7 @@
 //!
 //! Entry points: [`bind`], [`announce`], [`Acceptor`]. Note: `notes/thread_server.md`.
 
-use crate::output::Peer;
 use crate::poller::{Poller, Token};
-use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -74,13 +72,6 @@ fn hand_on_nodelay(listener: &TcpListener) -> io::Result<()> {
 #[cfg(not(unix))]
 fn hand_on_nodelay(_: &TcpListener) -> io::Result<()> {
     Ok(())
-}
-
-/// A socket takes a file by itself, where the system can.
-impl Peer for &TcpStream {
-    fn send_file(&mut self, file: &File, most: u64) -> io::Result<Option<usize>> {
-        crate::sys::send_file(self, file, most)
-    }
 }
 
 /// What an event loop learns when it takes the next newcomer.

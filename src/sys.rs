@@ -1,14 +1,14 @@
 //! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
-//! that do not block, sendfile, a longer listen backlog, a higher limit of open descriptors.
+//! that do not block, a longer listen backlog, a higher limit of open descriptors.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
 //! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
 //! Note: `notes/poller.md`. Source of the numbers: the Linux and POSIX man pages named beside them.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Epoll, EpollEvent, accept, connect, epoll, raise_descriptor_limit, send_file};
+pub use linux::{Epoll, EpollEvent, accept, connect, epoll, raise_descriptor_limit};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{accept, connect, raise_descriptor_limit, send_file};
+pub use portable::{accept, connect, raise_descriptor_limit};
 #[cfg(unix)]
 pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
@@ -101,7 +101,6 @@ mod unix {
 mod linux {
     use super::{check, milliseconds};
     use std::ffi::{c_int, c_long};
-    use std::fs::File;
     use std::io;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -140,7 +139,6 @@ mod linux {
     const AF_INET: u16 = 2;
     const AF_INET6: u16 = 10;
     const EPERM: i32 = 1;
-    const EINVAL: i32 = 22;
     const ENOSYS: i32 = 38;
     const EINPROGRESS: i32 = 115;
     const RLIMIT_NOFILE: i32 = 7;
@@ -190,7 +188,6 @@ mod linux {
         #[link_name = "connect"]
         fn c_connect(fd: RawFd, addr: *const std::ffi::c_void, len: u32) -> i32;
         fn accept4(fd: RawFd, addr: *mut SockAddrStorage, len: *mut u32, flags: i32) -> RawFd;
-        fn sendfile(out_fd: RawFd, in_fd: RawFd, offset: *mut i64, count: usize) -> isize;
         fn getrlimit(resource: i32, limit: *mut RLimit) -> i32;
         fn setrlimit(resource: i32, limit: *const RLimit) -> i32;
     }
@@ -354,26 +351,6 @@ mod linux {
         Ok((stream, peer))
     }
 
-    /// What one sendfile moves at most.
-    const MOST: u64 = 0x7fff_f000;
-
-    /// sendfile(2): up to `most` bytes of a file, from where it stands, to a socket; the kernel
-    /// hands the pages of its cache on, and no byte passes through our memory. None: the file
-    /// lies on a file system that cannot do that.
-    pub fn send_file(to: &TcpStream, file: &File, most: u64) -> io::Result<Option<usize>> {
-        let count = most.min(MOST) as usize;
-        let (out_fd, in_fd) = (to.as_raw_fd(), file.as_raw_fd());
-        // SAFETY: a null offset means the file's own; both descriptors are open.
-        let n = unsafe { sendfile(out_fd, in_fd, std::ptr::null_mut(), count) };
-        match usize::try_from(n) {
-            Ok(n) => Ok(Some(n)),
-            Err(_) => match io::Error::last_os_error() {
-                e if matches!(e.raw_os_error(), Some(EINVAL | ENOSYS)) => Ok(None),
-                e => Err(e),
-            },
-        }
-    }
-
     /// Raises the soft limit of open descriptors to the hard one and returns it: a shell's 1024
     /// is meant for programs that still use select(2), which this project does not.
     pub fn raise_descriptor_limit() -> io::Result<u64> {
@@ -397,7 +374,6 @@ mod linux {
 /// The nearest that plain std offers elsewhere.
 #[cfg(not(target_os = "linux"))]
 mod portable {
-    use std::fs::File;
     use std::io;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
@@ -415,11 +391,6 @@ mod portable {
         let stream = TcpStream::connect_timeout(&address, Duration::from_millis(250))?;
         stream.set_nonblocking(true)?;
         Ok(stream)
-    }
-
-    /// Every system has its own way to do that, or none.
-    pub fn send_file(_to: &TcpStream, _file: &File, _most: u64) -> io::Result<Option<usize>> {
-        Ok(None)
     }
 
     /// Not known here: the caller keeps the limit it has.
