@@ -532,9 +532,15 @@ fn beyond_the_most_connections_newcomers_wait_for_a_place() {
             &[]
         };
         let target = start(topic, &[&["--max-connections", "8"], one_loop].concat());
-        // Half a request: not idle, so nobody may be dismissed for a newcomer.
+        // Half a request, and the server has said that it knows of it: not idle, so nobody may be
+        // dismissed for a newcomer.
         let mut inside = crowd(&target, 8, |_, stream| {
-            stream.write_all(b"GET / HTTP/1.1\r\n").expect("it is sent");
+            let half = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
+                Expect: 100-continue\r\n\r\n";
+            stream.write_all(half).expect("it is sent");
+            let mut said = [0; 25];
+            stream.read_exact(&mut said).expect("an interim answer");
+            assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
         });
         let mut outside = target.server.connect();
         outside.write_all(REQUEST).expect("the kernel keeps it");
