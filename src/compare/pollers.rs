@@ -151,7 +151,7 @@ fn middle(
 
 fn page(runs: &[Run], settings: &Settings, remarks: Vec<String>) -> Page {
     let method = format!(
-        "{} Medians of {} rounds of {} s. `async_server` with each poller, all in turn; {ACTIVE} connections (1 of 1) have a request of \
+        "{} Medians of {} rounds of {} s. `async_server` with each poller, all in turn; {ACTIVE} connections at most have a request for \
          31 bytes under way, the others have had one and say nothing more. CPU: user and system time of the server.",
         circumstances(&settings.command),
         settings.rounds,

@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`page`], [`csv`].
 
-use super::cases::{Bound, CASES, Figure, Goal};
+use super::cases::{Bound, CASES, Case, Figure, Goal};
 use super::charts;
 use super::page::{Page, Part};
 use super::results::{Results, Verdict};
@@ -75,6 +75,11 @@ fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
+/// The name as in the charts and the goals, and what it means.
+fn titled(case: &Case) -> String {
+    format!("{}: {}", case.name, case.title)
+}
+
 fn case_rows(results: &Results) -> Vec<Vec<String>> {
     let mut rows = vec![row(&[
         "Case",
@@ -104,7 +109,7 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
             let share =
                 |mine: Option<f64>, theirs: Option<f64>| Some(mine? / theirs.filter(|t| *t > 0.0)?);
             rows.push(vec![
-                case.title.to_owned(),
+                titled(case),
                 (*system).to_owned(),
                 format!("{} ({}–{})", of(rate), number(least), number(most)),
                 of(results.median(case.name, system, |s| s.p99)),
@@ -127,7 +132,7 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
         let calls = |system: &str| results.calls.iter().find(|(name, _)| *name == system);
         rows[0].push("System calls/request".to_owned());
         for row in &mut rows[1..] {
-            let here = row[0] == CASES[0].title;
+            let here = row[0] == titled(&CASES[0]);
             let count = calls(&row[1]).filter(|_| here).map(|(_, count)| *count);
             row.push(ratio(count));
         }

@@ -14,7 +14,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 316.0;
 /// The place of the plot in it.
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 428.0;
 const TOP: f64 = 54.0;
 const BOTTOM: f64 = 266.0;
