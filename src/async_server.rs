@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::dialogue::{Dialogue, Turn, Wait};
 use crate::limits::{self, LAST_CHANCE, LINGER, Limits};
-use crate::listener::{Acceptor, Newcomer};
+use crate::listener::Acceptor;
 use crate::log::Log;
 use crate::origin;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
@@ -77,9 +77,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 
 /// The listener's token; a client's is its slot plus one.
 const LISTENER: Token = 0;
-
-/// Newcomers taken per turn, so that those who are here already are not kept waiting.
-const ACCEPTED: usize = 256;
 
 /// One client.
 #[derive(Debug)]
@@ -218,7 +215,7 @@ pub fn run(
             && let Some(mut acceptor) = acceptor.take()
         {
             // Whoever is in the backlog has connected and may have asked already.
-            while server.accept(&mut acceptor) != Newcomer::Nobody {}
+            while server.accept(&mut acceptor) {}
             acceptor.close(&mut server.poller);
             server.begin_to_stop();
             (retry_accept, give_up) = (None, Some(now + limits.drain_timeout));
@@ -231,23 +228,22 @@ pub fn run(
 }
 
 impl Server<'_> {
-    /// Takes newcomers as long as each brings its request. Once one does not, those of the others
-    /// are on their way too: to read now would be in vain, and in the next turn they are here.
     fn accept_some(&mut self, acceptor: &mut Acceptor) {
-        for _ in 0..ACCEPTED {
-            if self.accept(acceptor) != Newcomer::Speaks {
+        for _ in 0..acceptor.per_turn {
+            if !self.accept(acceptor) {
                 return;
             }
         }
     }
 
-    fn accept(&mut self, acceptor: &mut Acceptor) -> Newcomer {
+    /// Takes a newcomer; false: nobody waits, or nobody can be taken now.
+    fn accept(&mut self, acceptor: &mut Acceptor) -> bool {
         if self.clients.len() >= self.world.limits.connections {
             acceptor.pause_full(&mut self.poller);
-            return Newcomer::Nobody;
+            return false;
         }
         let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.world.clock.now) else {
-            return Newcomer::Nobody;
+            return false;
         };
         let token = self.clients.next() + 1;
         let connection = Connection::new(stream);
@@ -272,10 +268,7 @@ impl Server<'_> {
                 writable: false,
             },
         );
-        match self.clients.get_mut(slot) {
-            Some(client) if client.is_silent() => Newcomer::Silent,
-            _ => Newcomer::Speaks,
-        }
+        true
     }
 
     /// A socket is ready: do what can be done now, then wait for what comes next.
@@ -355,11 +348,6 @@ impl Server<'_> {
 }
 
 impl Client {
-    /// Whether it has said nothing yet.
-    fn is_silent(&self) -> bool {
-        self.phase == Phase::Idle && self.connection.output.taken() == 0
-    }
-
     /// Reads what is there, answers it, writes what can be written.
     fn go_on(
         &mut self,

@@ -74,17 +74,6 @@ fn hand_on_nodelay(_: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// What an event loop learns when it takes the next newcomer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Newcomer {
-    /// Nobody waits, or nobody can be taken now.
-    Nobody,
-    /// One who brings a request.
-    Speaks,
-    /// One whose request is still on its way.
-    Silent,
-}
-
 /// How long to wait before another try when the system is short of something.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -96,7 +85,15 @@ pub struct Acceptor {
     blocking_clients: bool,
     paused: Option<Paused>,
     told: bool,
+    /// Newcomers to take per turn. One is enough if the poller tells again when more wait: to ask
+    /// until nobody is left would cost a call in vain in each turn, and accept(2) makes a socket
+    /// before it looks whether there is somebody for it.
+    pub per_turn: usize,
 }
+
+/// Newcomers taken per turn if the poller naps in between; not more, so that those who are here
+/// already are not kept waiting.
+const CROWD: usize = 256;
 
 #[derive(Debug)]
 enum Paused {
@@ -118,6 +115,7 @@ impl Acceptor {
             blocking_clients: false,
             paused: None,
             told: false,
+            per_turn: if poller.naps() { CROWD } else { 1 },
         })
     }
 

@@ -11,6 +11,7 @@ use super::page::{Page, Part};
 use super::results::median;
 use super::settings::{Settings, traces_folder};
 use super::{COUNTED, WARMUP, hand_in, site};
+use crate::assignment::program;
 use crate::assignment::servers::Servers;
 use crate::assignment::{End, say};
 use crate::notes;
@@ -110,13 +111,17 @@ pub fn run(tricks: Vec<Trick>, settings: &Settings, stop: &Stop) -> Result<(), E
         length: settings.length,
         idle: 0,
         wrk: None,
-        ab: None,
+        ab: program::find(&["ab"]),
     };
     let mut gains = Vec::new();
     for trick in tricks
         .into_iter()
         .filter(|trick| settings.wants(&trick.name))
     {
+        if !load.can(&trick.case) {
+            say(&format!("{} is left out: ab is not installed", trick.name));
+            continue;
+        }
         say(&format!("{}: {}", trick.name, trick.title));
         gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
     }

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Filled, Lender};
 use crate::http::{ParseError, request};
 use crate::limits::{LAST_CHANCE, LINGER};
-use crate::listener::{Acceptor, Newcomer};
+use crate::listener::Acceptor;
 use crate::poller::{Event, Interest, Kind, Poller, Token};
 use crate::shutdown::{Stop, TICK};
 use crate::slots::Slots;
@@ -33,9 +33,6 @@ const LISTENER: Token = 0;
 fn client_token(slot: usize) -> Token {
     2 * slot + 1
 }
-
-/// Newcomers taken per turn, so that those who are here already are not kept waiting.
-const ACCEPTED: usize = 256;
 
 /// A retry costs one of these, an answer earns a fifth of one, and as many are kept as there are
 /// clients, or this many: so all who wait on a backend that dies get another try, but when
@@ -59,13 +56,6 @@ struct Client {
     exchange: Option<Box<Exchange>>,
     /// What is in the output is the last it gets.
     closing: Option<Closing>,
-}
-
-impl Client {
-    /// Whether it has said nothing yet.
-    fn is_silent(&self) -> bool {
-        self.phase == Phase::Idle && self.connection.output.taken() == 0
-    }
 }
 
 /// How the end comes once the last answer is out.
@@ -198,7 +188,7 @@ impl<'a> Worker<'a> {
                 && let Some(mut acceptor) = acceptor.take()
             {
                 // Whoever is in the backlog has connected and may have asked already.
-                while self.accept(&mut acceptor) != Newcomer::Nobody {}
+                while self.accept(&mut acceptor) {}
                 acceptor.close(&mut self.poller);
                 self.begin_to_stop();
                 (retry_accept, give_up) = (None, Some(now + self.shared.limits.drain_timeout));
@@ -220,23 +210,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Takes newcomers as long as each brings its request. Once one does not, those of the others
-    /// are on their way too: to read now would be in vain, and in the next turn they are here.
     fn accept_some(&mut self, acceptor: &mut Acceptor) {
-        for _ in 0..ACCEPTED {
-            if self.accept(acceptor) != Newcomer::Speaks {
+        for _ in 0..acceptor.per_turn {
+            if !self.accept(acceptor) {
                 return;
             }
         }
     }
 
-    fn accept(&mut self, acceptor: &mut Acceptor) -> Newcomer {
+    /// Takes a newcomer; false: nobody waits, or nobody can be taken now.
+    fn accept(&mut self, acceptor: &mut Acceptor) -> bool {
         if self.clients.len() >= self.shared.limits.connections {
             acceptor.pause_full(&mut self.poller);
-            return Newcomer::Nobody;
+            return false;
         }
         let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.clock.now) else {
-            return Newcomer::Nobody;
+            return false;
         };
         let token = client_token(self.clients.next());
         let connection = Connection::new(stream);
@@ -259,10 +248,7 @@ impl<'a> Worker<'a> {
                 writable: false,
             },
         );
-        match self.clients.get_mut(slot) {
-            Some(client) if client.is_silent() => Newcomer::Silent,
-            _ => Newcomer::Speaks,
-        }
+        true
     }
 
     fn client_ready(&mut self, slot: usize, event: Event) {

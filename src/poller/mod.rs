@@ -147,6 +147,11 @@ impl Poller {
         })
     }
 
+    /// Whether it naps before each look, whatever is ready.
+    pub fn naps(&self) -> bool {
+        matches!(self, Poller::Scan(_))
+    }
+
     /// Watches `source`. The owner must `remove` it before it closes it, and gives each
     /// socket a token of its own.
     pub fn add(
