@@ -105,6 +105,24 @@ fn the_turns_go_on_from_client_to_client_and_over_all_workers() {
 }
 
 #[test]
+fn a_worker_that_is_full_leaves_newcomers_to_the_others() {
+    let [backend] = async_servers();
+    let places = ["--workers", "2", "--max-connections", "4"];
+    for together in [false, true] {
+        let lb = Server::start_lb(&[&backend], &places);
+        let ask = |client: &mut Client| assert_eq!(client.get().status, 200);
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..8 {
+            clients.push(Client::new(&lb));
+            if !together {
+                clients.last_mut().into_iter().for_each(ask);
+            }
+        }
+        clients.iter_mut().for_each(ask);
+    }
+}
+
+#[test]
 fn connections_to_backends_are_kept_for_whoever_comes_next() {
     let backends = [Backend::honest("a"), Backend::honest("b")];
     let lb = before(&[&backends[0], &backends[1]], &["--workers", "1"]);

@@ -155,6 +155,7 @@ impl<'a> Worker<'a> {
         let mut events = Vec::new();
         let mut give_up = None;
         let mut retry_accept = None;
+        let mut look = Instant::now() + TICK;
         loop {
             let wakes = [self.timers.next(), retry_accept, give_up]
                 .into_iter()
@@ -172,6 +173,14 @@ impl<'a> Worker<'a> {
                     (token, _) if token % 2 == 1 => self.client_ready((token - 1) / 2, *event),
                     (token, _) => self.upstream_ready((token - 2) / 2, *event),
                 }
+            }
+            // A newcomer wakes one of the workers. If just that one is full by now, nobody tells the
+            // others: they look by themselves, once in a while.
+            if look <= now
+                && let Some(acceptor) = &mut acceptor
+            {
+                look = now + TICK;
+                self.accept_some(acceptor);
             }
             while let Some(slot) = self.timers.ring(now) {
                 self.time_out(slot);
@@ -215,6 +224,10 @@ impl<'a> Worker<'a> {
             if !self.accept(acceptor) {
                 return;
             }
+        }
+        // At once, not when somebody comes: who wakes a worker that is full wakes no other.
+        if self.clients.len() >= self.shared.limits.connections {
+            acceptor.pause_full(&mut self.poller);
         }
     }
 
