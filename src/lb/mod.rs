@@ -36,6 +36,7 @@ use health::Check;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 use worker::Worker;
@@ -153,6 +154,8 @@ pub struct Shared {
     served_by: String,
     policy: String,
     workers: usize,
+    /// How many each worker has, by its number, as of its last turn.
+    clients: Vec<AtomicUsize>,
     status_public: bool,
     /// Requests that may wait for their answers on one connection.
     pipeline: usize,
@@ -208,6 +211,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             served_by: format!("lb:{}", address.port()),
             policy: policy.to_owned(),
             workers,
+            clients: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             status_public: given.has("--status-public"),
             pipeline,
         };

@@ -24,6 +24,7 @@ use crate::slots::Slots;
 use crate::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The listener's token. A client's is twice its slot plus one, a backend connection's twice
@@ -33,6 +34,10 @@ const LISTENER: Token = 0;
 fn client_token(slot: usize) -> Token {
     2 * slot + 1
 }
+
+/// A worker takes no newcomers while it has so many clients more than another one: a thousand
+/// idle ones in one worker would leave all that are active to the others.
+const AHEAD: usize = 8;
 
 /// A retry costs one of these, an answer earns a fifth of one, and as many are kept as there are
 /// clients, or this many: so all who wait on a backend that dies get another try, but when
@@ -108,6 +113,7 @@ enum Step {
 /// See the module.
 pub struct Worker<'a> {
     shared: &'a Shared,
+    number: usize,
     poller: Poller,
     timers: Timers,
     lender: Lender,
@@ -133,6 +139,7 @@ impl<'a> Worker<'a> {
     pub fn new(shared: &'a Shared, number: usize) -> io::Result<Worker<'a>> {
         Ok(Worker {
             shared,
+            number,
             poller: Poller::new(Kind::BEST)?,
             timers: Timers::new(),
             lender: Lender::new(),
@@ -177,6 +184,7 @@ impl<'a> Worker<'a> {
             // A newcomer wakes one of the workers. If just that one is full by now, nobody tells the
             // others: they look by themselves, once in a while.
             if look <= now
+                && !self.has_enough()
                 && let Some(acceptor) = &mut acceptor
             {
                 look = now + TICK;
@@ -190,7 +198,8 @@ impl<'a> Worker<'a> {
             self.clients.end_turn();
             self.upstreams.end_turn();
             if let Some(acceptor) = &mut acceptor {
-                let has_room = self.clients.len() < self.shared.limits.connections;
+                self.shared.clients[self.number].store(self.clients.len(), Relaxed);
+                let has_room = !self.has_enough();
                 retry_accept = acceptor.resume(&mut self.poller, has_room, now);
             }
             if stop.is_raised()
@@ -225,10 +234,18 @@ impl<'a> Worker<'a> {
                 return;
             }
         }
-        // At once, not when somebody comes: who wakes a worker that is full wakes no other.
-        if self.clients.len() >= self.shared.limits.connections {
+        // At once, not when somebody comes: who wakes this worker wakes no other.
+        if self.has_enough() {
             acceptor.pause_full(&mut self.poller);
         }
+    }
+
+    /// Whether newcomers are better left to the others: it is full, or has more than they have.
+    fn has_enough(&self) -> bool {
+        let others = self.shared.clients.iter().map(|count| count.load(Relaxed));
+        let least = others.min().unwrap_or(usize::MAX);
+        let most = self.shared.limits.connections;
+        self.clients.len() >= most.min(least.saturating_add(AHEAD))
     }
 
     /// Takes a newcomer; false: nobody waits, or nobody can be taken now.
@@ -482,5 +499,12 @@ impl<'a> Worker<'a> {
             }
             self.spare.push(exchange);
         }
+    }
+}
+
+/// One that has gone, for whatever reason, is no measure for the others.
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.shared.clients[self.number].store(usize::MAX, Relaxed);
     }
 }
