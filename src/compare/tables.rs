@@ -30,8 +30,8 @@ pub fn page(results: &Results, method: String, missing: &[String]) -> Page {
             heading: "Goals",
             rows: goal_rows(results),
             sentences: vec![
-                "The floor makes the same system calls and does not think (`progjar floor`): no program that reads and writes once per \
-                 request and side does better, so a goal beyond it is out of reach on this machine."
+                "The floor makes the same system calls and does not think (`progjar floor`). With connections that are kept, no program \
+                 that reads and writes once per request and side can do much better, so a goal beyond it is out of reach on this machine."
                     .to_owned(),
             ],
         },
