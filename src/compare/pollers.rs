@@ -9,11 +9,11 @@ use super::idle::Idle;
 use super::lineup::{Role, System};
 use super::load::{Load, Sample};
 use super::page::{Page, Part};
-use super::results::median;
 use super::settings::{Settings, reachable_idle, traces_folder};
 use super::{COUNTED, WARMUP, hand_in};
 use crate::assignment::servers::Servers;
 use crate::assignment::{End, say};
+use crate::bench::stats::Spread;
 use crate::notes;
 use crate::poller::Kind;
 use crate::report::chart::{Chart, Point, Series, Shape};
@@ -146,7 +146,7 @@ fn middle(
     of: impl Fn(&Run) -> Option<f64>,
 ) -> Option<f64> {
     let here = runs.iter().filter(|r| r.poller == poller && r.size == size);
-    median(here.filter_map(of).collect())
+    Some(Spread::of(here.filter_map(of))?.median)
 }
 
 fn page(runs: &[Run], settings: &Settings, remarks: Vec<String>) -> Page {

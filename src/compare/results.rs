@@ -5,7 +5,7 @@
 use super::cases::{Against, Bound, Case, Figure, GOALS, Goal};
 use super::lineup::{FLOOR, FLOOR_LB, HAPROXY, NGINX, NGINX_LB, Role};
 use super::load::Sample;
-use crate::bench::stats::middle;
+use crate::bench::stats::Spread;
 
 /// One measurement with its place.
 #[derive(Debug, Clone)]
@@ -39,12 +39,6 @@ pub struct Verdict {
     pub against: String,
 }
 
-/// The value in the middle.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(middle(values.len())).copied()
-}
-
 impl Results {
     /// What was measured of a system in a case, round by round.
     pub fn samples<'a>(
@@ -63,21 +57,12 @@ impl Results {
         system: &str,
         of: impl Fn(&Sample) -> Option<f64>,
     ) -> Option<f64> {
-        median(self.samples(case, system).filter_map(of).collect())
+        Some(Spread::of(self.samples(case, system).filter_map(of))?.median)
     }
 
     /// Requests per second.
     pub fn rate(&self, case: &str, system: &str) -> Option<f64> {
         self.median(case, system, |s| Some(s.rate))
-    }
-
-    /// The lowest and the highest of the rates.
-    pub fn spread(&self, case: &str, system: &str) -> (f64, f64) {
-        let fold = |start, pick: fn(f64, f64) -> f64| {
-            let rates = self.samples(case, system).map(|s| s.rate);
-            rates.fold(start, pick)
-        };
-        (fold(f64::INFINITY, f64::min), fold(0.0, f64::max))
     }
 
     /// CPU time per request.

@@ -6,6 +6,7 @@ use super::cases::{Bound, CASES, Case, Figure, Goal};
 use super::charts;
 use super::page::{Page, Part};
 use super::results::{Results, Verdict};
+use crate::bench::stats::Spread;
 use crate::report::words::number;
 use std::fmt::Write;
 
@@ -96,14 +97,10 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
     for case in &results.cases {
         for (system, role) in &results.systems {
             let runs: Vec<_> = results.samples(case.name, system).collect();
-            if runs.is_empty() {
+            let Some(rates) = Spread::of(runs.iter().map(|s| s.rate)) else {
                 continue;
-            }
-            let (least, most) = results.spread(case.name, system);
-            let (rate, cpu) = (
-                results.rate(case.name, system),
-                results.cpu(case.name, system),
-            );
+            };
+            let (rate, cpu) = (Some(rates.median), results.cpu(case.name, system));
             let reference = results.reference(case.name, *role);
             let bytes = results.median(case.name, system, |s| s.bytes);
             let share =
@@ -111,7 +108,12 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
             rows.push(vec![
                 titled(case),
                 (*system).to_owned(),
-                format!("{} ({}–{})", of(rate), number(least), number(most)),
+                format!(
+                    "{} ({}–{})",
+                    of(rate),
+                    number(rates.lowest),
+                    number(rates.highest)
+                ),
                 of(results.median(case.name, system, |s| s.p99)),
                 of(cpu),
                 percent(results.median(case.name, system, |s| s.kernel)),

@@ -4,16 +4,16 @@
 //! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
 
 use super::calls::Counter;
-use super::cases::{CASES, Case};
+use super::cases::{CASES, Case, LARGE};
 use super::lineup::{ASYNC_SERVER, BACKENDS, Role, System, workers};
 use super::load::{Load, Sample};
 use super::page::{Page, Part};
-use super::results::median;
 use super::settings::{Settings, traces_folder};
 use super::{COUNTED, WARMUP, hand_in, site};
 use crate::assignment::program;
 use crate::assignment::servers::Servers;
 use crate::assignment::{End, say};
+use crate::bench::stats::Spread;
 use crate::notes;
 use crate::report::circumstances;
 use crate::report::words::number;
@@ -114,17 +114,21 @@ pub fn run(tricks: Vec<Trick>, settings: &Settings, stop: &Stop) -> Result<(), E
         ab: program::find(&["ab"]),
     };
     let mut gains = Vec::new();
-    for trick in tricks
+    let measured: Result<(), End> = tricks
         .into_iter()
         .filter(|trick| settings.wants(&trick.name))
-    {
-        if !load.can(&trick.case) {
-            say(&format!("{} is left out: ab is not installed", trick.name));
-            continue;
-        }
-        say(&format!("{}: {}", trick.name, trick.title));
-        gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
-    }
+        .try_for_each(|trick| {
+            if !load.can(&trick.case) {
+                say(&format!("{} is left out: ab is not installed", trick.name));
+                return Ok(());
+            }
+            say(&format!("{}: {}", trick.name, trick.title));
+            gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
+            Ok(())
+        });
+    // The large file is of no further use.
+    let _ = fs::remove_file(root.join(LARGE));
+    measured?;
     let page = page(&gains, settings);
     hand_in(&page, &csv(&gains), settings, begun)
 }
@@ -211,16 +215,11 @@ impl Gain {
     /// lowest and the highest.
     fn ratio(&self, of: impl Fn(&Sample) -> Option<f64>) -> String {
         let pairs = self.rounds.iter();
-        let mut ratios: Vec<f64> = pairs
-            .filter_map(|[with, without]| Some(of(with)? / of(without)?))
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        match (ratios.first(), ratios.last(), median(ratios.clone())) {
-            (Some(low), Some(high), Some(middle)) => {
-                format!("{middle:.2} ({low:.2}–{high:.2})")
-            }
-            _ => "–".to_owned(),
-        }
+        let ratios = pairs.filter_map(|[with, without]| Some(of(with)? / of(without)?));
+        Spread::of(ratios).map_or_else(
+            || "–".to_owned(),
+            |s| format!("{:.2} ({:.2}–{:.2})", s.median, s.lowest, s.highest),
+        )
     }
 }
 
@@ -249,7 +248,7 @@ fn page(gains: &[Gain], settings: &Settings) -> Page {
         let trick = &gain.trick;
         let cpu = |i: usize| {
             let values = gain.rounds.iter().filter_map(|pair| pair[i].cpu);
-            shown(median(values.collect()))
+            shown(Spread::of(values).map(|spread| spread.median))
         };
         let system = if trick.balances { "lb" } else { ASYNC_SERVER };
         rows.push(vec![
