@@ -3,14 +3,15 @@
 //! Note: `notes/README.md`.
 #![deny(unsafe_code)]
 
-use progjar::args::{Failure, Topic};
-use progjar::shutdown::{Stop, UNTIL_EOF};
-use progjar::{assignment, async_server, bench, compare, exhibit, floor, lb, thread_server};
+use progjar::cli::args::{Failure, Topic};
+use progjar::cli::shutdown::{Stop, UNTIL_EOF};
+use progjar::lab::{compare, exhibit, floor};
+use progjar::{assignment, async_server, bench, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
 /// A topic's entry point.
-type Main = fn(&progjar::args::Given, &Stop) -> Result<(), Failure>;
+type Main = fn(&progjar::cli::args::Given, &Stop) -> Result<(), Failure>;
 
 /// The topics, in the order of the assignment.
 const TOPICS: &[(&Topic, Main)] = &[

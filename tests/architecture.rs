@@ -40,87 +40,85 @@ fn code() -> Vec<(String, String)> {
     found
 }
 
-/// No file of `room` names any of `forbidden`.
-fn knows_nothing_of(room: &str, forbidden: &[&str]) {
+/// Which folder of `src/` may import which; every pair that is not here is forbidden.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("http", &[]),
+    ("net", &["http", "cli"]),
+    ("site", &["http", "net", "cli"]),
+    ("cli", &["http"]),
+    ("thread_server", &["http", "site", "net", "cli"]),
+    ("async_server", &["site", "net", "cli"]),
+    ("lb", &["http", "net", "cli"]),
+    ("bench", &["net", "cli"]),
+    ("assignment", &["bench", "lab", "cli"]),
+    ("lab", &["assignment", "bench", "net", "cli"]),
+];
+
+/// The rooms that a file names: what follows `crate::`.
+fn rooms_named(text: &str) -> Vec<&str> {
+    let behind = text.split("crate::").skip(1);
+    behind
+        .map(|rest| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        })
+        .collect()
+}
+
+#[test]
+fn each_room_imports_only_what_the_plan_allows() {
+    let mut rooms = std::collections::BTreeSet::new();
+    for (name, text) in code() {
+        let Some((room, _)) = name.split_once('/') else {
+            continue; // lib.rs and main.rs
+        };
+        rooms.insert(room.to_owned());
+        let allowed = MAY_IMPORT.iter().find(|(r, _)| *r == room);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("src/{room} is not in the plan"));
+        assert!(!text.contains("crate::{"), "src/{name}: one `use` a room");
+        for other in rooms_named(&text) {
+            assert!(
+                other == room || allowed.contains(&other),
+                "src/{name}: {room} must not import {other}"
+            );
+        }
+    }
+    let planned = MAY_IMPORT.iter().map(|(room, _)| (*room).to_owned());
+    assert_eq!(rooms, planned.collect(), "every room of the plan is there");
+}
+
+/// No file whose name begins so names any of `forbidden`.
+fn knows_nothing_of(file: &str, forbidden: &[&str]) {
     let mut files = 0;
     for (name, text) in code() {
-        if name == format!("{room}.rs") || name.starts_with(&format!("{room}/")) {
+        if name == format!("{file}.rs") || name.starts_with(&format!("{file}/")) {
             files += 1;
             for word in forbidden {
                 assert!(!text.contains(word), "src/{name} names {word}");
             }
         }
     }
-    assert!(files > 0, "there is a room {room}");
+    assert!(files > 0, "there is a room {file}");
 }
 
 #[test]
-fn http_knows_no_sockets() {
-    knows_nothing_of(
-        "http",
-        &["std::net", "std::io", "std::os", "poller", "crate::site"],
-    );
-}
-
-#[test]
-fn the_poller_knows_no_http() {
-    knows_nothing_of("poller", &["http", "site", "dialogue", "TcpStream"]);
-    knows_nothing_of("sys", &["crate::"]);
-    knows_nothing_of("timers", &["crate::", "std::net"]);
-    knows_nothing_of("slots", &["crate::", "std::net"]);
-}
-
-#[test]
-fn a_dialogue_knows_no_sockets() {
-    let sockets = [
-        "TcpStream",
-        "TcpListener",
-        "crate::poller",
-        "crate::connection",
-    ];
-    knows_nothing_of("dialogue", &sockets);
-    knows_nothing_of("site", &sockets);
-    knows_nothing_of("output", &sockets);
-}
-
-#[test]
-fn an_origin_does_not_know_who_waits() {
-    knows_nothing_of("origin", &["poller", "dialogue", "thread", "_server"]);
-}
-
-#[test]
-fn a_policy_knows_neither_sockets_nor_http() {
-    knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
-    knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);
-    knows_nothing_of("lb/rewrite", &["TcpStream", "poller", "connection::"]);
-    knows_nothing_of("lb/exchange", &["TcpStream", "poller"]);
-}
-
-#[test]
-fn the_bench_shares_nothing_with_what_it_measures() {
-    let servers = ["crate::http", "crate::site", "crate::dialogue", "crate::lb"];
-    knows_nothing_of("bench", &servers);
-}
-
-#[test]
-fn the_core_does_not_know_what_stands_around_it() {
-    let around = [
-        "crate::assignment",
-        "crate::compare",
-        "crate::exhibit",
-        "crate::report",
-        "crate::notes",
-    ];
-    for room in [
-        "http",
-        "poller",
-        "lb",
-        "bench",
-        "async_server",
-        "thread_server",
-    ] {
-        knows_nothing_of(room, &around);
+fn what_understands_bytes_knows_no_sockets() {
+    let sockets = ["TcpStream", "TcpListener", "net::poller", "net::connection"];
+    knows_nothing_of("http", &["std::net", "std::io", "std::os"]);
+    for file in ["site/session", "site/files", "net/output", "lb/rewrite"] {
+        knows_nothing_of(file, &sockets);
     }
+    knows_nothing_of("lb/exchange", &["TcpStream", "poller"]);
+    knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);
+    knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
+}
+
+#[test]
+fn what_waits_knows_only_numbers_and_descriptors() {
+    knows_nothing_of("net/sys", &["crate::"]);
+    knows_nothing_of("net/timers", &["crate::", "std::net"]);
+    knows_nothing_of("net/slots", &["crate::", "std::net"]);
+    knows_nothing_of("net/poller", &["TcpStream"]);
 }
 
 #[test]
@@ -130,7 +128,7 @@ fn unsafe_stands_in_one_file() {
             .split(|c: char| !c.is_alphanumeric() && c != '_')
             .any(|w| w == "unsafe");
         assert!(
-            !has_unsafe || name == "sys.rs",
+            !has_unsafe || name == "net/sys.rs",
             "src/{name} contains unsafe"
         );
     }

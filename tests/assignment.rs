@@ -220,7 +220,7 @@ fn the_results_blocks_of_notes_are_filled_from_the_run() {
 #[test]
 fn the_results_blocks_of_this_repository_have_known_names() {
     let notes = Path::new(env!("CARGO_MANIFEST_DIR")).join("notes");
-    assert_eq!(progjar::notes::check(&notes), Ok(()));
+    assert_eq!(progjar::lab::notes::check(&notes), Ok(()));
 }
 
 /// Starts `all` and reads its output until a line contains `moment`.

@@ -7,8 +7,8 @@ mod recipient;
 mod support;
 
 use cases::{Accepted, Case, Method, ParseError, Verdict};
-use progjar::clock::Clock;
 use progjar::http::{Limits, response};
+use progjar::net::clock::Clock;
 use progjar::site::Site;
 use recipient::{Heard, Recipient, conversation};
 use std::collections::HashSet;

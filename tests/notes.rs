@@ -12,7 +12,7 @@
 //! - `text example`: shown, not checked
 #![allow(clippy::unwrap_used)]
 
-use progjar::args::Topic;
+use progjar::cli::args::Topic;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -367,7 +367,7 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
     }
     // Each measurement has its one place.
     names.sort();
-    let mut known = progjar::notes::NAMES.to_vec();
+    let mut known = progjar::lab::notes::NAMES.to_vec();
     known.sort_unstable();
     assert_eq!(names, known);
 }
@@ -454,9 +454,9 @@ fn topics() -> [&'static Topic; 7] {
         &progjar::thread_server::TOPIC,
         &progjar::lb::TOPIC,
         &progjar::bench::TOPIC,
-        &progjar::exhibit::TOPIC,
-        &progjar::compare::TOPIC,
-        &progjar::floor::TOPIC,
+        &progjar::lab::exhibit::TOPIC,
+        &progjar::lab::compare::TOPIC,
+        &progjar::lab::floor::TOPIC,
     ]
 }
 
@@ -503,7 +503,7 @@ fn every_command_line_is_one_that_the_program_takes() {
                 && let Some(name) = rest.first()
             {
                 let block = format!("exhibit-{name}");
-                let is_one = progjar::notes::NAMES.contains(&block.as_str());
+                let is_one = progjar::lab::notes::NAMES.contains(&block.as_str());
                 assert!(is_one, "{here}: no such exhibit");
             }
             if first == "bench" && !rest.iter().any(|w| w == "URL") {

@@ -4,7 +4,7 @@
 //! Note: `notes/README.md`.
 
 use super::program;
-use crate::shutdown::Stop;
+use crate::cli::shutdown::Stop;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

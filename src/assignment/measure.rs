@@ -6,8 +6,8 @@
 use super::{End, program, say};
 use crate::bench::rounds::{Cell, Turn, rounds};
 use crate::bench::{Plan, fruitless};
-use crate::report::{AbCell, AbRun, System};
-use crate::shutdown::Stop;
+use crate::cli::shutdown::Stop;
+use crate::lab::report::{AbCell, AbRun, System};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -6,7 +6,7 @@
 //! Note: `notes/README.md`.
 
 use super::End;
-use crate::shutdown::Stop;
+use crate::cli::shutdown::Stop;
 use std::fmt;
 use std::fs;
 use std::io::{Read, Write};

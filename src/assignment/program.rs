@@ -3,7 +3,7 @@
 //! Note: `notes/README.md`.
 
 use super::End;
-use crate::shutdown::Stop;
+use crate::cli::shutdown::Stop;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

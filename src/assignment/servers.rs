@@ -5,7 +5,7 @@
 //! Entry points: [`Servers::start`], [`Servers::end`]. Note: `notes/README.md`.
 
 use super::{End, log_lines, program};
-use crate::shutdown::{Stop, UNTIL_EOF};
+use crate::cli::shutdown::{Stop, UNTIL_EOF};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -33,9 +33,9 @@ pub use options::{Options, TOPIC};
 pub use plan::Plan;
 pub use tally::Outcome;
 
-use crate::args::{Failure, Given};
-use crate::shutdown::{Stop, TICK};
-use crate::sys;
+use crate::cli::args::{Failure, Given};
+use crate::cli::shutdown::{Stop, TICK};
+use crate::net::sys;
 use client::{Pulse, Share, Shared};
 use options::Format;
 use plan::Target;

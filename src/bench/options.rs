@@ -4,7 +4,7 @@
 
 use super::plan::Plan;
 use super::report::Look;
-use crate::args::{Flag, Given, Topic, flag};
+use crate::cli::args::{Flag, Given, Topic, flag};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 use super::plan::Plan;
 use super::stats::{Spread, chance_of_no_difference, median_by};
 use super::{Glance, Outcome, run};
-use crate::shutdown::Stop;
+use crate::cli::shutdown::Stop;
 use std::time::Duration;
 
 /// Two sets of rates that differ by chance less often than this count as different.

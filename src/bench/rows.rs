@@ -4,7 +4,7 @@
 //!
 //! Entry point: [`Rows::add`]. Note: `notes/bench.md`.
 
-use crate::clock;
+use crate::net::clock;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;

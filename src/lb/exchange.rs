@@ -5,13 +5,13 @@
 //! Note: `notes/lb.md`.
 
 use super::rewrite::{self, Framed, From, ToClient};
-use crate::connection::Input;
+use crate::cli::limits::Limits;
 use crate::http::framing::Body;
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
 use crate::http::{ParseError, Version, date};
-use crate::limits::Limits;
-use crate::output::Output;
+use crate::net::connection::Input;
+use crate::net::output::Output;
 use std::io::Write;
 use std::time::Instant;
 

@@ -7,10 +7,10 @@
 
 use super::backends::Backends;
 use super::exchange::Fault;
+use crate::cli::shutdown::{Stop, TICK};
 use crate::http::Limits;
 use crate::http::framing::Body;
 use crate::http::response;
-use crate::shutdown::{Stop, TICK};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

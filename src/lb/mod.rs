@@ -23,14 +23,14 @@ mod worker;
 // the status page
 mod status;
 
-use crate::args::{Failure, Flag, Given, Topic, flag};
+use crate::cli::args::{Failure, Flag, Given, Topic, flag};
+use crate::cli::limits::{self, Limits};
+use crate::cli::log::Log;
+use crate::cli::shutdown::Stop;
 use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
-use crate::limits::{self, Limits};
-use crate::listener;
-use crate::log::Log;
-use crate::shutdown::Stop;
+use crate::net::listener;
 use backends::{Backend, Backends};
 use health::Check;
 use std::hash::{BuildHasher, RandomState};
@@ -225,7 +225,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 /// A client may need a connection to a backend: if clients took all descriptors, everyone would
 /// be let in and nobody served.
 fn fit(limits: Limits, workers: usize, backends: usize) -> Limits {
-    let Ok(descriptors) = crate::sys::raise_descriptor_limit() else {
+    let Ok(descriptors) = crate::net::sys::raise_descriptor_limit() else {
         return limits;
     };
     // The standard streams and the listener; a worker's poller and its copy of the listener; a

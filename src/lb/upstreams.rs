@@ -4,9 +4,9 @@
 //! [`Upstreams::close`]. Note: `notes/lb.md`.
 
 use super::stats::Counters;
-use crate::connection::{Connection, Lender};
-use crate::poller::{Interest, Poller, Token};
-use crate::slots::Slots;
+use crate::net::connection::{Connection, Lender};
+use crate::net::poller::{Interest, Poller, Token};
+use crate::net::slots::Slots;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -89,7 +89,7 @@ impl<'a> Upstreams<'a> {
         if !fresh && let Some(place) = self.take_idle(backend, client) {
             return Ok(place);
         }
-        let stream = crate::sys::connect(address)?;
+        let stream = crate::net::sys::connect(address)?;
         stream.set_nodelay(true)?;
         let connection = Connection::new(stream);
         let upstream = Upstream {

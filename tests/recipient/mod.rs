@@ -3,13 +3,13 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use super::support;
-use progjar::clock::Clock;
-use progjar::dialogue::{Dialogue, Turn, Wait};
 use progjar::http::framing::{Body, Framing};
 use progjar::http::request::{self, Method};
 use progjar::http::{Limits, ParseError};
-use progjar::output::Output;
+use progjar::net::clock::Clock;
+use progjar::net::output::Output;
 use progjar::site::Site;
+use progjar::site::session::{Session, Turn, Wait};
 
 /// What a recipient understood so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +120,12 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
         peer: ([127, 0, 0, 1], 1).into(),
         last_answer: false,
     };
-    let (mut dialogue, mut said, mut unread) = (Dialogue::new(), Vec::new(), Vec::new());
+    let (mut session, mut said, mut unread) = (Session::new(), Vec::new(), Vec::new());
     let mut output = Output::default();
     for piece in pieces {
         unread.extend_from_slice(piece);
         loop {
-            let used = dialogue.answer(&unread, &mut output, &mut turn);
+            let used = session.answer(&unread, &mut output, &mut turn);
             unread.drain(..used);
             output.write_to(&mut said).expect("a Vec takes everything");
             if used == 0 || unread.is_empty() {
@@ -133,8 +133,8 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
             }
         }
     }
-    let waits_for = dialogue.waits_for();
-    dialogue.end(&mut output, &mut turn);
+    let waits_for = session.waits_for();
+    session.end(&mut output, &mut turn);
     output.write_to(&mut said).expect("a Vec takes everything");
     (said, waits_for)
 }

@@ -8,7 +8,7 @@ pub mod backend;
 pub mod json;
 pub mod load;
 
-use progjar::limits::Limits;
+use progjar::cli::limits::Limits;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -401,7 +401,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Raises this process's own limit of descriptors. Returns how many connections one test may
 /// hold, with room for the tests that run beside it.
 pub fn allow_many_descriptors() -> usize {
-    let limit = progjar::sys::raise_descriptor_limit().unwrap_or(256);
+    let limit = progjar::net::sys::raise_descriptor_limit().unwrap_or(256);
     usize::try_from(limit / 8).unwrap_or(usize::MAX)
 }
 

@@ -1,0 +1,11 @@
+//! What every program has: flags and their help, limits as flags, the one stop flag, the log.
+//! Note: `notes/bench.md`.
+
+// flags: one table parses and helps
+pub mod args;
+// what a server accepts of a client: sizes and times, as options
+pub mod limits;
+// the one stop flag
+pub mod shutdown;
+// lines of the log, from any thread to stdout, without waiting for stdout
+pub mod log;

@@ -1,0 +1,104 @@
+//! A high rate from nothing: a port where nobody listens.
+//!
+//! Note: `notes/wrong-table.md`.
+
+use super::{Exhibit, Played, Size};
+use crate::assignment::program;
+use crate::cli::shutdown::Stop;
+use crate::lab::compare::guest::free_port;
+use crate::lab::report::number;
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const EXHIBIT: Exhibit = Exhibit {
+    name: "dead-port",
+    title: "a high rate from a port where nothing listens",
+    does: "\
+Nothing listens on the port; every attempt to connect is refused. First a counter asks
+1,000 times and counts every request that has ended, well or badly, as ab -r does. Then ab
+itself, if it is installed. Then progjar bench.",
+    play,
+    means: "\
+To refuse a connection is the fastest thing a computer can do with it: no server, no work.
+Who divides all requests that ended by the time gets the best rate of the whole day from a
+server that is not running. ab without -r would have stopped at the first error; with -r it
+goes on, and its `Failed requests` are even more than the requests, since it counts some in
+two classes. A rate must only count what succeeded. If nothing did, there is no rate but an
+error, and the exit code says so, so that a script notices too.",
+};
+
+const REQUESTS: u32 = 1000;
+/// ab needs a moment of this.
+const AB_PATIENCE: Duration = Duration::from_secs(10);
+
+fn play(_: Size, stop: &Stop) -> Result<Played, String> {
+    let port = free_port()?; // nobody has taken it yet
+    let url = format!("http://127.0.0.1:{port}/");
+    let count = REQUESTS.to_string();
+    let arguments = ["-r", "-n", &count, "-c", "10", &url];
+    Ok(format!(
+        "A counter that takes every end for a success:\n{}\nab {}\n{}\nprogjar bench {}\n{}",
+        naive(port),
+        arguments.join(" "),
+        ab(&arguments, stop),
+        arguments.join(" "),
+        ours(&arguments)?
+    )
+    .into())
+}
+
+/// The counter with the fault.
+fn naive(port: u16) -> String {
+    let (begun, mut complete) = (Instant::now(), 0);
+    for _ in 0..REQUESTS {
+        // Connected or refused: it has ended.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        complete += 1;
+    }
+    let rate = f64::from(complete) / begun.elapsed().as_secs_f64().max(1e-9);
+    let rate = number(rate);
+    format!("  Complete requests:   {complete}\n  Requests per second: {rate}\n")
+}
+
+/// The lines of ab's report that matter here.
+fn ab(arguments: &[&str], stop: &Stop) -> String {
+    let Some(ab) = program::find(&["ab"]) else {
+        return "  (not installed: apt install apache2-utils)\n".to_owned();
+    };
+    let report = program::output(
+        Command::new(ab).arg("-q").args(arguments),
+        AB_PATIENCE,
+        stop,
+    );
+    let report = match report {
+        Ok(report) => report,
+        Err(why) => return format!("  {why}\n"),
+    };
+    let wanted = ["Complete", "Failed", "   (Connect", "Requests per second"];
+    let lines = report.lines();
+    lines
+        .filter(|line| wanted.iter().any(|w| line.starts_with(w)))
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}
+
+/// What this program says of the same.
+fn ours(arguments: &[&str]) -> Result<String, String> {
+    let wrong = |e| format!("cannot run progjar bench: {e}");
+    let program = std::env::current_exe().map_err(wrong)?;
+    let output = Command::new(program)
+        .args(["bench", "-q"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(wrong)?;
+    let code = output.status.code();
+    let code = code.map_or("none".to_owned(), |code| code.to_string());
+    let rate = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find(|line| line.starts_with("Requests per second"))
+        .map_or("  (no rate)\n".to_owned(), |line| format!("  {line}\n"));
+    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok(format!("{rate}  {error}\n  exit code: {code}\n"))
+}

@@ -1,0 +1,80 @@
+//! The same run ten times.
+//!
+//! Note: `notes/wrong-table.md`.
+
+use super::server::{Server, answer_once};
+use super::text::bar;
+use super::{Exhibit, Played, Size};
+use crate::bench::rounds::{rounds, tell_apart};
+use crate::bench::stats::Spread;
+use crate::bench::{Outcome, Plan};
+use crate::cli::shutdown::Stop;
+use crate::lab::report::number;
+use std::fmt::Write;
+use std::time::Duration;
+
+pub const EXHIBIT: Exhibit = Exhibit {
+    name: "noise",
+    title: "the same run ten times",
+    does: "\
+One server, ten runs of 1,000 requests, 10 at a time: ten times exactly the same. Then we
+pretend that there were two servers. \"Odd\" made the runs 1, 3, 5, 7, 9 and \"even\" the runs
+2, 4, 6, 8, 10, and bench is asked which is faster.",
+    play,
+    means: "\
+Nothing was changed, and yet no two runs agree: other programs run, caches are warm or cold,
+the scheduler decides otherwise. 1,000 requests take a fraction of a second, so one hiccup is
+a large part of a run. Who makes one run of A and one of B and divides measures this noise.
+So: several runs, in turn (A B A B), the median with the lowest and the highest, and a
+difference only when chance alone would hardly make it. \"Cannot be told apart\" is the right
+answer here. About one time in twenty the two halves will differ by chance all the same:
+that is what p = 0.05 means.",
+};
+
+const RUNS: usize = 10;
+/// So that the first run is not the only cold one.
+const WARMUP: Duration = Duration::from_millis(200);
+
+const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+fn play(size: Size, stop: &Stop) -> Result<Played, String> {
+    let server = Server::start(|stream, _| answer_once(stream, ANSWER))?;
+    let mut plan = Plan::new(&server.url())?;
+    plan.requests = size.of(1000, 200);
+    plan.concurrency = 10;
+    let cells = rounds(&[plan], RUNS, WARMUP, stop, &mut |_| {})?;
+    let Some(cell) = cells.first() else {
+        return Ok(String::new().into()); // stopped before the first run
+    };
+    let rates = cell.rates();
+    let Spread {
+        lowest,
+        median,
+        highest,
+    } = cell.spread();
+    let mut text = String::new();
+    for (i, &rate) in rates.iter().enumerate() {
+        let (run, bar) = (i + 1, bar(rate, highest));
+        let _ = writeln!(text, "run {run:>2}  {:>7} requests/s  {bar}", number(rate));
+    }
+    let _ = writeln!(
+        text,
+        "\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median",
+        number(lowest),
+        number(median),
+        number(highest),
+        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0
+    );
+    let seconds = |o: &Outcome| o.wall.as_secs_f64();
+    let _ = writeln!(text, "the median run took {:.3} s", seconds(cell.median()));
+    let _ = writeln!(
+        text,
+        "\nthe best run against the worst: \"{:.2} times as fast\", as itself",
+        highest / lowest.max(f64::MIN_POSITIVE)
+    );
+    let half =
+        |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
+    let verdict = tell_apart(("odd", &half(0)), ("even", &half(1)));
+    let _ = writeln!(text, "bench: {verdict}");
+    Ok(text.into())
+}

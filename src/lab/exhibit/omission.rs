@@ -1,0 +1,102 @@
+//! A stall that hides from the clients that wait for it.
+//!
+//! Note: `notes/bench.md`.
+
+use super::server::{Server, answer_all};
+use super::text::{columns, row};
+use super::{Exhibit, Played, Size};
+use crate::bench::report::ms;
+use crate::bench::stats::{Histogram, PERCENTILES};
+use crate::bench::{self, Outcome, Plan};
+use crate::cli::shutdown::Stop;
+use crate::lab::report::number;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub const EXHIBIT: Exhibit = Exhibit {
+    name: "omission",
+    title: "a server that stalls for a second, and a test that does not notice",
+    does: "\
+A fast server does nothing for one second in the middle of the test. Four clients measure it
+twice. Closed loop, as ab and wrk do it: each client sends its next request when it has the
+answer to the last. On a schedule (bench --rate 200): 200 requests are due each second,
+whatever the server does. Service time runs from when a request was sent; response time
+from when it was due.",
+    play,
+    means: "\
+In the closed loop the four clients wait through the stall with one request each: four slow
+answers among thousands, and not even the 99th percentile shows them. But users do not wait
+for one another. In that second 200 of them would have come, and all would have waited: the
+schedule keeps their times, and response time counts them. Service time in the same run
+hides the stall again, since a request that cannot be sent yet is not yet late. This is
+called coordinated omission: server and test agree to leave out the bad second. If you
+want to know what users feel, give a rate, and read the response time.",
+};
+
+const CLIENTS: usize = 4;
+const RATE: f64 = 200.0;
+const STALL: Duration = Duration::from_secs(1);
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
+
+fn play(size: Size, stop: &Stop) -> Result<Played, String> {
+    // How long it runs before the stall, and after.
+    let margin = Duration::from_secs_f64(size.of(1.0, 0.5));
+    let length = STALL + margin * 2;
+    let closed = measure(margin, stop, |plan| {
+        plan.requests = u64::MAX;
+        plan.time_limit = Some(length);
+    })?;
+    let scheduled = measure(margin, stop, |plan| {
+        plan.rate = Some(RATE);
+        plan.requests = (RATE * length.as_secs_f64()) as u64;
+    })?;
+    let columns_of = [
+        &closed.tally.total,
+        &scheduled.tally.total,
+        &scheduled.tally.response,
+    ];
+    let mut rows = vec![
+        row(["", "closed loop", "schedule:", "schedule:"]),
+        row(["ms", "", "service", "response"]),
+    ];
+    for (name, q) in PERCENTILES {
+        let [a, b, c] = columns_of.map(|h| ms(h.quantile(q) as f64));
+        rows.push(vec![name.to_owned(), a, b, c]);
+    }
+    let [a, b, c] = columns_of.map(|h| number(h.count() as f64));
+    rows.push(vec!["requests".to_owned(), a, b, c]);
+    let slow = columns_of.map(slow);
+    let [a, b, c] = slow.map(|n| n.to_string());
+    rows.push(vec!["over 100 ms".to_owned(), a, b, c]);
+    Ok(columns(&rows).into())
+}
+
+/// Requests that took longer than 100 ms.
+fn slow(times: &Histogram) -> u64 {
+    let buckets = times.buckets();
+    buckets
+        .filter(|(low, _, _)| *low > 100_000_000)
+        .map(|(_, _, count)| count)
+        .sum()
+}
+
+/// A run against a server of its own, which stalls once, `margin` after its first request.
+fn measure(margin: Duration, stop: &Stop, set: impl Fn(&mut Plan)) -> Result<Outcome, String> {
+    let first_request = OnceLock::new();
+    let server = Server::start(move |stream, stop| {
+        answer_all(stream, stop, ANSWER, || {
+            let begun: &Instant = first_request.get_or_init(Instant::now);
+            let elapsed = begun.elapsed();
+            if elapsed > margin {
+                thread::sleep((margin + STALL).saturating_sub(elapsed));
+            }
+        });
+    })?;
+    let mut plan = Plan::new(&server.url())?;
+    plan.concurrency = CLIENTS;
+    plan.keep_alive = true;
+    set(&mut plan);
+    bench::run(&plan, stop, &mut |_| {})
+}

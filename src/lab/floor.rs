@@ -1,0 +1,249 @@
+//! What is left of a server that does not think: its system calls.
+//!
+//! Whatever it is asked, it writes an answer that was fixed beforehand; with `--backend` it
+//! writes a fixed request to a backend, and copies the answer without a look. So it is the floor
+//! under every server that reads and writes once per request, and `compare` measures it beside
+//! them. It takes one read for one message, which is true of small ones: good for nothing else.
+//! Entry point: [`run`]. Note: `notes/fast.md`.
+
+use crate::cli::args::{Failure, Given, Topic, flag};
+use crate::cli::shutdown::{Stop, TICK};
+use crate::net::listener::{self, Acceptor};
+use crate::net::poller::{Interest, Kind, Poller, Token};
+use crate::net::slots::Slots;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+/// `progjar floor`
+pub const TOPIC: Topic = Topic {
+    name: "floor",
+    summary: "a server that does not think: the bound for all others",
+    operand: "PORT",
+    operand_default: "46001",
+    flags: &[&[
+        flag(
+            "--backend",
+            "IP:PORT",
+            "",
+            "once per backend: copies their answers instead of giving its own",
+        ),
+        flag("--workers", "N", "1", "event loops"),
+        flag("--close", "", "", "one request per connection"),
+    ]],
+    more: "It answers every request alike and checks nothing: for measurements on this machine only.\n\
+        The port 0 picks a free one. Ctrl-C stops it.",
+};
+
+/// The body is that of `/` in the assignment.
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\nIni Adalah web Server percobaan";
+const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 31\r\n\r\n\
+    Ini Adalah web Server percobaan";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: floor\r\n\r\n";
+
+/// Runs the topic.
+pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
+    let port = given.port()?;
+    let workers = given.number("--workers", 1..=256)?.unwrap_or(1);
+    let address = |text: &str| {
+        let wrong = |_| format!("floor: --backend {text}: give IP:PORT");
+        text.parse().map_err(wrong)
+    };
+    let backends: Vec<SocketAddr> = given
+        .all("--backend")
+        .map(address)
+        .collect::<Result<_, _>>()?;
+    let closes = given.has("--close");
+    let start = || {
+        let listener = listener::bind("floor", "127.0.0.1", port)?;
+        let wrong = |e: io::Error| format!("floor: {e}");
+        let _ = crate::net::sys::raise_descriptor_limit();
+        listener::announce("floor", listener.local_addr().map_err(wrong)?);
+        thread::scope(|scope| {
+            let start = |_| {
+                let (listener, backends) = (listener.try_clone()?, &backends[..]);
+                Ok(scope.spawn(move || run(listener, backends, closes, stop)))
+            };
+            let loops: io::Result<Vec<_>> = (0..workers).map(start).collect();
+            let end = |one: thread::ScopedJoinHandle<io::Result<()>>| {
+                one.join()
+                    .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+            };
+            loops?.into_iter().try_for_each(end)
+        })
+        .map_err(wrong)
+    };
+    start().map_err(Failure::CannotWork)
+}
+
+/// The listener's token; a connection's is its place plus one.
+const LISTENER: Token = 0;
+
+/// Longer than a small request or answer.
+const MESSAGE: usize = 4096;
+
+/// A connection.
+#[derive(Debug)]
+struct Side {
+    stream: TcpStream,
+    kind: Part,
+    watched: bool,
+}
+
+/// Whose connection it is, and at which place the other one of its exchange stands.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Client(Option<usize>),
+    Backend(Option<usize>),
+}
+
+/// One loop.
+struct Floor<'a> {
+    poller: Poller,
+    sides: Slots<Side>,
+    /// Connections to backends that wait for a request.
+    idle: Vec<usize>,
+    backends: &'a [SocketAddr],
+    turn: usize,
+    closes: bool,
+    message: [u8; MESSAGE],
+}
+
+/// Answers until the stop flag is raised.
+pub fn run(
+    listener: TcpListener,
+    backends: &[SocketAddr],
+    closes: bool,
+    stop: &Stop,
+) -> io::Result<()> {
+    let mut poller = Poller::new(Kind::BEST)?;
+    let mut acceptor = Acceptor::new(listener, &mut poller, LISTENER)?;
+    let mut floor = Floor {
+        poller,
+        sides: Slots::new(),
+        idle: Vec::new(),
+        backends,
+        turn: 0,
+        closes,
+        message: [0; MESSAGE],
+    };
+    let mut events = Vec::new();
+    while !stop.is_raised() {
+        floor.poller.wait(&mut events, Some(TICK))?;
+        for event in &events {
+            if event.token != LISTENER {
+                floor.ready(event.token - 1);
+            } else if let Some((stream, _)) = acceptor.accept(&mut floor.poller, Instant::now()) {
+                let place = floor.insert(stream, Part::Client(None));
+                floor.ready(place);
+            }
+        }
+        floor.sides.end_turn();
+        acceptor.resume(&mut floor.poller, true, Instant::now());
+    }
+    Ok(())
+}
+
+impl Floor<'_> {
+    fn insert(&mut self, stream: TcpStream, kind: Part) -> usize {
+        let watched = false;
+        self.sides.insert(Side {
+            stream,
+            kind,
+            watched,
+        })
+    }
+
+    /// One read, and the write that follows from it. Whatever fails ends the connection.
+    fn ready(&mut self, place: usize) {
+        let Some(side) = self.sides.get_mut(place) else {
+            return;
+        };
+        let done = match side.stream.read(&mut self.message) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => self.watch(place),
+            Err(e) => Err(e),
+            Ok(n) => match side.kind {
+                Part::Client(_) if self.backends.is_empty() => self.answer(place),
+                Part::Client(_) => self.ask(place),
+                Part::Backend(client) => self.copy(place, client, n),
+            },
+        };
+        if done.is_err() {
+            self.close(place);
+        }
+    }
+
+    /// Waits for more of it.
+    fn watch(&mut self, place: usize) -> io::Result<()> {
+        let side = &mut self.sides[place];
+        if !side.watched {
+            self.poller.add(&side.stream, place + 1, Interest::READ)?;
+            side.watched = true;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, place: usize) -> io::Result<()> {
+        let stream = &mut self.sides[place].stream;
+        if self.closes {
+            stream.write_all(LAST_ANSWER)?;
+            self.close(place);
+            return Ok(());
+        }
+        stream.write_all(ANSWER)?;
+        self.watch(place)
+    }
+
+    /// Asks a backend on behalf of a client.
+    fn ask(&mut self, client: usize) -> io::Result<()> {
+        let place = match self.idle.pop() {
+            Some(place) => place,
+            None => self.connect()?,
+        };
+        self.sides[client].kind = Part::Client(Some(place));
+        self.sides[place].kind = Part::Backend(Some(client));
+        self.sides[place].stream.write_all(REQUEST)?;
+        self.watch(client)
+    }
+
+    fn connect(&mut self) -> io::Result<usize> {
+        self.turn += 1;
+        let stream = TcpStream::connect(self.backends[self.turn % self.backends.len()])?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let place = self.insert(stream, Part::Backend(None));
+        self.watch(place)?;
+        Ok(place)
+    }
+
+    /// The first `n` bytes of the message go to the client.
+    fn copy(&mut self, place: usize, client: Option<usize>, n: usize) -> io::Result<()> {
+        let client = client.ok_or(ErrorKind::InvalidData)?;
+        self.sides[place].kind = Part::Backend(None);
+        self.idle.push(place);
+        self.sides[client].kind = Part::Client(None);
+        let written = self.sides[client].stream.write_all(&self.message[..n]);
+        if self.closes || written.is_err() {
+            self.close(client);
+        }
+        Ok(())
+    }
+
+    /// Closes a connection, and with it what it waits for: that would be for somebody else.
+    fn close(&mut self, place: usize) {
+        let Some(side) = self.sides.remove(place) else {
+            return;
+        };
+        if side.watched {
+            self.poller.closing(&side.stream, place + 1);
+        }
+        match side.kind {
+            Part::Client(None) => {}
+            Part::Backend(None) => self.idle.retain(|&idle| idle != place),
+            Part::Client(Some(other)) | Part::Backend(Some(other)) => self.close(other),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One non-blocking socket with what was received and not yet understood, and what is still
+//! to be sent.
+//!
+//! Between turns a connection owns no buffer unless something is left over: it borrows the
+//! loop's while it is read from and written to, so ten thousand idle ones cost no buffers.
+//! Knows no HTTP. Entry points: [`Connection::fill`], [`Connection::flush`], [`Connection::settle`].
+//! Note: `notes/async_server.md`.
+
+use crate::cli::limits::READ;
+use crate::net::output::Output;
+use crate::net::poller::{Interest, Poller, Token};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+/// Bytes received and not yet used.
+#[derive(Debug, Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    fn with_room() -> Input {
+        Input {
+            bytes: vec![0; READ],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What has not been used.
+    pub fn unused(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Marks so many bytes as used.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+    }
+}
+
+/// The buffers of a loop, lent to the connections that are at work.
+#[derive(Debug)]
+pub struct Lender {
+    input: Input,
+    outputs: Vec<Vec<u8>>,
+}
+
+/// Empty output buffers kept for the next connection, and how large one may have grown.
+const SPARE_OUTPUTS: usize = 64;
+const SPARE_SIZE: usize = 256 * 1024;
+
+impl Lender {
+    /// Buffers for one loop.
+    pub fn new() -> Lender {
+        Lender {
+            input: Input::with_room(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// An empty buffer for bytes to be sent.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.outputs.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub fn give(&mut self, mut bytes: Vec<u8>) {
+        if self.outputs.len() < SPARE_OUTPUTS && (1..=SPARE_SIZE).contains(&bytes.capacity()) {
+            bytes.clear();
+            self.outputs.push(bytes);
+        }
+    }
+}
+
+impl Default for Lender {
+    fn default() -> Self {
+        Lender::new()
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    /// Bytes; there may be more.
+    Bytes,
+    /// Nothing for now.
+    WouldBlock,
+    /// The peer will send no more.
+    End,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    /// Received and not yet used.
+    pub input: Input,
+    /// To be sent.
+    pub output: Output,
+    /// What the poller watches it for; None: it does not.
+    interest: Option<Interest>,
+}
+
+impl Connection {
+    /// A non-blocking socket that nobody watches yet: one that is answered and closed in its
+    /// first turn never needs to be.
+    pub fn new(stream: TcpStream) -> Connection {
+        Connection {
+            stream,
+            input: Input::default(),
+            output: Output::default(),
+            interest: None,
+        }
+    }
+
+    /// The socket, to ask about.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Reads once, behind what is left over; the lender's buffer stays here until
+    /// [`Connection::settle`]. A full buffer reads as `WouldBlock`: use some of it first.
+    pub fn fill(&mut self, lender: &mut Lender) -> io::Result<Filled> {
+        if self.input.bytes.len() < READ {
+            if lender.input.bytes.is_empty() {
+                lender.input = Input::with_room();
+            }
+            let left = self.input.unused();
+            lender.input.bytes[..left.len()].copy_from_slice(left);
+            (lender.input.start, lender.input.end) = (0, left.len());
+            self.input = std::mem::take(&mut lender.input);
+        }
+        if self.input.end == READ {
+            return Ok(Filled::WouldBlock);
+        }
+        loop {
+            match self.stream.read(&mut self.input.bytes[self.input.end..]) {
+                Ok(0) => return Ok(Filled::End),
+                Ok(n) => {
+                    self.input.end += n;
+                    return Ok(Filled::Bytes);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Filled::WouldBlock),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Whether there is no room to read into before some input is used.
+    pub fn is_full(&self) -> bool {
+        self.input.unused().len() == READ
+    }
+
+    /// Writes as much of `bytes` as the peer takes now, past the output; perhaps nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.stream.write(bytes) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Writes what can be written now. Whether all of it was is [`Output::is_empty`].
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        match self.output.write_to(&mut self.stream) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Lends a buffer to write into, if it has none.
+    pub fn borrow_output(&mut self, lender: &mut Lender) {
+        if self.output.bytes.capacity() == 0 {
+            self.output.bytes = lender.take();
+        }
+    }
+
+    /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
+    /// size.
+    pub fn settle(&mut self, lender: &mut Lender) {
+        if self.input.bytes.len() == READ {
+            let left = self.input.unused().to_vec();
+            let left = Input {
+                start: 0,
+                end: left.len(),
+                bytes: left,
+            };
+            let mut lent = std::mem::replace(&mut self.input, left);
+            (lent.start, lent.end) = (0, 0);
+            lender.input = lent;
+        }
+        if self.output.is_empty() {
+            lender.give(std::mem::take(&mut self.output.bytes));
+        }
+    }
+
+    /// Waits for something else from now on; a system call only if that is a change.
+    pub fn wait_for(
+        &mut self,
+        interest: Interest,
+        poller: &mut Poller,
+        token: Token,
+    ) -> io::Result<()> {
+        match self.interest {
+            None => poller.add(&self.stream, token, interest)?,
+            Some(known) if known == interest => return Ok(()),
+            Some(_) => poller.modify(&self.stream, token, interest)?,
+        }
+        self.interest = Some(interest);
+        Ok(())
+    }
+
+    /// Waits for nothing. A socket that is watched tells of a reset even if nothing else is asked
+    /// for, again and again until it is closed.
+    pub fn unwatch(&mut self, poller: &mut Poller, token: Token) {
+        if self.interest.take().is_some() {
+            // It was added, so it can be removed.
+            let _ = poller.remove(&self.stream, token);
+        }
+    }
+
+    /// Whether it has failed, as far as the system knows without reading or writing.
+    pub fn is_broken(&self) -> bool {
+        !matches!(self.stream.take_error(), Ok(None))
+    }
+
+    /// Tells the peer that no more will be sent.
+    pub fn end_output(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Stops watching, and closes.
+    pub fn close(self, poller: &mut Poller, token: Token) {
+        if self.interest.is_some() {
+            poller.closing(&self.stream, token);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Sockets and who is ready: everything between the kernel and a topic that does not depend on
+//! what the bytes mean.
+//!
+//! Notes: `notes/poller.md`, `notes/async_server.md`.
+
+// the system calls that std lacks; the only `unsafe`
+#[allow(unsafe_code)]
+pub mod sys;
+// who is ready? scan, poll, epoll: three answers to the same five calls
+pub mod poller;
+// how servers come to clients: bind, announce, accept
+pub mod listener;
+// one non-blocking socket, and buffers that are borrowed
+pub mod connection;
+// what is still to be sent: small things, then one large content that is never copied
+pub mod output;
+// a numbered slot for each connection
+pub mod slots;
+// deadlines for many connections at next to no cost per request
+pub mod timers;
+// the time, read once per turn and rendered once per second
+pub mod clock;

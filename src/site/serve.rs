@@ -1,0 +1,41 @@
+//! How an origin server comes to serve: its flags, its socket, site and log.
+//!
+//! Knows not who will wait for clients: that is handed in. Entry point: [`start`].
+//! Note: `notes/async_server.md`.
+
+use crate::cli::args::{Failure, Flag, Given, flag};
+use crate::cli::log::Log;
+use crate::net::listener;
+use crate::site::Site;
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+
+/// Where it listens.
+pub const HOST: Flag = flag("--host", "ADDR", "127.0.0.1", "the address to listen on");
+/// What it serves.
+pub const ROOT: Flag = flag("--root", "DIR", "www", "the folder to serve");
+/// Whether it tells what it serves.
+pub const QUIET: Flag = flag("--quiet", "", "", "no log");
+
+/// Opens the listening socket, says where, and has `run` serve the site there until it returns.
+pub fn start(
+    given: &Given,
+    run: impl FnOnce(TcpListener, Site, &Log) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let (topic, port) = (given.topic.name, given.port()?);
+    let text = |name| given.text(name).unwrap_or_default();
+    let start = || {
+        let listener = listener::bind(topic, text("--host"), port)?;
+        let address = listener.local_addr().map_err(|e| format!("{topic}: {e}"))?;
+        let default_name = format!("{topic}:{}", address.port());
+        let name = given.text("--name").unwrap_or(&default_name);
+        let site =
+            Site::new(name, Path::new(text("--root"))).map_err(|e| format!("{topic}: {e}"))?;
+        let (log, _writer) = Log::start(given.has("--quiet"))?;
+        let _ = crate::net::sys::raise_descriptor_limit();
+        listener::announce(topic, address);
+        run(listener, site, &log).map_err(|e| format!("{topic}: {e}"))
+    };
+    start().map_err(Failure::CannotWork)
+}

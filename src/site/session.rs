@@ -1,0 +1,330 @@
+//! One client's conversation, without a socket: bytes in, bytes out, persist or close.
+//!
+//! What a server says depends only on the bytes received so far, so `async_server` and
+//! `thread_server` both call [`Session::answer`] and differ only in who waits. Time enters
+//! from outside too: whoever waits asks [`Session::waits_for`] and calls
+//! [`Session::time_out`]. Note: `notes/http.md`.
+
+use crate::cli::limits::Limits;
+use crate::http::framing::Body;
+use crate::http::request::{self, Method, Request};
+use crate::http::response::{CONTINUE, Connection, Response};
+use crate::http::{ParseError, Version};
+use crate::net::clock::Clock;
+use crate::net::output::Output;
+use crate::site::{Reply, Site};
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// What the session needs from the world for one turn.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Who answers.
+    pub site: &'a Site,
+    /// What a client may ask.
+    pub limits: &'a Limits,
+    /// The time of this turn.
+    pub clock: &'a Clock,
+    /// Lines of the log, if there is one.
+    pub log: Option<&'a mut Vec<u8>>,
+    /// For the log.
+    pub peer: SocketAddr,
+    /// The server is stopping, or others wait for this one's place: no connection persists.
+    pub last_answer: bool,
+}
+
+/// What the session waits for, which decides how long it may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The first byte of a request.
+    Request,
+    /// The rest of a request's head.
+    Head,
+    /// More of a request's content.
+    Content,
+    /// Nothing: the last answer has been given. `linger`: the client may still be sending, and
+    /// would lose the answer if the connection were closed on it (RFC 9112 §9.6).
+    Close {
+        /// See above.
+        linger: bool,
+    },
+}
+
+/// The state between two pieces of input.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Head { begun: bool },
+    Content(Box<Upload>),
+    Over { linger: bool },
+}
+
+/// A request whose head is known and whose content is arriving.
+#[derive(Debug)]
+struct Upload {
+    body: Body,
+    received: u64,
+    /// The answer; None: the content itself, gathered in `kept`.
+    response: Option<Response>,
+    kept: Vec<u8>,
+    to: To,
+    log: String,
+}
+
+/// The request's part in how it is answered.
+#[derive(Debug, Clone, Copy)]
+struct To {
+    method: Method,
+    version: Version,
+    persists: bool,
+}
+
+impl Session {
+    /// Before the first request.
+    pub fn new() -> Session {
+        Session {
+            state: State::Head { begun: false },
+        }
+    }
+
+    /// What it waits for.
+    pub fn waits_for(&self) -> Wait {
+        match self.state {
+            State::Head { begun: false } => Wait::Request,
+            State::Head { begun: true } => Wait::Head,
+            State::Content(_) => Wait::Content,
+            State::Over { linger } => Wait::Close { linger },
+        }
+    }
+
+    /// Answers every request that is whole in `input`, in order, into `output`, until that is
+    /// full. Returns how many bytes of `input` are done with.
+    pub fn answer(&mut self, input: &[u8], output: &mut Output, turn: &mut Turn) -> usize {
+        let mut used = 0;
+        while !output.is_full() {
+            let rest = &input[used..];
+            let step = match &mut self.state {
+                State::Head { .. } => self.head(rest, output, turn),
+                State::Content(_) => self.content(rest, output, turn),
+                State::Over { .. } => return input.len(),
+            };
+            match step {
+                Ok(0) => break,
+                Ok(n) => used += n,
+                Err(error) => {
+                    let method = self.method_of(rest);
+                    self.refuse(error, method, output, turn);
+                    return input.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// The client will send no more. What it asked for as a whole has been answered by then;
+    /// half a request gets an error.
+    pub fn end(&mut self, output: &mut Output, turn: &mut Turn) {
+        match self.waits_for() {
+            Wait::Request => self.state = State::Over { linger: false },
+            Wait::Head | Wait::Content => {
+                self.refuse(ParseError::EndedEarly, self.method_of(b""), output, turn);
+                self.state = State::Over { linger: false };
+            }
+            Wait::Close { .. } => {}
+        }
+    }
+
+    /// The client took too long.
+    pub fn time_out(&mut self, output: &mut Output, turn: &mut Turn) {
+        match self.waits_for() {
+            Wait::Head => self.refuse(ParseError::HeadTimeout, Method::Get, output, turn),
+            Wait::Content => {
+                let method = self.method_of(b"");
+                self.refuse(ParseError::ContentTimeout, method, output, turn);
+            }
+            // No request, no answer: a 408 here could pass for the answer to the next one.
+            Wait::Request | Wait::Close { .. } => self.state = State::Over { linger: false },
+        }
+    }
+
+    /// The method of what is being read, as far as an error must know it.
+    fn method_of(&self, input: &[u8]) -> Method {
+        match &self.state {
+            State::Content(upload) => upload.to.method,
+            _ if request::is_head(input) => Method::Head,
+            _ => Method::Get,
+        }
+    }
+
+    fn head(
+        &mut self,
+        input: &[u8],
+        output: &mut Output,
+        turn: &mut Turn,
+    ) -> Result<usize, ParseError> {
+        let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
+            self.state = State::Head {
+                begun: request::has_begun(input),
+            };
+            return Ok(0);
+        };
+        let to = To {
+            method: request.method,
+            version: request.version,
+            persists: request.persists && request.method != Method::Connect,
+        };
+        self.state = State::Head { begun: false };
+        let body = Body::new(request.framing);
+        match (turn.site.respond(&request, turn.clock.now), body.is_done()) {
+            (Reply::With(response), true) => {
+                turn.log_answer(
+                    format_args!("{} {}", request.method.name(), request.target),
+                    &response,
+                );
+                self.send(response, to, output, turn);
+            }
+            (Reply::Echo, true) => {
+                let response = turn.site.echo(Vec::new());
+                turn.log_answer(
+                    format_args!("{} {}", request.method.name(), request.target),
+                    &response,
+                );
+                self.send(response, to, output, turn);
+            }
+            (reply, false) => self.begin_content(&request, body, reply, to, output, turn)?,
+        }
+        Ok(used)
+    }
+
+    fn begin_content(
+        &mut self,
+        request: &Request,
+        body: Body,
+        reply: Reply,
+        to: To,
+        output: &mut Output,
+        turn: &mut Turn,
+    ) -> Result<(), ParseError> {
+        if let crate::http::framing::Framing::Length(n) = request.framing
+            && n > turn.limits.content
+        {
+            return Err(ParseError::ContentTooLarge);
+        }
+        let response = match reply {
+            Reply::With(response) if request.expects_continue && response.status >= 400 => {
+                // The client waits before it sends the content: it is spared the trip.
+                turn.log_answer(
+                    format_args!("{} {}", request.method.name(), request.target),
+                    &response,
+                );
+                self.send(
+                    response,
+                    To {
+                        persists: false,
+                        ..to
+                    },
+                    output,
+                    turn,
+                );
+                self.state = State::Over { linger: true };
+                return Ok(());
+            }
+            Reply::With(response) => Some(response),
+            Reply::Echo => None,
+        };
+        if request.expects_continue {
+            output.bytes.extend_from_slice(CONTINUE);
+        }
+        let log = [request.method.name(), " ", request.target].concat();
+        let upload = Upload {
+            body,
+            received: 0,
+            response,
+            kept: Vec::new(),
+            to,
+            log,
+        };
+        self.state = State::Content(Box::new(upload));
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        input: &[u8],
+        output: &mut Output,
+        turn: &mut Turn,
+    ) -> Result<usize, ParseError> {
+        let State::Content(upload) = &mut self.state else {
+            return Ok(0);
+        };
+        let (used, data) = upload.body.read(input)?;
+        upload.received += data.len() as u64;
+        if upload.received > turn.limits.content {
+            return Err(ParseError::ContentTooLarge);
+        }
+        if upload.response.is_none() {
+            upload.kept.extend_from_slice(data);
+        }
+        if upload.body.is_done() {
+            let to = upload.to;
+            let log = std::mem::take(&mut upload.log);
+            let kept = std::mem::take(&mut upload.kept);
+            let response = upload
+                .response
+                .take()
+                .unwrap_or_else(|| turn.site.echo(kept));
+            self.state = State::Head { begun: false };
+            turn.log_answer(format_args!("{log}"), &response);
+            self.send(response, to, output, turn);
+        }
+        Ok(used)
+    }
+
+    fn send(&mut self, response: Response, to: To, output: &mut Output, turn: &Turn) {
+        let persists = to.persists && !turn.last_answer;
+        let connection = Connection::says(to.version, persists);
+        response.write_head(&mut output.bytes, &turn.clock.date, connection);
+        if to.method != Method::Head {
+            output.send(response.content);
+        }
+        if !persists {
+            // A client that wants no other answer sends no other request, and a short answer is
+            // there before anything else can come back. If not, it may be sending on.
+            let linger = to.persists || output.is_full();
+            self.state = State::Over { linger };
+        }
+    }
+
+    /// Answers what is wrong, and nothing after it: where the next request would begin is
+    /// no longer sure.
+    fn refuse(&mut self, error: ParseError, method: Method, output: &mut Output, turn: &mut Turn) {
+        let response = turn.site.error(error);
+        turn.log_answer(format_args!("- {error}"), &response);
+        let to = To {
+            method,
+            version: Version::Http11,
+            persists: false,
+        };
+        self.send(response, to, output, turn);
+        self.state = State::Over { linger: true };
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session::new()
+    }
+}
+
+impl Turn<'_> {
+    fn log_answer(&mut self, what: std::fmt::Arguments, response: &Response) {
+        if let Some(log) = &mut self.log {
+            // Writing into a Vec cannot fail.
+            let _ = writeln!(log, "{} {what} {}", self.peer, response.status);
+        }
+    }
+}
