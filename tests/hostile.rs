@@ -442,42 +442,6 @@ fn who_asks_for_thousands_and_never_reads_is_closed() {
 }
 
 #[test]
-fn a_greedy_client_that_reads_fast_delays_nobody() {
-    const COUNT: usize = 40;
-    against_all(&[], |target| {
-        let mut greedy = target.server.connect();
-        greedy
-            .write_all(&FOR_LARGE.repeat(COUNT))
-            .expect("it is sent");
-        let reader = thread::spawn(move || {
-            let (mut waste, mut left) = (vec![0; 1 << 20], COUNT * LARGE);
-            while left > 0 {
-                match greedy.read(&mut waste) {
-                    Ok(n) if n > 0 => left = left.saturating_sub(n),
-                    other => panic!("{left} bytes did not come: {other:?}"),
-                }
-            }
-        });
-        let (mut served, mut longest) = (0, Duration::ZERO);
-        while !reader.is_finished() {
-            let start = Instant::now();
-            target.serves();
-            (served, longest) = (served + 1, longest.max(start.elapsed()));
-        }
-        reader.join().expect("all of it came");
-        println!(
-            "{}: {served} served meanwhile, the longest in {longest:?}",
-            target.topic
-        );
-        assert!(
-            served > 5,
-            "{}: only {served} were served meanwhile",
-            target.topic
-        );
-    });
-}
-
-#[test]
 fn each_limit_has_its_status() {
     let line = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(100));
     let fields = format!(

@@ -85,8 +85,25 @@ struct Client {
     session: Session,
     peer: SocketAddr,
     phase: Phase,
+    delay: Delay,
     /// It has sent all it will send.
     ended: bool,
+}
+
+/// Requests of one client answered per turn at most: then the others have theirs. Bytes have
+/// their own bound, [`crate::net::output::SHARE`]; this one is for small answers, each of which
+/// may cost a look at the disk.
+const ANSWERS: usize = 64;
+
+/// How `--delay` stands to the request that comes next or is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delay {
+    /// There is no `--delay`.
+    Never,
+    /// It is to be held when its first byte has come.
+    Due,
+    /// It has been held.
+    Over,
 }
 
 /// What a client is waited for, which decides for how long.
@@ -249,11 +266,16 @@ impl Server<'_> {
         let connection = Connection::new(stream);
         let session = Session::new();
         let phase = Phase::Idle;
+        let delay = match self.world.delay.is_zero() {
+            true => Delay::Never,
+            false => Delay::Due,
+        };
         let client = Client {
             connection,
             session,
             peer,
             phase,
+            delay,
             ended: false,
         };
         let slot = self.clients.insert(client);
@@ -276,9 +298,8 @@ impl Server<'_> {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
-        let holds = !self.world.delay.is_zero();
         let mut turn = self.world.turn(client.peer);
-        let next = client.go_on(event, holds, &mut self.lender, &mut turn);
+        let next = client.go_on(event, &mut self.lender, &mut turn);
         self.wait_or_close(slot, next.unwrap_or(Next::Close));
     }
 
@@ -349,13 +370,7 @@ impl Server<'_> {
 
 impl Client {
     /// Reads what is there, answers it, writes what can be written.
-    fn go_on(
-        &mut self,
-        event: Event,
-        holds: bool,
-        lender: &mut Lender,
-        turn: &mut Turn,
-    ) -> io::Result<Next> {
+    fn go_on(&mut self, event: Event, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
         let connection = &mut self.connection;
         let taken = connection.output.taken();
         connection.flush()?;
@@ -382,7 +397,7 @@ impl Client {
                 }
             });
         }
-        if holds && !connection.input.unused().is_empty() {
+        if self.delay == Delay::Due && !connection.input.unused().is_empty() {
             let renew = self.phase != Phase::Held;
             return Ok(Next::Wait {
                 phase: Phase::Held,
@@ -392,55 +407,61 @@ impl Client {
         self.answer(lender, turn)
     }
 
-    /// Answers what has been read.
+    /// Answers what has been read, a turn's share at most.
     fn answer(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
         let connection = &mut self.connection;
         connection.borrow_output(lender);
-        let mut progress = false;
-        loop {
-            let used = self
-                .session
-                .answer(connection.input.unused(), &mut connection.output, turn);
-            connection.input.consume(used);
+        let most = match self.delay {
+            Delay::Never => ANSWERS,
+            _ => 1,
+        };
+        let (mut progress, mut has_more) = (false, false);
+        for _ in 0..most {
+            let (input, output) = (&mut connection.input, &mut connection.output);
+            let used = self.session.answer_one(input.unused(), output, turn);
+            input.consume(used);
             progress |= used > 0;
-            connection.flush()?;
-            // A full output may have left requests unanswered; they have their turn when it is empty.
-            if used == 0 || !connection.output.is_empty() || connection.input.unused().is_empty() {
+            has_more = used > 0 && !input.unused().is_empty();
+            if output.is_full() {
+                connection.flush()?;
+            }
+            if !has_more || connection.output.is_full() {
                 break;
             }
         }
-        // Decided by this flush and no later one: whoever waits for input with requests still
-        // unanswered in it waits for ever.
-        if !connection.output.is_empty() {
-            return Ok(Next::Wait {
-                phase: Phase::Write,
-                renew: true,
-            });
+        if self.delay == Delay::Over && self.session.waits_for() == Wait::Request {
+            self.delay = Delay::Due;
         }
-        if self.ended {
+        if self.ended && !has_more && !connection.output.is_full() {
             self.session.end(&mut connection.output, turn);
         }
-        self.what_next(progress)
+        self.what_next(progress, has_more)
     }
 
     /// Its time is up: it is told so if it has begun to say something.
     fn time_out(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
         match self.phase {
             Phase::Write | Phase::Linger => return Ok(Next::Close),
-            Phase::Held => return self.answer(lender, turn),
+            Phase::Held => {
+                self.delay = Delay::Over;
+                return self.answer(lender, turn);
+            }
             Phase::Idle | Phase::Head | Phase::Content => {}
         }
         self.connection.borrow_output(lender);
         self.session.time_out(&mut self.connection.output, turn);
-        self.what_next(false)
+        self.what_next(false, false)
     }
 
-    /// Writes what is left, and tells what to wait for.
-    fn what_next(&mut self, progress: bool) -> io::Result<Next> {
+    /// Writes what is left, and tells what to wait for. `has_more`: requests are left in the
+    /// input, for the next turn. Whoever waits for more input with these unanswered may wait for
+    /// ever; a socket that can be written to is reported in the next turn.
+    fn what_next(&mut self, progress: bool, has_more: bool) -> io::Result<Next> {
         self.connection.flush()?;
-        if !self.connection.output.is_empty() {
+        if !self.connection.output.is_empty() || has_more {
+            let held = self.connection.output.is_empty() && self.delay == Delay::Due;
             return Ok(Next::Wait {
-                phase: Phase::Write,
+                phase: if held { Phase::Held } else { Phase::Write },
                 renew: true,
             });
         }

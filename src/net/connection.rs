@@ -7,7 +7,7 @@
 //! Note: `notes/async_server.md`.
 
 use crate::cli::limits::READ;
-use crate::net::output::Output;
+use crate::net::output::{Output, SHARE};
 use crate::net::poller::{Interest, Poller, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -100,6 +100,8 @@ pub struct Connection {
     pub input: Input,
     /// To be sent.
     pub output: Output,
+    /// What may still be written before [`Connection::settle`].
+    share: usize,
     /// What the poller watches it for; None: it does not.
     interest: Option<Interest>,
 }
@@ -112,6 +114,7 @@ impl Connection {
             stream,
             input: Input::default(),
             output: Output::default(),
+            share: SHARE,
             interest: None,
         }
     }
@@ -163,12 +166,14 @@ impl Connection {
         }
     }
 
-    /// Writes what can be written now. Whether all of it was is [`Output::is_empty`].
+    /// Writes what can be written now, a turn's share at most. Whether that was all is
+    /// [`Output::is_empty`]; if not, wait until the socket is writable: if the share was the
+    /// reason, that is so in the next turn.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
-        match self.output.write_to(&mut self.stream) {
+        match self.output.write_share(&mut self.stream, &mut self.share) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
             result => result,
         }
@@ -182,8 +187,9 @@ impl Connection {
     }
 
     /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
-    /// size.
+    /// size. In the next turn there is a new share to be written.
     pub fn settle(&mut self, lender: &mut Lender) {
+        self.share = SHARE;
         if self.input.bytes.len() == READ {
             let left = self.input.unused().to_vec();
             let left = Input {

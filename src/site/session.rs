@@ -105,6 +105,15 @@ impl Session {
     /// full. Returns how many bytes of `input` are done with.
     pub fn answer(&mut self, input: &[u8], output: &mut Output, turn: &mut Turn) -> usize {
         let mut used = 0;
+        while let n @ 1.. = self.answer_one(&input[used..], output, turn) {
+            used += n;
+        }
+        used
+    }
+
+    /// The same for the next request alone, or for what is here of it.
+    pub fn answer_one(&mut self, input: &[u8], output: &mut Output, turn: &mut Turn) -> usize {
+        let mut used = 0;
         while !output.is_full() {
             let rest = &input[used..];
             let step = match &mut self.state {
@@ -120,6 +129,9 @@ impl Session {
                     self.refuse(error, method, output, turn);
                     return input.len();
                 }
+            }
+            if self.waits_for() == Wait::Request {
+                break;
             }
         }
         used

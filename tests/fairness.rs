@@ -1,0 +1,157 @@
+//! What one greedy client takes of an event loop: a share of each turn, then the others have
+//! theirs. What they wait is measured beside what clients of a server next door wait meanwhile,
+//! so that a busy machine is not taken for a busy loop.
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use support::{Folder, Server, eventually};
+
+/// Requests per measurement, and how long one may go on: it has shown enough by then.
+const ASKED: usize = 100;
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+
+/// What others may wait while a greedy client is served.
+const P90: Duration = Duration::from_millis(15);
+const LONGEST: Duration = Duration::from_millis(60);
+
+/// A client that asks for the same without end and reads as fast as it can.
+struct Greedy {
+    stream: TcpStream,
+    taken: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Greedy {
+    fn start(server: &Server, path: &str) -> Greedy {
+        let stream = server.connect();
+        let clone = || stream.try_clone().expect("a descriptor is left");
+        let (mut reads, mut writes) = (clone(), clone());
+        let taken = Arc::new(AtomicU64::new(0));
+        let (count, path) = (Arc::clone(&taken), path.to_owned());
+        let reader = thread::spawn(move || {
+            let mut waste = vec![0; 1 << 20];
+            while let Ok(n @ 1..) = reads.read(&mut waste) {
+                count.fetch_add(n as u64, Relaxed);
+            }
+        });
+        let writer = thread::spawn(move || {
+            let requests = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(100);
+            while writes.write_all(requests.as_bytes()).is_ok() {}
+        });
+        let greedy = Greedy {
+            stream,
+            taken,
+            threads: vec![reader, writer],
+        };
+        eventually("its answer begins", || greedy.taken() > 0);
+        greedy
+    }
+
+    /// Bytes so far.
+    fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
+    }
+}
+
+impl Drop for Greedy {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What clients of a server waited.
+#[derive(Debug)]
+struct Waits {
+    p90: Duration,
+    longest: Duration,
+}
+
+impl Waits {
+    fn of(server: &Server) -> Waits {
+        let start = Instant::now();
+        let mut all = Vec::new();
+        while all.len() < ASKED && start.elapsed() < LONG_ENOUGH {
+            let asked = Instant::now();
+            assert_eq!(server.get("/").status, 200);
+            all.push(asked.elapsed());
+        }
+        all.sort();
+        Waits {
+            p90: all[all.len() * 9 / 10],
+            longest: all[all.len() - 1],
+        }
+    }
+
+    /// The bound, or what this machine cannot do better now.
+    fn are_short(&self, next_door: &Waits) -> bool {
+        self.p90 < P90.max(4 * next_door.p90) && self.longest < LONGEST.max(4 * next_door.longest)
+    }
+}
+
+/// A server's claim must hold in one of a few rounds: what a machine does to a round says nothing
+/// about the server, and a server that lets others wait does so in every one.
+fn delay_nobody(clients: usize, server: &Server, path: &str) {
+    let next_door = Server::start("async_server", &[]);
+    let start = |_| Greedy::start(server, path);
+    let greedy: Vec<Greedy> = (0..clients).map(start).collect();
+    let taken = || greedy.iter().map(Greedy::taken).sum::<u64>();
+    let mut rounds = Vec::new();
+    while rounds.len() < 5 {
+        let elsewhere = Waits::of(&next_door);
+        let before = taken();
+        let here = Waits::of(server);
+        assert!(taken() > before, "{path}: nothing is taken any more");
+        if here.are_short(&elsewhere) {
+            println!("{path}: {here:?}; next door {elsewhere:?}");
+            return;
+        }
+        rounds.push((here, elsewhere));
+    }
+    panic!("{path}: others wait, here and next door: {rounds:#?}");
+}
+
+fn root() -> Folder {
+    let root = Folder::new();
+    let large = File::create(root.path().join("large.bin")).expect("a file can be made");
+    large.set_len(4 << 30).expect("it takes no space");
+    root.write("picture.jpg", &[b'p'; 75_000]);
+    root
+}
+
+/// An lb with one loop, and what stands behind it.
+fn start_lb(root: &Folder) -> (Server, Server) {
+    let behind = Server::start("async_server", &["--root", root.text()]);
+    let lb = Server::start_lb(&[&behind], &["--workers", "1"]);
+    (behind, lb)
+}
+
+#[test]
+fn a_greedy_client_that_reads_fast_delays_nobody() {
+    let root = root();
+    let server = Server::start("async_server", &["--root", root.text()]);
+    delay_nobody(1, &server, "/large.bin");
+    let (_behind, lb) = start_lb(&root);
+    delay_nobody(1, &lb, "/large.bin");
+}
+
+#[test]
+fn clients_that_ask_for_much_at_once_delay_nobody() {
+    let root = root();
+    let server = Server::start("async_server", &["--root", root.text()]);
+    delay_nobody(8, &server, "/picture.jpg");
+    // A small answer that costs the server a look at the disk each.
+    delay_nobody(8, &server, "/nothing.html");
+    let (_behind, lb) = start_lb(&root);
+    delay_nobody(8, &lb, "/picture.jpg");
+    delay_nobody(8, &lb, "/lb-status");
+}
