@@ -6,19 +6,17 @@
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
-use crate::cli::shutdown::{Stop, TICK};
-use crate::net::clock::Clock;
+use crate::cli::shutdown::Stop;
 use crate::net::connection::{Connection, Filled, Lender};
-use crate::net::listener::Acceptor;
-use crate::net::poller::{Event, Interest, Kind, Poller, Token};
+use crate::net::event_loop::{EventLoop, Next};
+use crate::net::poller::{Interest, Kind, Token};
 use crate::net::slots::Slots;
-use crate::net::timers::Timers;
 use crate::site::Site;
 use crate::site::serve;
 use crate::site::session::{Session, Turn, Wait};
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 /// `progjar async_server`
 pub const TOPIC: Topic = Topic {
@@ -75,8 +73,28 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     })
 }
 
-/// The listener's token; a client's is its slot plus one.
-const LISTENER: Token = 0;
+/// Requests of one client answered per turn at most: then the others have theirs. Bytes have
+/// their own bound, [`crate::net::output::SHARE`]; this one is for small answers, each of which
+/// may cost a look at the disk.
+const ANSWERS: usize = 64;
+
+/// A client's token; 0 is the listener's.
+fn token(slot: usize) -> Token {
+    slot + 1
+}
+
+/// The loop and all it knows.
+struct Server<'a> {
+    events: EventLoop,
+    clients: Slots<Client>,
+    site: &'a Site,
+    limits: &'a Limits,
+    /// See `--delay`.
+    delay: Duration,
+    log: &'a Log,
+    /// Lines of the log of this turn.
+    lines: Vec<u8>,
+}
 
 /// One client.
 #[derive(Debug)]
@@ -85,25 +103,13 @@ struct Client {
     session: Session,
     peer: SocketAddr,
     phase: Phase,
+    /// Something moved, so the time of the phase begins anew.
+    progress: bool,
     delay: Delay,
+    /// Requests are left in the input for the next turn.
+    has_more: bool,
     /// It has sent all it will send.
     ended: bool,
-}
-
-/// Requests of one client answered per turn at most: then the others have theirs. Bytes have
-/// their own bound, [`crate::net::output::SHARE`]; this one is for small answers, each of which
-/// may cost a look at the disk.
-const ANSWERS: usize = 64;
-
-/// How `--delay` stands to the request that comes next or is being read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delay {
-    /// There is no `--delay`.
-    Never,
-    /// It is to be held when its first byte has come.
-    Due,
-    /// It has been held.
-    Over,
 }
 
 /// What a client is waited for, which decides for how long.
@@ -114,63 +120,24 @@ enum Phase {
     /// The rest of a head: the time runs from its first byte.
     Head,
     /// That `--delay` passes.
-    Held,
+    Delay,
     /// More content: the time runs from the last piece.
     Content,
-    /// That it reads its answer.
+    /// That it reads its answer, or that the others have had their turn.
     Write,
     /// It has its last answer; whatever it still sends is thrown away.
     Linger,
 }
 
-/// What becomes of a client after its turn.
-#[derive(Debug)]
-enum Next {
-    /// It is waited for; `renew`: the time begins anew even if the phase is the same.
-    Wait {
-        phase: Phase,
-        renew: bool,
-    },
-    Close,
-}
-
-/// The loop and all it knows.
-struct Server<'a> {
-    poller: Poller,
-    clients: Slots<Client>,
-    timers: Timers,
-    lender: Lender,
-    world: World<'a>,
-}
-
-/// What a session may know of the world.
-struct World<'a> {
-    site: &'a Site,
-    limits: &'a Limits,
-    log: &'a Log,
-    clock: Clock,
-    /// Lines of the log of this turn.
-    lines: Vec<u8>,
-    stopping: bool,
-    /// See `--delay`.
-    delay: Duration,
-}
-
-impl World<'_> {
-    fn turn(&mut self, peer: SocketAddr) -> Turn<'_> {
-        Turn {
-            site: self.site,
-            limits: self.limits,
-            clock: &self.clock,
-            log: if self.log.is_quiet() {
-                None
-            } else {
-                Some(&mut self.lines)
-            },
-            peer,
-            last_answer: self.stopping,
-        }
-    }
+/// How `--delay` stands to the request that comes next or is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delay {
+    /// There is no `--delay`.
+    Never,
+    /// It begins with the first byte.
+    Due,
+    /// It has passed.
+    Over,
 }
 
 /// Serves until the stop flag is raised and the answers in flight have been given.
@@ -183,266 +150,198 @@ pub fn run(
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
-    let mut poller = Poller::new(kind)?;
-    let mut acceptor = Some(Acceptor::new(listener, &mut poller, LISTENER)?);
-    let world = World {
+    let events = EventLoop::new(listener, kind, limits.drain_timeout)?;
+    let (clients, lines) = (Slots::new(), Vec::new());
+    let mut server = Server {
+        events,
+        clients,
         site,
         limits,
-        log,
-        clock: Clock::new(),
-        lines: Vec::new(),
-        stopping: false,
         delay,
+        log,
+        lines,
     };
-    let (clients, timers, lender) = (Slots::new(), Timers::new(), Lender::new());
-    let mut server = Server {
-        poller,
-        clients,
-        timers,
-        lender,
-        world,
-    };
-    let mut events = Vec::new();
-    let mut give_up = None;
-    let mut retry_accept = None;
-    loop {
-        let wakes = [server.timers.next(), retry_accept, give_up]
-            .into_iter()
-            .flatten()
-            .min();
-        let now = Instant::now();
-        let wait = wakes.map_or(TICK, |at| at.saturating_duration_since(now).min(TICK));
-        server.poller.wait(&mut events, Some(wait))?;
-        server.world.clock.refresh();
-        let now = server.world.clock.now;
-        for event in &events {
-            match (event.token, &mut acceptor) {
-                (LISTENER, Some(acceptor)) => server.accept_some(acceptor),
-                (LISTENER, None) => {}
-                (token, _) => server.ready(token - 1, *event),
-            }
-        }
-        server.ring_alarms();
-        server.clients.end_turn();
-        if let Some(acceptor) = &mut acceptor {
-            let has_room = server.clients.len() < limits.connections;
-            retry_accept = acceptor.resume(&mut server.poller, has_room, now);
-        }
-        if stop.is_raised()
-            && let Some(mut acceptor) = acceptor.take()
-        {
-            // Whoever is in the backlog has connected and may have asked already.
-            while server.accept(&mut acceptor) {}
-            acceptor.close(&mut server.poller);
-            server.begin_to_stop();
-            (retry_accept, give_up) = (None, Some(now + limits.drain_timeout));
-        }
-        log.add(&mut server.world.lines);
-        if give_up.is_some_and(|at| server.clients.is_empty() || at <= now) {
-            return Ok(());
+    while let Some(next) = server
+        .events
+        .next(stop, server.clients.len(), limits.connections)?
+    {
+        match next {
+            Next::Accepted(stream, peer) => server.accept(stream, peer),
+            Next::Ready(event) => server.ready(event.token - 1, event.readable),
+            Next::Expired(token) => server.act(token - 1, Client::expire),
+            Next::TurnEnd => server.end_turn(),
+            Next::Stopping => server.begin_drain(),
         }
     }
+    Ok(())
 }
 
 impl Server<'_> {
-    fn accept_some(&mut self, acceptor: &mut Acceptor) {
-        for _ in 0..acceptor.per_turn {
-            if !self.accept(acceptor) {
-                return;
-            }
-        }
-    }
-
-    /// Takes a newcomer; false: nobody waits, or nobody can be taken now.
-    fn accept(&mut self, acceptor: &mut Acceptor) -> bool {
-        if self.clients.len() >= self.world.limits.connections {
-            acceptor.pause_full(&mut self.poller);
-            return false;
-        }
-        let Some((stream, peer)) = acceptor.accept(&mut self.poller, self.world.clock.now) else {
-            return false;
-        };
-        let token = self.clients.next() + 1;
-        let connection = Connection::new(stream);
-        let session = Session::new();
-        let phase = Phase::Idle;
-        let delay = match self.world.delay.is_zero() {
-            true => Delay::Never,
-            false => Delay::Due,
-        };
+    fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let client = Client {
-            connection,
-            session,
+            connection: Connection::new(stream),
+            session: Session::new(),
             peer,
-            phase,
-            delay,
+            phase: Phase::Idle,
+            progress: true,
+            delay: if self.delay.is_zero() {
+                Delay::Never
+            } else {
+                Delay::Due
+            },
+            has_more: false,
             ended: false,
         };
         let slot = self.clients.insert(client);
-        let patience = self.world.limits.idle_timeout;
-        self.timers.set(slot, Some(self.world.clock.now + patience));
-        // The request has often arrived with the connection; if not, that is no harm.
-        self.ready(
-            slot,
-            Event {
-                token,
-                readable: true,
-                writable: false,
-            },
-        );
-        true
+        // The request has often arrived with the connection; if not, the read says so.
+        self.ready(slot, true);
     }
 
-    /// A socket is ready: do what can be done now, then wait for what comes next.
-    fn ready(&mut self, slot: usize, event: Event) {
+    fn ready(&mut self, slot: usize, readable: bool) {
+        self.act(slot, |client, lender, turn| {
+            client.go_on(readable, lender, turn)
+        });
+    }
+
+    /// Lets a client do what can be done now, then waits for what it needs next.
+    fn act(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Client, &mut Lender, &mut Turn) -> io::Result<()>,
+    ) {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
-        let mut turn = self.world.turn(client.peer);
-        let next = client.go_on(event, &mut self.lender, &mut turn);
-        self.wait_or_close(slot, next.unwrap_or(Next::Close));
-    }
-
-    fn ring_alarms(&mut self) {
-        while let Some(slot) = self.timers.ring(self.world.clock.now) {
-            let Some(client) = self.clients.get_mut(slot) else {
-                continue;
-            };
-            let mut turn = self.world.turn(client.peer);
-            let next = client.time_out(&mut self.lender, &mut turn);
-            self.wait_or_close(slot, next.unwrap_or(Next::Close));
+        let mut turn = Turn {
+            site: self.site,
+            limits: self.limits,
+            clock: &self.events.clock,
+            log: (!self.log.is_quiet()).then_some(&mut self.lines),
+            peer: client.peer,
+            last_answer: self.events.is_stopping(),
+        };
+        let done = act(client, &mut self.events.buffers, &mut turn);
+        if done.and_then(|()| self.wait(slot)).is_err() {
+            self.close(slot);
         }
     }
 
-    fn wait_or_close(&mut self, slot: usize, next: Next) {
-        let Some(client) = self.clients.get_mut(slot) else {
-            return;
-        };
-        client.connection.settle(&mut self.lender);
-        let Next::Wait { phase, renew } = next else {
-            return self.close(slot);
-        };
+    /// Decides what to wait for, and for how long; the error: for nothing any more.
+    fn wait(&mut self, slot: usize) -> io::Result<()> {
+        let client = &mut self.clients[slot];
+        client.connection.settle(&mut self.events.buffers);
+        let phase = client.phase().ok_or(ErrorKind::NotConnected)?;
         let interest = match phase {
             Phase::Write => Interest::WRITE,
-            Phase::Held => Interest::NONE,
+            Phase::Delay => Interest::NONE,
             _ => Interest::READ,
         };
-        if client
+        client
             .connection
-            .wait_for(interest, &mut self.poller, slot + 1)
-            .is_err()
-        {
-            return self.close(slot);
+            .wait_for(interest, &mut self.events.poller, token(slot))?;
+        let is_new = phase != client.phase;
+        if phase == Phase::Linger && is_new {
+            client.connection.end_output()?;
         }
-        if renew || phase != client.phase {
-            let limits = self.world.limits;
+        client.phase = phase;
+        if std::mem::take(&mut client.progress) || is_new {
+            let limits = self.limits;
             let limit = match phase {
-                Phase::Idle if self.world.stopping => LAST_CHANCE,
+                Phase::Idle if self.events.is_stopping() => LAST_CHANCE,
                 Phase::Idle => limits.idle_timeout,
                 Phase::Head => limits.header_timeout,
-                Phase::Held => self.world.delay,
+                Phase::Delay => self.delay,
                 Phase::Content => limits.content_timeout,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
             };
-            client.phase = phase;
-            self.timers.set(slot, Some(self.world.clock.now + limit));
+            self.events.set_deadline(token(slot), limit);
         }
+        Ok(())
     }
 
     fn close(&mut self, slot: usize) {
-        if let Some(client) = self.clients.remove(slot) {
-            self.timers.set(slot, None);
-            client.connection.close(&mut self.poller, slot + 1);
+        if let Some(mut client) = self.clients.remove(slot) {
+            client.connection.settle(&mut self.events.buffers);
+            self.events.timers.set(token(slot), None);
+            client
+                .connection
+                .close(&mut self.events.poller, token(slot));
         }
     }
 
-    fn begin_to_stop(&mut self) {
-        self.world.stopping = true;
-        let last = self.world.clock.now + LAST_CHANCE;
+    fn end_turn(&mut self) {
+        self.clients.end_turn();
+        self.log.add(&mut self.lines);
+    }
+
+    /// A request may be on its way to those who are idle: they get a moment for it.
+    fn begin_drain(&mut self) {
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
-                self.timers.set(slot, Some(last));
+                self.events.set_deadline(token(slot), LAST_CHANCE);
             }
         }
     }
 }
 
 impl Client {
-    /// Reads what is there, answers it, writes what can be written.
-    fn go_on(&mut self, event: Event, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
+    /// Its socket is ready: writes what was left over, reads once, answers.
+    fn go_on(&mut self, readable: bool, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
+        if self.phase == Phase::Delay {
+            return Err(ErrorKind::ConnectionReset.into()); // nothing else is told meanwhile
+        }
         let connection = &mut self.connection;
         let taken = connection.output.taken();
         connection.flush()?;
+        // That it is called ready is no progress: scan calls everybody ready, always.
+        self.progress |= connection.output.taken() > taken;
         if !connection.output.is_empty() {
-            // That it is called ready renews nothing: scan calls everybody ready, always.
-            return Ok(Next::Wait {
-                phase: Phase::Write,
-                renew: connection.output.taken() > taken,
-            });
+            return Ok(());
         }
-        if event.readable && !self.ended {
+        if readable && !self.ended {
             self.ended = connection.fill(lender)? == Filled::End;
-        } else if self.phase == Phase::Held {
-            return Ok(Next::Close); // it has gone for good
-        }
-        if self.phase == Phase::Linger {
-            connection.input.consume(connection.input.unused().len());
-            return Ok(if self.ended {
-                Next::Close
-            } else {
-                Next::Wait {
-                    phase: Phase::Linger,
-                    renew: false,
-                }
-            });
-        }
-        if self.delay == Delay::Due && !connection.input.unused().is_empty() {
-            let renew = self.phase != Phase::Held;
-            return Ok(Next::Wait {
-                phase: Phase::Held,
-                renew,
-            });
         }
         self.answer(lender, turn)
     }
 
     /// Answers what has been read, a turn's share at most.
-    fn answer(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
+    fn answer(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
         let connection = &mut self.connection;
-        connection.borrow_output(lender);
+        self.has_more = !connection.input.unused().is_empty();
         let most = match self.delay {
             Delay::Never => ANSWERS,
-            _ => 1,
+            Delay::Due if self.has_more => return Ok(()),
+            Delay::Due | Delay::Over => 1,
         };
-        let (mut progress, mut has_more) = (false, false);
+        connection.borrow_output(lender);
         for _ in 0..most {
             let (input, output) = (&mut connection.input, &mut connection.output);
             let used = self.session.answer_one(input.unused(), output, turn);
             input.consume(used);
-            progress |= used > 0;
-            has_more = used > 0 && !input.unused().is_empty();
+            self.progress |= used > 0;
+            self.has_more = used > 0 && !input.unused().is_empty();
             if output.is_full() {
                 connection.flush()?;
             }
-            if !has_more || connection.output.is_full() {
+            if !self.has_more || connection.output.is_full() {
                 break;
             }
         }
         if self.delay == Delay::Over && self.session.waits_for() == Wait::Request {
             self.delay = Delay::Due;
         }
-        if self.ended && !has_more && !connection.output.is_full() {
+        if self.ended && !self.has_more && !connection.output.is_full() {
             self.session.end(&mut connection.output, turn);
         }
-        self.what_next(progress, has_more)
+        connection.flush()
     }
 
-    /// Its time is up: it is told so if it has begun to say something.
-    fn time_out(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<Next> {
+    /// The time of its phase is up: it is told so if it has begun to say something.
+    fn expire(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
         match self.phase {
-            Phase::Write | Phase::Linger => return Ok(Next::Close),
-            Phase::Held => {
+            Phase::Write | Phase::Linger => return Err(ErrorKind::TimedOut.into()),
+            Phase::Delay => {
                 self.delay = Delay::Over;
                 return self.answer(lender, turn);
             }
@@ -450,42 +349,21 @@ impl Client {
         }
         self.connection.borrow_output(lender);
         self.session.time_out(&mut self.connection.output, turn);
-        self.what_next(false, false)
+        self.connection.flush()
     }
 
-    /// Writes what is left, and tells what to wait for. `has_more`: requests are left in the
-    /// input, for the next turn. Whoever waits for more input with these unanswered may wait for
-    /// ever; a socket that can be written to is reported in the next turn.
-    fn what_next(&mut self, progress: bool, has_more: bool) -> io::Result<Next> {
-        self.connection.flush()?;
-        if !self.connection.output.is_empty() || has_more {
-            let held = self.connection.output.is_empty() && self.delay == Delay::Due;
-            return Ok(Next::Wait {
-                phase: if held { Phase::Held } else { Phase::Write },
-                renew: true,
-            });
-        }
-        Ok(match self.session.waits_for() {
-            Wait::Request => Next::Wait {
-                phase: Phase::Idle,
-                renew: progress,
-            },
-            Wait::Head => Next::Wait {
-                phase: Phase::Head,
-                renew: progress,
-            },
-            Wait::Content => Next::Wait {
-                phase: Phase::Content,
-                renew: progress,
-            },
-            Wait::Close { linger } if linger && !self.ended => {
-                self.connection.end_output()?;
-                Next::Wait {
-                    phase: Phase::Linger,
-                    renew: true,
-                }
-            }
-            Wait::Close { .. } => Next::Close,
+    /// What it needs next; None: nothing, it has had its last answer.
+    fn phase(&self) -> Option<Phase> {
+        Some(match self.session.waits_for() {
+            _ if !self.connection.output.is_empty() => Phase::Write,
+            Wait::Close { linger } => return (linger && !self.ended).then_some(Phase::Linger),
+            _ if self.has_more && self.delay == Delay::Due => Phase::Delay,
+            // A socket that can be written to is reported in the next turn. One that waits to
+            // read more, with requests unanswered in its input, may wait for ever.
+            _ if self.has_more => Phase::Write,
+            Wait::Request => Phase::Idle,
+            Wait::Head => Phase::Head,
+            Wait::Content => Phase::Content,
         })
     }
 }

@@ -20,3 +20,5 @@ pub mod slots;
 pub mod timers;
 // the time, read once per turn and rendered once per second
 pub mod clock;
+// all of these together: who is ready, new, too late; and when to stop
+pub mod event_loop;
