@@ -5,6 +5,7 @@
 
 use crate::http::date;
 use crate::http::response::{Content, Response};
+use crate::net::sys::is_shortage;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -206,12 +207,6 @@ impl Files {
         let real = self.root.join(segments).canonicalize().ok()?;
         real.starts_with(&self.root).then_some(real)
     }
-}
-
-/// Whether it is the system that lacks something (descriptors: ENFILE, EMFILE; memory).
-fn is_shortage(error: &io::Error) -> bool {
-    let descriptors = cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24));
-    descriptors || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Percent-decodes a path, once, into a relative path that contains nothing but names: no `.`
