@@ -50,7 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("async_server", &["site", "net", "cli"]),
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),
-    ("assignment", &["bench", "lab", "cli"]),
+    ("assignment", &["bench", "lab", "net", "cli"]),
     ("lab", &["assignment", "bench", "net", "cli"]),
 ];
 

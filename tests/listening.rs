@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::process::Command;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::Server;
 
@@ -37,7 +38,7 @@ fn reset(port: u16, times: usize) -> bool {
 #[test]
 fn clients_that_reset_before_they_are_taken_cost_the_next_one_nothing() {
     let missing = match Command::new("perl").arg("-e1").status() {
-        _ if std::net::TcpListener::bind("[::1]:0").is_err() => "[::1]",
+        _ if TcpListener::bind("[::1]:0").is_err() => "[::1]",
         Err(_) => "perl",
         Ok(_) => "",
     };
@@ -53,5 +54,33 @@ fn clients_that_reset_before_they_are_taken_cost_the_next_one_nothing() {
         let taken = start.elapsed();
         // A pause of 100 ms for each would be 10 s, or 5 s with two loops.
         assert!(taken < Duration::from_secs(1), "the next one: {taken:?}");
+    }
+}
+
+#[test]
+fn a_port_that_a_clients_connection_holds_is_said_to_be_so_in_one_line() {
+    let there = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let there = (there.local_addr().expect("it is bound"), there);
+    let client = TcpStream::connect(there.0).expect("it listens");
+    let ephemeral = client.local_addr().expect("it is connected").port();
+    for topic in ["async_server", "thread_server", "lb"] {
+        // The port at the other end is one where somebody listens.
+        for (port, says) in [
+            (ephemeral, "a client's connection"),
+            (there.0.port(), "in use; stop the other program"),
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_progjar"))
+                .args([topic, &port.to_string(), "--quiet"])
+                .stdin(Stdio::null())
+                .output()
+                .expect("the program starts");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{topic}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{topic}: {stderr}");
+            if cfg!(target_os = "linux") {
+                assert!(stderr.contains(says), "{topic} {port}: {stderr}");
+            }
+            assert!(stderr.contains("(0 picks a free one)"), "{topic}: {stderr}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! Entry points: [`bind`], [`announce`], [`Acceptor`]. Note: `notes/thread_server.md`.
 
 use crate::net::poller::{Poller, Token};
+use crate::net::ports;
 use crate::net::sys::{self, is_shortage};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -19,6 +20,9 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
     let listener = resolve(host, port)
         .map_err(|e| format!("{topic}: --host {host}: {e}"))
         .and_then(|addresses| TcpListener::bind(addresses.as_slice()).map_err(|e| match e.kind() {
+            ErrorKind::AddrInUse if ports::is_held_by_a_client(port) => format!(
+                "{topic}: port {port} on {host} is {}, or choose another port: progjar {topic} PORT (0 picks a free one)", ports::WHAT_TO_DO
+            ),
             ErrorKind::AddrInUse => format!(
                 "{topic}: port {port} on {host} is in use; stop the other program or choose another port: progjar {topic} PORT (0 picks a free one)"
             ),
