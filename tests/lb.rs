@@ -750,10 +750,10 @@ fn the_status_page_counts_what_happened_and_tells_it_in_three_ways() {
     assert_eq!(sample("progjar_lb_answered_total", NOBODY), 0.0);
     assert!(sample("progjar_lb_failures_total", NOBODY) >= 1.0);
 
-    let head = Client::new(&lb).ask("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = Client::new(&lb).ask("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(head.status, 200);
-    let post =
-        Client::new(&lb).ask("POST /lb-status HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let post = Client::new(&lb)
+        .ask("POST /lb-status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((post.status, post.field("allow")), (405, Some("GET, HEAD")));
     assert_eq!(good.requests().len(), 10, "none of this went to a backend");
 }
@@ -854,7 +854,7 @@ fn the_log_has_a_line_per_request_that_names_the_backend() {
     let me = client.0.get_mut().local_addr().expect("it is connected");
     client.ask("GET /page.html?a=b HTTP/1.1\r\nHost: a\r\n\r\n");
     client.ask("HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.ask("GET /lb-status HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.ask("GET /lb-status HTTP/1.1\r\nHost: localhost\r\n\r\n");
     drop(backend);
     client.ask("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("four lines", || lb.lines().len() == 4);

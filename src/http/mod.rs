@@ -41,6 +41,18 @@ impl Limits {
         field_section: 16384,
         fields: 100,
     };
+
+    /// Whether [`fields::Fields::parse`] accepts a section of these lines, all of them valid.
+    pub fn check(&self, section: &[u8]) -> Result<(), ParseError> {
+        let lines = section.iter().filter(|&&byte| byte == b'\n').count();
+        if section.len() > self.field_section {
+            Err(ParseError::FieldSectionTooLarge)
+        } else if lines > self.fields {
+            Err(ParseError::TooManyFields)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// What is wrong with a message. Each error knows its status and says in one sentence what

@@ -6,6 +6,7 @@
 
 use super::rewrite::{self, Framed, From, ToClient};
 use crate::cli::limits::Limits;
+use crate::http::fields::Partial;
 use crate::http::framing::Body;
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
@@ -94,6 +95,8 @@ pub struct Exchange {
     /// A kept connection had been closed: only new ones are used from then on.
     pub was_stale: bool,
     interim: u32,
+    /// What is known of an answer's head that has not arrived as a whole.
+    head: Partial,
     answer: Option<Answer>,
     /// Bytes of the answer's content that have been passed on.
     relayed: u64,
@@ -135,6 +138,7 @@ impl Exchange {
             fault: None,
             was_stale: false,
             interim: 0,
+            head: Partial::default(),
             answer: None,
             relayed: 0,
             started: Instant::now(),
@@ -142,10 +146,17 @@ impl Exchange {
         }
     }
 
-    /// Takes up a request whose head has been read.
-    pub fn begin(&mut self, request: &Request, from: &From, now: Instant, logs: bool) {
+    /// Takes up a request whose head has been read. The error: it is too large to be forwarded.
+    pub fn begin(
+        &mut self,
+        request: &Request,
+        from: &From,
+        limits: &Limits,
+        now: Instant,
+        logs: bool,
+    ) -> Result<(), ParseError> {
         self.request.clear();
-        self.framed = rewrite::write_request(&mut self.request, request, from);
+        let framed = rewrite::write_request(&mut self.request, request, from, &limits.head);
         (self.sent, self.let_go, self.received) = (0, false, 0);
         self.content = Body::new(request.framing);
         (self.method, self.version) = (request.method, request.version);
@@ -156,12 +167,15 @@ impl Exchange {
         (self.attempts, self.interim) = (0, 0);
         (self.fault, self.was_stale) = (None, false);
         (self.answer, self.relayed) = (None, 0);
+        self.head = Partial::default();
         self.started = now;
         self.what.clear();
         if logs {
             // Writing into a Vec cannot fail.
             let _ = write!(self.what, "{} {}", request.method.name(), request.target);
         }
+        self.framed = framed?;
+        Ok(())
     }
 
     /// Whether the request has arrived as a whole.
@@ -233,6 +247,7 @@ impl Exchange {
     pub fn rewind(&mut self) {
         self.sent = 0;
         self.upstream = None;
+        self.head = Partial::default();
     }
 
     /// Moves the answer from a backend's input to a client's output, until that is full.
@@ -285,11 +300,16 @@ impl Exchange {
         output: &mut Output,
         gateway: &Gateway,
     ) -> Result<bool, Fault> {
-        let to_head = self.method == Method::Head;
-        let parsed = response::parse(input.unused(), &gateway.limits.head, to_head);
+        let (bytes, limits) = (input.unused(), &gateway.limits.head);
+        if self.head.still(bytes) {
+            return Ok(false);
+        }
+        let parsed = response::parse(bytes, limits, self.method == Method::Head);
         let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else {
+            self.head = Partial::of(bytes, limits);
             return Ok(false);
         };
+        self.head = Partial::default();
         if head.status < 200 {
             self.interim += 1;
             // 101 would hand the connection to a protocol that nobody here asked for.
@@ -305,7 +325,7 @@ impl Exchange {
             let to = ToClient {
                 version: self.version,
                 persists,
-                to_head,
+                to_head: self.method == Method::Head,
                 via: gateway.via,
                 date: gateway.date,
             };

@@ -48,7 +48,7 @@ pub const TOPIC: Topic = Topic {
     operand: "PORT",
     operand_default: "44444",
     flags: &[FLAGS, limits::FLAGS],
-    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.",
+    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.\nThe limits of a head hold for what is forwarded: Host, X-Forwarded-For and Via count.",
 };
 
 const FLAGS: &[Flag] = &[
@@ -106,7 +106,7 @@ const FLAGS: &[Flag] = &[
         "--status-public",
         "",
         "",
-        "show /lb-status and /metrics to everyone, not only to this machine",
+        "show /lb-status and /metrics to all, not only to http://localhost here",
     ),
     flag(
         "--max-content",
@@ -346,12 +346,8 @@ impl Shared {
         };
         let path = request.target.split('?').next().unwrap_or_default();
         if status::PATHS.contains(&path) {
-            if !self.status_public && !peer.to_canonical().is_loopback() {
-                return text(
-                    403,
-                    &[],
-                    "Only this machine itself may see this; see --status-public.\n",
-                );
+            if !self.status_public && !status::is_asked_from_here(request.host, peer) {
+                return text(403, &[], status::FORBIDDEN);
             }
             if !matches!(request.method, Method::Get | Method::Head) {
                 return text(

@@ -15,6 +15,7 @@ use super::stats::Counters;
 use super::upstreams::{self, Upstreams, is_connected};
 use crate::cli::limits::{LAST_CHANCE, LINGER};
 use crate::cli::shutdown::{Stop, TICK};
+use crate::http::fields::Partial;
 use crate::http::{ParseError, request};
 use crate::net::clock::Clock;
 use crate::net::connection::{Connection, Filled, Lender};
@@ -53,6 +54,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 struct Client {
     connection: Connection,
     peer: SocketAddr,
+    /// What is known of a head that has not arrived as a whole.
+    head: Partial,
     phase: Phase,
     /// Something moved since the deadline was set, so it is set anew.
     progress: bool,
@@ -262,6 +265,7 @@ impl<'a> Worker<'a> {
         let client = Client {
             connection,
             peer,
+            head: Partial::default(),
             phase: Phase::Idle,
             progress: true,
             ended: false,

@@ -7,6 +7,7 @@ use super::super::exchange::{Exchange, Gateway, Relayed};
 use super::super::rewrite::From;
 use super::{Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
+use crate::http::fields::Partial;
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
@@ -17,20 +18,24 @@ use std::time::Instant;
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
     pub(super) fn begin(&mut self, slot: usize) -> Step {
-        let client = &mut self.clients[slot];
-        let parsed =
-            match request::parse(client.connection.input.unused(), &self.shared.limits.head) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) if !client.ended => return Step::Wait,
-                Ok(None) if !request::has_begun(client.connection.input.unused()) => {
-                    return Step::Cut;
-                }
-                Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
-                Err(error) => return self.refuse(slot, error),
-            };
-        let (request, used) = parsed;
+        let (client, limits) = (&mut self.clients[slot], &self.shared.limits);
+        let input = client.connection.input.unused();
+        if client.head.still(input) && !client.ended {
+            return Step::Wait;
+        }
+        let (request, used) = match request::parse(input, &limits.head) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) if !client.ended => {
+                client.head = Partial::of(input, &limits.head);
+                return Step::Wait;
+            }
+            Ok(None) if !request::has_begun(input) => return Step::Cut,
+            Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
+            Err(error) => return self.refuse(slot, error),
+        };
+        client.head = Partial::default();
         if let Framing::Length(length) = request.framing
-            && length > self.shared.limits.content
+            && length > limits.content
         {
             return self.refuse(slot, ParseError::ContentTooLarge);
         }
@@ -45,13 +50,14 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        exchange.begin(&request, &from, self.clock.now, logs);
+        let begun = exchange.begin(&request, &from, limits, self.clock.now, logs);
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(exchange);
-        match local {
-            Some(response) => self.answer(slot, response, ""),
-            None => Step::Again,
+        match (local, begun) {
+            (Some(response), _) => self.answer(slot, response, ""),
+            (None, Ok(())) => Step::Again,
+            (None, Err(error)) => self.refuse(slot, error),
         }
     }
 
