@@ -72,7 +72,8 @@ pub enum Relayed {
 /// See the module.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request in this gateway's words, from its first byte unless part was let go.
+    /// The request in this gateway's words, from its first byte unless part was let go: at most
+    /// [`KEPT`] and [`WAITING`] and what one read brings.
     request: Vec<u8>,
     sent: usize,
     let_go: bool,
@@ -202,11 +203,13 @@ impl Exchange {
         &self.request[self.sent..]
     }
 
-    /// So many more bytes have been sent.
+    /// So many more bytes have been sent. Past [`KEPT`], what has been sent is dropped: in steps
+    /// that are large beside what is left, since what is left is moved each time.
     pub fn sent(&mut self, n: usize) {
         self.sent += n;
-        if self.sent == self.request.len() && (self.let_go || self.request.len() > KEPT) {
-            self.request.clear();
+        let is_large = self.let_go || self.request.len() > KEPT;
+        if is_large && (self.sent >= WAITING || self.unsent().is_empty()) {
+            self.request.drain(..self.sent);
             self.sent = 0;
             self.let_go = true;
         }
@@ -226,7 +229,7 @@ impl Exchange {
     /// Whether others may wait for their answers behind it, and it behind others: it has no
     /// content, and may be sent once more if they fail.
     pub fn may_share(&self) -> bool {
-        self.content.is_done() && self.sent == 0 && self.method.is_idempotent()
+        self.content.is_done() && !self.let_go && self.sent == 0 && self.method.is_idempotent()
     }
 
     /// Back to the first byte, for another connection.
@@ -369,4 +372,118 @@ pub struct Gateway<'a> {
     pub date: &'a [u8; date::LENGTH],
     /// No client's connection persists any more.
     pub stopping: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::limits::READ;
+    use crate::http;
+    use crate::http::framing::Framing;
+    use crate::http::request;
+
+    /// The most that may be held of a request: what may be kept for another try, what may wait,
+    /// and what one read brings, with the frame of a chunk.
+    const BOUND: usize = KEPT + WAITING + READ + 16;
+
+    /// Numbers below `n` that are the same in every run (xorshift64*).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as usize % n.max(1)
+        }
+    }
+
+    fn put(head: &str) -> Exchange {
+        let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
+        let parsed = request::parse(head.as_bytes(), &http::Limits::DEFAULT);
+        let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
+        let from = From {
+            peer: [127, 0, 0, 1].into(),
+            via: "lb",
+            authority: "lb:1",
+        };
+        let mut exchange = Exchange::new();
+        exchange.begin(&request, &from, Instant::now(), false);
+        exchange
+    }
+
+    /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no
+    /// time more than [`BOUND`] is held.
+    fn upload(mut exchange: Exchange, content: &[u8], seed: u64) -> Vec<u8> {
+        let mut random = Random(seed * 2 + 1);
+        let (arrives, leaves) = (100 + random.below(READ), 100 + random.below(READ));
+        // Whether the backend's socket takes all that waits, now and then.
+        let drains = random.below(2) == 0;
+        let (mut arrived, mut came, mut tries) = (0, Vec::new(), 3);
+        while !exchange.has_all_content() || !exchange.unsent().is_empty() {
+            if random.below(2) == 0 && exchange.has_room() {
+                let end = content.len().min(arrived + 1 + random.below(arrives));
+                let mut input = Input::of(&content[arrived..end]);
+                exchange
+                    .take_content(&mut input, u64::MAX)
+                    .expect("it is well framed");
+                arrived = end - input.unused().len();
+            }
+            let waits = exchange.unsent().len();
+            let most = match drains || exchange.has_all_content() {
+                true => waits,
+                false => waits.saturating_sub(1),
+            };
+            let n = most.min(random.below(leaves + 1));
+            came.extend_from_slice(&exchange.unsent()[..n]);
+            exchange.sent(n);
+            let held = exchange.request.len();
+            assert!(held <= BOUND, "seed {seed}: {held} bytes held of {arrived}");
+            if tries > 0 && random.below(50) == 0 && exchange.may_retry() {
+                exchange.rewind();
+                came.clear();
+                tries -= 1;
+            }
+        }
+        came
+    }
+
+    /// The content of a whole message in chunks.
+    fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+        let (mut body, mut content) = (Body::new(Framing::Chunked), Vec::new());
+        while !body.is_done() {
+            let (used, data) = body.read(bytes).expect("it is well framed");
+            assert!(used > 0, "it is whole");
+            content.extend_from_slice(data);
+            bytes = &bytes[used..];
+        }
+        content
+    }
+
+    #[test]
+    fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
+        for seed in 0..60 {
+            let mut random = Random(seed * 2 + 1);
+            let content: Vec<u8> = (0..random.below(3 << 20))
+                .map(|_| random.below(256) as u8)
+                .collect();
+
+            let exchange = put(&format!("Content-Length: {}", content.len()));
+            let wanted = [exchange.unsent(), &content].concat();
+            let came = upload(exchange, &content, seed);
+            assert!(came == wanted, "seed {seed}: it is not what went in");
+
+            let exchange = put("Transfer-Encoding: chunked");
+            let head = exchange.unsent().to_vec();
+            let mut chunks = Vec::new();
+            for chunk in content.chunks(1 + random.below(READ)) {
+                Framed::Chunks.write(&mut chunks, chunk);
+            }
+            Framed::Chunks.finish(&mut chunks);
+            let came = upload(exchange, &chunks, seed);
+            assert!(came.starts_with(&head), "seed {seed}");
+            let came = unchunked(&came[head.len()..]);
+            assert!(came == content, "seed {seed}: it is not what went in");
+        }
+    }
 }
