@@ -22,6 +22,9 @@ const WAITING: usize = 64 * 1024;
 /// tried. A larger one is let go as it is sent.
 const KEPT: usize = 256 * 1024;
 
+/// A usual head's size; the buffer grows for a larger one.
+const HEAD: usize = 1024;
+
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
 
@@ -117,19 +120,26 @@ struct Answer {
 }
 
 impl Exchange {
-    /// One that stands for nothing yet; [`Exchange::begin`] makes it something, again and again.
-    pub fn new() -> Exchange {
+    /// Takes up a request whose head has been read.
+    pub fn begin(request: &Request, from: &From, now: Instant, logs: bool) -> Exchange {
+        let mut bytes = Vec::with_capacity(HEAD);
+        let framed = rewrite::write_request(&mut bytes, request, from);
+        let mut what = Vec::new();
+        if logs {
+            // Writing into a Vec cannot fail.
+            let _ = write!(what, "{} {}", request.method.name(), request.target);
+        }
         Exchange {
-            request: Vec::new(),
+            request: bytes,
             sent: 0,
             let_go: false,
-            content: Body::new(crate::http::framing::Framing::Length(0)),
+            content: Body::new(request.framing),
             received: 0,
-            framed: Framed::Plain,
-            method: Method::Get,
-            version: Version::Http11,
-            client_persists: false,
-            expects_continue: false,
+            framed,
+            method: request.method,
+            version: request.version,
+            client_persists: request.persists,
+            expects_continue: request.expects_continue,
             upstream: None,
             tried: Vec::new(),
             attempts: 0,
@@ -138,30 +148,8 @@ impl Exchange {
             interim: 0,
             answer: None,
             relayed: 0,
-            started: Instant::now(),
-            what: Vec::new(),
-        }
-    }
-
-    /// Takes up a request whose head has been read.
-    pub fn begin(&mut self, request: &Request, from: &From, now: Instant, logs: bool) {
-        self.request.clear();
-        self.framed = rewrite::write_request(&mut self.request, request, from);
-        (self.sent, self.let_go, self.received) = (0, false, 0);
-        self.content = Body::new(request.framing);
-        (self.method, self.version) = (request.method, request.version);
-        (self.client_persists, self.expects_continue) =
-            (request.persists, request.expects_continue);
-        self.upstream = None;
-        self.tried.clear();
-        (self.attempts, self.interim) = (0, 0);
-        (self.fault, self.was_stale) = (None, false);
-        (self.answer, self.relayed) = (None, 0);
-        self.started = now;
-        self.what.clear();
-        if logs {
-            // Writing into a Vec cannot fail.
-            let _ = write!(self.what, "{} {}", request.method.name(), request.target);
+            started: now,
+            what,
         }
     }
 
@@ -407,9 +395,7 @@ mod tests {
             via: "lb",
             authority: "lb:1",
         };
-        let mut exchange = Exchange::new();
-        exchange.begin(&request, &from, Instant::now(), false);
-        exchange
+        Exchange::begin(&request, &from, Instant::now(), false)
     }
 
     /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no

@@ -129,9 +129,6 @@ pub struct Worker<'a> {
     follow: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
-    /// Exchanges that have ended, to be used again, boxes and buffers and all.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<Exchange>>,
 }
 
 impl<'a> Worker<'a> {
@@ -152,7 +149,6 @@ impl<'a> Worker<'a> {
             retries: RETRIES,
             follow: Vec::new(),
             ejections: 0,
-            spare: Vec::new(),
         })
     }
 
@@ -493,11 +489,10 @@ impl<'a> Worker<'a> {
         client
             .connection
             .close(&mut self.poller, client_token(slot));
-        if let Some(exchange) = client.exchange {
-            if let Some(place) = exchange.upstream {
-                self.release(place, slot, false);
-            }
-            self.spare.push(exchange);
+        if let Some(exchange) = client.exchange
+            && let Some(place) = exchange.upstream
+        {
+            self.release(place, slot, false);
         }
     }
 }

@@ -36,19 +36,15 @@ impl Worker<'_> {
         }
         client.progress = true;
         let logs = !self.shared.log.is_quiet();
-        let mut exchange = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| Box::new(Exchange::new()));
         let from = From {
             peer: client.peer.ip(),
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        exchange.begin(&request, &from, self.clock.now, logs);
+        let exchange = Exchange::begin(&request, &from, self.clock.now, logs);
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
-        client.exchange = Some(exchange);
+        client.exchange = Some(Box::new(exchange));
         match local {
             Some(response) => self.answer(slot, response, ""),
             None => Step::Again,
@@ -152,7 +148,6 @@ impl Worker<'_> {
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
             }
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -213,7 +208,6 @@ impl Worker<'_> {
         if let Some(place) = exchange.upstream {
             self.release(place, slot, false);
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -227,7 +221,6 @@ impl Worker<'_> {
             if let Some(place) = exchange.upstream {
                 self.release(place, slot, false);
             }
-            self.spare.push(exchange);
             if has_begun {
                 return Step::Cut;
             }
