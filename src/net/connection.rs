@@ -58,8 +58,9 @@ pub struct Lender {
     outputs: Vec<Vec<u8>>,
 }
 
-/// Empty output buffers kept for the next connection, and how large one may have grown.
-const SPARE_OUTPUTS: usize = 64;
+/// Empty output buffers kept for the next connection, and how large one may have grown: 2 MiB in
+/// all. Few are lent at a time, since most connections give theirs back in the same turn.
+const SPARE_OUTPUTS: usize = 8;
 const SPARE_SIZE: usize = 256 * 1024;
 
 impl Lender {
