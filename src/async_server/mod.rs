@@ -9,7 +9,7 @@ use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::clock::Clock;
 use crate::net::connection::{Connection, Filled, Lender};
-use crate::net::listener::Acceptor;
+use crate::net::listener::{Acceptor, announce};
 use crate::net::poller::{Event, Interest, Kind, Poller, Token};
 use crate::net::slots::Slots;
 use crate::net::timers::Timers;
@@ -183,8 +183,10 @@ pub fn run(
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
+    let address = listener.local_addr()?;
     let mut poller = Poller::new(kind)?;
     let mut acceptor = Some(Acceptor::new(listener, &mut poller, LISTENER)?);
+    announce(TOPIC.name, address);
     let world = World {
         site,
         limits,

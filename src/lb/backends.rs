@@ -24,8 +24,8 @@ const EVENTS: usize = 50;
 pub struct Backend {
     /// As it was given.
     pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// Where it is: a name may stand for several addresses, which are tried in this order.
+    pub addresses: Vec<SocketAddr>,
     /// How many turns it has to one of a backend of weight 1.
     pub weight: u32,
     /// It failed a request: in ms since the start; 0: it did not.
@@ -38,11 +38,11 @@ pub struct Backend {
 
 impl Backend {
     /// A backend that is up.
-    pub fn new(name: String, address: SocketAddr, weight: u32) -> Backend {
+    pub fn new(name: String, addresses: Vec<SocketAddr>, weight: u32) -> Backend {
         let (failed_until, probe_failed) = (AtomicU64::new(0), AtomicBool::new(false));
         Backend {
             name,
-            address,
+            addresses,
             weight,
             failed_until,
             probe_failed,
@@ -239,7 +239,7 @@ mod tests {
         let backend = |port| {
             Backend::new(
                 format!("b:{port}"),
-                SocketAddr::from(([127, 0, 0, 1], port)),
+                vec![SocketAddr::from(([127, 0, 0, 1], port))],
                 1,
             )
         };

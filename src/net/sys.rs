@@ -1,5 +1,6 @@
 //! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
-//! that do not block, a longer listen backlog, a higher limit of open descriptors.
+//! that do not block, a longer listen backlog, a higher limit of open descriptors; and one word
+//! to the allocator.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
 //! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
@@ -13,6 +14,22 @@ pub use portable::{accept, connect, raise_descriptor_limit};
 pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
 use std::time::Duration;
+
+/// Buffers of 128 KiB and more go back to the system as soon as they are freed. glibc begins like
+/// that, but once a large buffer has been freed it serves the next ones of that size from its heap,
+/// and a heap shrinks at its end only: one small block there keeps all that was freed before it.
+/// To set the threshold ends that (mallopt(3)). Other allocators are left alone.
+pub fn return_large_buffers() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const M_MMAP_THRESHOLD: i32 = -3;
+        unsafe extern "C" {
+            fn mallopt(param: i32, value: i32) -> i32;
+        }
+        // SAFETY: it sets a number inside the allocator and is passed no memory.
+        unsafe { mallopt(M_MMAP_THRESHOLD, 128 * 1024) };
+    }
+}
 
 /// A timeout as poll(2) and epoll_wait(2) want it: whole milliseconds, -1 for ever.
 /// Rounded up: rounded down, a wait for the last half millisecond would return at once,

@@ -9,7 +9,7 @@ use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::response::{self, Response};
 use crate::net::clock::Clock;
-use crate::net::listener::Acceptor;
+use crate::net::listener::{Acceptor, announce};
 use crate::net::output::Output;
 use crate::net::poller::{Kind, Poller};
 use crate::site::Site;
@@ -94,12 +94,8 @@ pub fn run(
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
-    let pool = pool.map(|n| {
-        threadpool::Builder::new()
-            .num_threads(n)
-            .thread_stack_size(STACK)
-            .build()
-    });
+    let address = listener.local_addr()?;
+    let pool = pool.map(start_pool).transpose()?;
     let (clients, left) = (Mutex::default(), Condvar::new());
     let shared = Arc::new(Shared {
         site,
@@ -113,6 +109,7 @@ pub fn run(
 
     let mut poller = Poller::new(Kind::BEST)?;
     let mut acceptor = Acceptor::new(listener, &mut poller, 0)?.with_blocking_clients();
+    announce(TOPIC.name, address);
     let mut events = Vec::new();
     let mut next_id = 0..;
     while !stop.is_raised() {
@@ -126,6 +123,21 @@ pub fn run(
     shared.dismiss_idle(usize::MAX);
     shared.wait_for_all(shared.limits.drain_timeout.saturating_sub(LAST_CHANCE));
     Ok(())
+}
+
+/// The package panics where it cannot start a thread, so it is tried first whether all can be.
+fn start_pool(size: usize) -> io::Result<ThreadPool> {
+    let gate = Mutex::new(());
+    let closed = gate.lock();
+    thread::scope(|scope| {
+        let thread = || thread::Builder::new().stack_size(STACK);
+        let wait = || drop(gate.lock());
+        let tried = (0..size).try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
+        drop(closed);
+        tried
+    })?;
+    let pool = threadpool::Builder::new().num_threads(size);
+    Ok(pool.thread_stack_size(STACK).build())
 }
 
 impl Shared {

@@ -33,7 +33,7 @@ impl Worker<'_> {
         };
         exchange.attempts += 1;
         client.progress = true;
-        let address = backends.get(number).address;
+        let addresses = &backends.get(number).addresses;
         let fresh = exchange.was_stale;
         let gathered = match self.shared.pipeline {
             depth if depth > 1 && !fresh && exchange.may_share() => {
@@ -43,7 +43,7 @@ impl Worker<'_> {
         };
         let taken = match gathered {
             Some(place) => Ok(place),
-            None => self.upstreams.take(number, address, slot, fresh),
+            None => self.upstreams.take(number, addresses, slot, fresh),
         };
         match taken {
             Ok(place) => {
@@ -79,9 +79,10 @@ impl Worker<'_> {
         if keep && !upstream.spoilt {
             match upstream.queue.front() {
                 Some(&next) => self.follow.push(next),
-                None => self
-                    .upstreams
-                    .keep(place, &mut self.lender, &mut self.poller),
+                None => {
+                    let (lender, poller) = (&mut self.lender, &mut self.poller);
+                    self.upstreams.keep(place, lender, poller, self.clock.now);
+                }
             }
             return;
         }

@@ -132,18 +132,21 @@ pub struct Worker<'a> {
     follow: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
-    /// Exchanges that have ended, to be used again, boxes and buffers and all.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<Exchange>>,
 }
 
 impl<'a> Worker<'a> {
-    /// The worker of this number, with nobody to serve yet.
-    pub fn new(shared: &'a Shared, number: usize) -> io::Result<Worker<'a>> {
-        Ok(Worker {
+    /// The worker of this number, with nobody to serve yet, and its door.
+    pub fn new(
+        shared: &'a Shared,
+        number: usize,
+        listener: TcpListener,
+    ) -> io::Result<(Worker<'a>, Acceptor)> {
+        let mut poller = Poller::new(Kind::BEST)?;
+        let acceptor = Acceptor::new(listener, &mut poller, LISTENER)?;
+        let worker = Worker {
             shared,
             number,
-            poller: Poller::new(Kind::BEST)?,
+            poller,
             timers: Timers::new(),
             lender: Lender::new(),
             clock: Clock::new(),
@@ -155,13 +158,13 @@ impl<'a> Worker<'a> {
             retries: RETRIES,
             follow: Vec::new(),
             ejections: 0,
-            spare: Vec::new(),
-        })
+        };
+        Ok((worker, acceptor))
     }
 
     /// Serves until the stop flag is raised and the answers in flight have been given.
-    pub fn run(mut self, listener: TcpListener, stop: &Stop) -> io::Result<()> {
-        let mut acceptor = Some(Acceptor::new(listener, &mut self.poller, LISTENER)?);
+    pub fn run(mut self, acceptor: Acceptor, stop: &Stop) -> io::Result<()> {
+        let mut acceptor = Some(acceptor);
         let mut events = Vec::new();
         let mut give_up = None;
         let mut retry_accept = None;
@@ -184,14 +187,16 @@ impl<'a> Worker<'a> {
                     (token, _) => self.upstream_ready((token - 2) / 2, *event),
                 }
             }
-            // A newcomer wakes one of the workers. If just that one is full by now, nobody tells the
-            // others: they look by themselves, once in a while.
-            if look <= now
-                && !self.has_enough()
-                && let Some(acceptor) = &mut acceptor
-            {
+            if look <= now {
                 look = now + TICK;
-                self.accept_some(acceptor);
+                self.close_idle_upstreams();
+                // A newcomer wakes one of the workers. If just that one is full by now, nobody tells
+                // the others: they look by themselves, once in a while.
+                if !self.has_enough()
+                    && let Some(acceptor) = &mut acceptor
+                {
+                    self.accept_some(acceptor);
+                }
             }
             while let Some(slot) = self.timers.ring(now) {
                 self.time_out(slot);
@@ -218,6 +223,13 @@ impl<'a> Worker<'a> {
             if give_up.is_some_and(|at| self.clients.is_empty() || at <= now) {
                 return Ok(());
             }
+        }
+    }
+
+    fn close_idle_upstreams(&mut self) {
+        if let Some(since) = self.clock.now.checked_sub(self.shared.times.upstream_idle) {
+            self.upstreams
+                .close_idle(since, &mut self.lender, &mut self.poller);
         }
     }
 
@@ -322,7 +334,13 @@ impl<'a> Worker<'a> {
             match is_connected(&upstream.connection) {
                 Ok(true) => upstream.connecting = false,
                 Ok(false) => return,
-                Err(_) => return self.fail(slot, Fault::Refused),
+                Err(_) => {
+                    let addresses = &self.shared.backends.get(upstream.backend).addresses;
+                    let poller = &mut self.poller;
+                    if !self.upstreams.connect_elsewhere(place, addresses, poller) {
+                        return self.fail(slot, Fault::Refused);
+                    }
+                }
             }
         } else if !upstream.ended {
             // What a failed write means is known when all that was received has been read.
@@ -497,11 +515,10 @@ impl<'a> Worker<'a> {
         client
             .connection
             .close(&mut self.poller, client_token(slot));
-        if let Some(exchange) = client.exchange {
-            if let Some(place) = exchange.upstream {
-                self.release(place, slot, false);
-            }
-            self.spare.push(exchange);
+        if let Some(exchange) = client.exchange
+            && let Some(place) = exchange.upstream
+        {
+            self.release(place, slot, false);
         }
     }
 }

@@ -41,23 +41,21 @@ impl Worker<'_> {
         }
         client.progress = true;
         let logs = !self.shared.log.is_quiet();
-        let mut exchange = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| Box::new(Exchange::new()));
         let from = From {
             peer: client.peer.ip(),
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        let begun = exchange.begin(&request, &from, limits, self.clock.now, logs);
+        let exchange = match Exchange::begin(&request, &from, &limits.head, self.clock.now, logs) {
+            Ok(exchange) => exchange,
+            Err(error) => return self.refuse(slot, error),
+        };
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
-        client.exchange = Some(exchange);
-        match (local, begun) {
-            (Some(response), _) => self.answer(slot, response, ""),
-            (None, Ok(())) => Step::Again,
-            (None, Err(error)) => self.refuse(slot, error),
+        client.exchange = Some(Box::new(exchange));
+        match local {
+            Some(response) => self.answer(slot, response, ""),
+            None => Step::Again,
         }
     }
 
@@ -158,7 +156,6 @@ impl Worker<'_> {
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
             }
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -219,7 +216,6 @@ impl Worker<'_> {
         if let Some(place) = exchange.upstream {
             self.release(place, slot, false);
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -233,7 +229,6 @@ impl Worker<'_> {
             if let Some(place) = exchange.upstream {
                 self.release(place, slot, false);
             }
-            self.spare.push(exchange);
             if has_begun {
                 return Step::Cut;
             }
