@@ -3,9 +3,9 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 use support::{Answer, Reader, Server, eventually};
 
 const SERVERS: [&str; 2] = ["async_server", "thread_server"];
@@ -38,37 +38,52 @@ fn end_upload(mut stream: TcpStream) -> Answer {
     answer.expect("it is answered")
 }
 
+/// Bytes on the way between the server and its clients: sent by the one, not yet read by the other.
+fn unread(server: &Server) -> u64 {
+    let port = format!(":{:04X}", server.address.port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let queued = |line: &str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let (local, remote) = (columns.next()?, columns.next()?);
+        let (sent, received) = columns.nth(1)?.split_once(':')?;
+        let number = |hex| u64::from_str_radix(hex, 16).ok();
+        let is_ours = local.ends_with(&port) || remote.ends_with(&port);
+        is_ours.then_some(number(sent)? + number(received)?)
+    };
+    table.lines().filter_map(queued).sum()
+}
+
 /// Whether it says that there is no room now and when to come back.
 fn is_refusal(answer: &Answer) -> bool {
     answer.status == 503 && answer.field("retry-after") == Some("1")
 }
 
 #[test]
-fn a_crowd_of_uploads_holds_no_more_than_the_bound_and_those_beyond_it_get_503() {
+fn a_crowd_of_uploads_takes_at_most_twice_the_bound_in_memory_and_those_beyond_it_get_503() {
+    const CROWD: usize = 240;
     for topic in SERVERS {
         let server = Server::start(topic, &[]);
         assert_eq!(upload(&server, MIB).status, 200);
         let rest = server.memory_kib();
-        let crowd: Vec<_> = (0..160).map(|_| begin_upload(&server, MIB)).collect();
+        let crowd: Vec<_> = (0..CROWD).map(|_| begin_upload(&server, MIB)).collect();
         let mut peak = rest;
-        // They have been sent, not yet all received.
-        let until = Instant::now() + Duration::from_millis(500);
-        while Instant::now() < until {
+        eventually(&format!("{topic}: the server has read all of it"), || {
             peak = peak.max(server.memory_kib());
-        }
+            unread(&server) == 0
+        });
         let end = |stream| {
             peak = peak.max(server.memory_kib());
             end_upload(stream)
         };
         let answers: Vec<_> = crowd.into_iter().map(end).collect();
         let grown = (peak - rest) as usize * 1024;
-        println!("{topic}: 160 uploads of 1 MiB hold {} MiB", grown / MIB);
-        assert!(grown < BUDGET + BUDGET / 4, "{topic}: {grown} bytes");
+        println!("{topic}: {CROWD} uploads of 1 MiB hold {} MiB", grown / MIB);
+        assert!(grown < 2 * BUDGET, "{topic}: {grown} bytes");
         let refused = answers.iter().filter(|a| is_refusal(a)).count();
         let echoed = |a: &&Answer| a.status == 200 && a.content == vec![b'e'; MIB];
         let echoed = answers.iter().filter(echoed).count();
         assert_eq!(echoed + refused, answers.len(), "{topic}");
-        assert!((48..=64).contains(&echoed), "{topic}: {echoed} fitted in");
+        assert!((32..=64).contains(&echoed), "{topic}: {echoed} fitted in");
     }
 }
 
@@ -76,20 +91,15 @@ fn a_crowd_of_uploads_holds_no_more_than_the_bound_and_those_beyond_it_get_503()
 fn clients_that_vanish_in_their_upload_give_back_what_it_held() {
     for topic in SERVERS {
         let server = Server::start(topic, &["--max-content", "64M"]);
-        for _ in 0..3 {
-            let crowd: Vec<_> = (0..80).map(|_| begin_upload(&server, MIB)).collect();
-            drop(crowd);
-            // Nearly all of it for one: nothing may have been lost.
-            eventually(&format!("{topic}: everything is given back"), || {
-                let answer = upload(&server, BUDGET - MIB / 2);
-                assert!(
-                    answer.status == 200 || is_refusal(&answer),
-                    "{}",
-                    answer.head
-                );
-                answer.status == 200
-            });
-        }
+        let descriptors = server.descriptors();
+        let crowd: Vec<_> = (0..80).map(|_| begin_upload(&server, MIB)).collect();
+        drop(crowd);
+        eventually(&format!("{topic}: they have vanished"), || {
+            server.descriptors() <= descriptors
+        });
+        // All of it for one: nothing was lost.
+        let answer = upload(&server, BUDGET);
+        assert_eq!(answer.status, 200, "{topic}: {}", answer.head);
     }
 }
 
@@ -132,6 +142,7 @@ fn behind_the_load_balancer_a_full_backend_says_so_and_stays_up() {
     let backend = Server::start("async_server", &[]);
     let lb = Server::start_lb(&[&backend], &[]);
     let crowd: Vec<_> = (0..80).map(|_| begin_upload(&backend, MIB)).collect();
+    eventually("the backend has read them", || unread(&backend) == 0);
     let answer = upload(&lb, MIB);
     assert!(is_refusal(&answer), "{}", answer.head);
     assert_eq!(

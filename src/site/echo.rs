@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes that all clients of one site together may hold, from when they arrive until they have
-/// been sent back or the client has left. With `--max-content` alone, each client might hold as
-/// much as that.
+/// been sent back or the client has left. The memory behind them is at most twice as much, since a
+/// vector that grows is copied. With `--max-content` alone, each client might hold as much as that.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
 
 /// The bytes that are held now. Clones count the same ones.
