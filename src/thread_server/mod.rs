@@ -144,7 +144,7 @@ impl Server {
         let job = move || {
             // The client has left or will leave; how, changes nothing.
             let _ = server.serve(&place.client);
-            drop(place);
+            drop(place); // also if it panics
             // And the thread returns. The reference's does not: see notes/wrong-table.md.
         };
         if let Some(pool) = &self.pool {

@@ -120,8 +120,8 @@ impl Socket<'_> {
             self.stream.set_read_timeout(patience)?;
             self.patience = patience;
         }
-        // On the stack: thousands of threads wait here, and what the heap once gave to so many, it
-        // seldom gives back to the system.
+        // On the stack: thousands of threads wait here, and large blocks of the heap, with small ones
+        // between them, would stay with the process when all have ended.
         let mut buffer = [0; BUFFER];
         loop {
             return match self.stream.read(&mut buffer) {
