@@ -58,24 +58,59 @@ fn idle_clients_keep_their_places_while_nobody_waits() {
 
 #[test]
 fn when_somebody_waits_the_client_that_was_idle_longest_makes_room() {
-    for places in THREE_PLACES {
-        let server = Server::start("thread_server", &places);
+    // Long enough that it tells two clients' idle times apart on a busy machine.
+    let a_while = Duration::from_millis(300);
+    let check = |places: &[&str]| {
+        let server = Server::start("thread_server", places);
         let mut inside: Vec<_> = (0..3).map(|_| Client::new(&server)).collect();
-        // From the longest idle to the last one that asked; not the order in which they came.
-        for number in [1, 2, 0, 1, 0, 2] {
+        // Not the order in which they came.
+        for number in [1, 0, 2] {
             inside[number].ask();
+            assert!(inside[number].stays(a_while), "{places:?}");
         }
-        for longest in [1, 0, 2, 1] {
+        for longest in [1, 0, 2] {
             let mut newcomer = Client::new(&server);
             newcomer.ask();
             let mut left = std::mem::replace(&mut inside[longest], newcomer);
-            assert!(left.0.is_at_end(), "{places:?}: the one idle longest left");
-            for (number, client) in inside.iter_mut().enumerate() {
-                let stays = client.stays(Duration::from_millis(150));
-                assert!(stays, "{places:?}: client {number} stays");
+            assert!(left.0.is_at_end(), "{places:?}: client {longest} left");
+            for client in &mut inside {
+                assert!(client.stays(a_while / 3), "{places:?}: the others stay");
             }
         }
+    };
+    std::thread::scope(|scope| {
+        for places in &THREE_PLACES {
+            scope.spawn(|| check(places));
+        }
+    });
+}
+
+#[test]
+fn a_stop_answers_those_who_wait_for_a_place() {
+    let mut server = Server::start("thread_server", &["--pool", "1", "--drain-timeout", "20s"]);
+    let mut inside = server.connect();
+    let half =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    inside.write_all(half.as_bytes()).expect("it is sent");
+    inside.read_exact(&mut [0; 25]).expect("it has the place");
+    let mut outside: Vec<_> = (0..4).map(|_| Client::new(&server)).collect();
+    for client in &mut outside {
+        client.0.get_mut().write_all(GET).expect("it is sent");
     }
+    server.signal("TERM");
+    eventually("the server takes nobody any more", || {
+        TcpStream::connect(server.address).is_err()
+    });
+    inside.write_all(b"hi").expect("it is sent");
+    let answer = Reader::new(inside).answer(false).expect("it is answered");
+    assert_eq!(answer.text(), "hi");
+    // Each leaves when it has its answer; else it would be given time to read.
+    for mut client in outside {
+        let answer = client.0.answer(false).expect("it is answered");
+        assert_eq!(answer.text(), "santai saja");
+        assert_eq!(answer.field("connection"), Some("close"));
+    }
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]

@@ -142,10 +142,7 @@ impl Socket<'_> {
 
     /// Writes all of it.
     pub fn write(&mut self, output: &mut Output) -> io::Result<()> {
-        while !output.is_empty() {
-            output.write_to(&mut self.stream)?;
-        }
-        Ok(())
+        output.write_to(&mut self.stream)
     }
 
     /// After the last answer. A client that may still be sending (`linger`) gets time to read it:
