@@ -5,7 +5,7 @@
 
 use super::Shared;
 use super::stats::Sum;
-use crate::http::response::{Content, Response};
+use crate::http::response::{Bytes, Content, Response};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -57,7 +57,7 @@ pub fn respond(path: &str, shared: &Shared) -> Response {
         200,
         &shared.served_by,
         &fields,
-        Content::Memory(text.into_bytes().into()),
+        Content::Memory(Bytes::new(text)),
     )
 }
 

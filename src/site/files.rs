@@ -4,7 +4,7 @@
 //! Entry point: [`Files::find`]. Note: `notes/http.md`.
 
 use crate::http::date;
-use crate::http::response::{Content, Response};
+use crate::http::response::{Bytes, Content, Response};
 use crate::net::sys::is_shortage;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -149,7 +149,7 @@ impl Files {
         let content = if version.length <= KEPT_FILE {
             let mut bytes = Vec::with_capacity(version.length as usize);
             (&mut file).take(version.length).read_to_end(&mut bytes)?;
-            Content::Memory(bytes.into())
+            Content::Memory(Bytes::new(bytes))
         } else {
             Content::File(file, version.length)
         };

@@ -80,9 +80,9 @@ struct Beginning {
 struct Upload {
     body: Body,
     received: u64,
-    /// The answer; None: the content itself, gathered in `kept`.
-    response: Option<Response>,
-    kept: Vec<u8>,
+    /// The content's most bytes.
+    most: u64,
+    reply: Reply,
     to: To,
     log: String,
 }
@@ -187,8 +187,9 @@ impl Session {
             self.head.partial = Partial::of(input, &turn.limits.head);
             return Ok(0);
         };
+        let reply = turn.site.respond(&request, turn.clock.now);
         if let Framing::Length(n) = request.framing
-            && n > turn.limits.content
+            && n > reply.most_content().min(turn.limits.content)
         {
             return Err(ParseError::ContentTooLarge);
         }
@@ -199,23 +200,15 @@ impl Session {
         };
         self.head = Beginning::default();
         let body = Body::new(request.framing);
-        match (turn.site.respond(&request, turn.clock.now), body.is_done()) {
-            (Reply::With(response), true) => {
-                turn.log_answer(
-                    format_args!("{} {}", request.method.name(), request.target),
-                    &response,
-                );
-                self.send(response, to, output, turn);
-            }
-            (Reply::Echo, true) => {
-                let response = turn.site.echo(Vec::new());
-                turn.log_answer(
-                    format_args!("{} {}", request.method.name(), request.target),
-                    &response,
-                );
-                self.send(response, to, output, turn);
-            }
-            (reply, false) => self.begin_content(&request, body, reply, to, output, turn),
+        if body.is_done() {
+            let response = turn.site.response(reply);
+            turn.log_answer(
+                format_args!("{} {}", request.method.name(), request.target),
+                &response,
+            );
+            self.send(response, to, output, turn);
+        } else {
+            self.begin_content(&request, body, reply, to, output, turn);
         }
         Ok(used)
     }
@@ -229,7 +222,8 @@ impl Session {
         output: &mut Output,
         turn: &mut Turn,
     ) {
-        let response = match reply {
+        let most = reply.most_content().min(turn.limits.content);
+        let reply = match reply {
             Reply::With(response) if request.expects_continue && response.status >= 400 => {
                 // The client waits before it sends the content: it is spared the trip.
                 turn.log_answer(
@@ -248,8 +242,7 @@ impl Session {
                 self.state = State::Over { linger: true };
                 return;
             }
-            Reply::With(response) => Some(response),
-            Reply::Echo => None,
+            reply => reply,
         };
         if request.expects_continue {
             output.bytes.extend_from_slice(CONTINUE);
@@ -258,8 +251,8 @@ impl Session {
         let upload = Upload {
             body,
             received: 0,
-            response,
-            kept: Vec::new(),
+            most,
+            reply,
             to,
             log,
         };
@@ -277,23 +270,22 @@ impl Session {
         };
         let (used, data) = upload.body.read(input)?;
         upload.received += data.len() as u64;
-        if upload.received > turn.limits.content {
+        if upload.received > upload.most {
             return Err(ParseError::ContentTooLarge);
         }
-        if upload.response.is_none() {
-            upload.kept.extend_from_slice(data);
+        if let Reply::Echo(gathered) = &mut upload.reply
+            && !gathered.add(data)
+        {
+            // The rest is read and dropped, so the connection can persist.
+            upload.reply = Reply::With(turn.site.overloaded("hold more content"));
         }
         if upload.body.is_done() {
-            let to = upload.to;
-            let log = std::mem::take(&mut upload.log);
-            let kept = std::mem::take(&mut upload.kept);
-            let response = upload
-                .response
-                .take()
-                .unwrap_or_else(|| turn.site.echo(kept));
-            self.state = State::Head;
-            turn.log_answer(format_args!("{log}"), &response);
-            self.send(response, to, output, turn);
+            let over = std::mem::replace(&mut self.state, State::Head);
+            if let State::Content(upload) = over {
+                let response = turn.site.response(upload.reply);
+                turn.log_answer(format_args!("{}", upload.log), &response);
+                self.send(response, upload.to, output, turn);
+            }
         }
         Ok(used)
     }
