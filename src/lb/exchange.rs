@@ -4,6 +4,7 @@
 //! Entry points: [`Exchange::begin`], [`Exchange::take_content`], [`Exchange::relay`].
 //! Note: `notes/lb.md`.
 
+use super::retry::{Fault, History};
 use super::rewrite::{self, Framed, From, ToClient};
 use crate::cli::limits::Limits;
 use crate::http::framing::Body;
@@ -27,38 +28,6 @@ const SHORT: u64 = 16 * 1024;
 
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
-
-/// Why a backend did not serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody listens there, or the way there is cut.
-    Refused,
-    /// No connection in time.
-    ConnectTimeout,
-    /// The connection ended before the answer did.
-    Closed,
-    /// No answer in time.
-    ResponseTimeout,
-    /// It was ejected while the request waited for it.
-    Ejected,
-    /// The answer is not HTTP, or contradicts itself.
-    BadAnswer(ParseError),
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Fault::Refused => f.write_str("refused the connection"),
-            Fault::ConnectTimeout => f.write_str("did not take the connection in time"),
-            Fault::Closed => f.write_str("closed the connection before its answer was complete"),
-            Fault::ResponseTimeout => f.write_str("did not answer in time"),
-            Fault::Ejected => f.write_str("was ejected while a request waited for it"),
-            Fault::BadAnswer(error) => {
-                write!(f, "gave an answer that cannot be understood: {error}")
-            }
-        }
-    }
-}
 
 /// How far the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +54,10 @@ pub struct Exchange {
     expects_continue: bool,
     /// The connection to the backend, by its place.
     pub upstream: Option<usize>,
-    /// The backends that were tried in vain.
-    pub tried: Vec<usize>,
-    /// Connections used for this request.
-    pub attempts: usize,
-    /// Why the last one was in vain.
-    pub fault: Option<Fault>,
-    /// A kept connection had been closed: only new ones are used from then on.
-    pub was_stale: bool,
+    /// It leaves with others in one write.
+    pub shares: bool,
+    /// What became of it so far.
+    pub history: History,
     interim: u32,
     answer: Option<Answer>,
     /// Bytes of the answer's content that have been passed on.
@@ -130,10 +95,8 @@ impl Exchange {
             client_persists: false,
             expects_continue: false,
             upstream: None,
-            tried: Vec::new(),
-            attempts: 0,
-            fault: None,
-            was_stale: false,
+            shares: false,
+            history: History::default(),
             interim: 0,
             answer: None,
             relayed: 0,
@@ -152,9 +115,8 @@ impl Exchange {
         (self.client_persists, self.expects_continue) =
             (request.persists, request.expects_continue);
         self.upstream = None;
-        self.tried.clear();
-        (self.attempts, self.interim) = (0, 0);
-        (self.fault, self.was_stale) = (None, false);
+        self.history.clear();
+        self.interim = 0;
         (self.answer, self.relayed) = (None, 0);
         self.started = now;
         self.what.clear();
@@ -217,10 +179,14 @@ impl Exchange {
         self.answer.is_some()
     }
 
-    /// Whether the request can be sent once more, from its first byte, without harm: twice is
-    /// the same as once, or the backend cannot have seen it.
-    pub fn may_retry(&self) -> bool {
-        self.answer.is_none() && !self.let_go && (self.method.is_idempotent() || self.sent == 0)
+    /// Whether a backend may have seen some of the request.
+    pub fn has_sent(&self) -> bool {
+        self.sent > 0 || self.let_go
+    }
+
+    /// Whether the whole request is still here.
+    pub fn is_kept(&self) -> bool {
+        !self.let_go
     }
 
     /// Whether others may wait for their answers behind it, and it behind others: it has no
