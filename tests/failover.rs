@@ -171,6 +171,19 @@ fn a_killed_backend_fails_nobody_and_serves_again_when_it_is_back() {
 }
 
 #[test]
+fn three_of_four_backends_killed_at_once_fail_nobody() {
+    let (backends, lb) = start(&[]);
+    let load = Load::start(lb.address, 4 * SHORT.connections, is_ok);
+    keep_up(&load, SHORT);
+    for backend in &backends[1..] {
+        backend.signal("KILL");
+    }
+    keep_up(&load, SHORT);
+    let figures = load.end();
+    assert_eq!(figures.failures, Vec::<String>::new(), "{figures}");
+}
+
+#[test]
 fn a_stopped_backend_is_left_and_fails_nobody() {
     stop_and_continue(SHORT, &[]);
 }

@@ -11,51 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::backend::{Backend, Request, ok};
+use support::backend::{Backend, Request, before, ok};
+use support::client::Client;
 use support::json::Json;
-use support::{Answer, PATIENCE, Reader, Server, connect, eventually};
+use support::{PATIENCE, Reader, Server, connect, eventually};
 
 /// Nobody listens here, and the port is none that the system hands out.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// A load balancer before backends that a test wrote; probes would be counted as requests.
-fn before(backends: &[&Backend], arguments: &[&str]) -> Server {
-    let addresses: Vec<_> = backends.iter().map(|b| b.text()).collect();
-    let mut all = vec!["--no-checks"];
-    for address in &addresses {
-        all.extend(["--backend", address]);
-    }
-    all.extend(arguments);
-    Server::start("lb", &all)
-}
-
 fn async_servers<const N: usize>() -> [Server; N] {
     [(); N].map(|()| Server::start("async_server", &[]))
-}
-
-/// One connection, request after request.
-struct Client(Reader<TcpStream>);
-
-impl Client {
-    fn new(server: &Server) -> Client {
-        Client(Reader::new(server.connect()))
-    }
-
-    fn send(&mut self, bytes: &str) {
-        let sent = self.0.get_mut().write_all(bytes.as_bytes());
-        sent.expect("the request is sent");
-    }
-
-    /// The answer to the bytes.
-    fn ask(&mut self, bytes: &str) -> Answer {
-        self.send(bytes);
-        let answer = self.0.answer(bytes.starts_with("HEAD"));
-        answer.unwrap_or_else(|e| panic!("no answer to {bytes:?}: {e}"))
-    }
-
-    fn get(&mut self) -> Answer {
-        self.ask("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-    }
 }
 
 fn fields_of(head: &str) -> BTreeSet<String> {

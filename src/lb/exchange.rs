@@ -4,6 +4,7 @@
 //! Entry points: [`Exchange::begin`], [`Exchange::take_content`], [`Exchange::relay`].
 //! Note: `notes/lb.md`.
 
+use super::retry::{Fault, History};
 use super::rewrite::{self, Framed, From, ToClient};
 use crate::cli::limits::Limits;
 use crate::http::fields::Partial;
@@ -32,38 +33,6 @@ const SHORT: u64 = 16 * 1024;
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
 
-/// Why a backend did not serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody listens there, or the way there is cut.
-    Refused,
-    /// No connection in time.
-    ConnectTimeout,
-    /// The connection ended before the answer did.
-    Closed,
-    /// No answer in time.
-    ResponseTimeout,
-    /// It was ejected while the request waited for it.
-    Ejected,
-    /// The answer is not HTTP, or contradicts itself.
-    BadAnswer(ParseError),
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Fault::Refused => f.write_str("refused the connection"),
-            Fault::ConnectTimeout => f.write_str("did not take the connection in time"),
-            Fault::Closed => f.write_str("closed the connection before its answer was complete"),
-            Fault::ResponseTimeout => f.write_str("did not answer in time"),
-            Fault::Ejected => f.write_str("was ejected while a request waited for it"),
-            Fault::BadAnswer(error) => {
-                write!(f, "gave an answer that cannot be understood: {error}")
-            }
-        }
-    }
-}
-
 /// How far the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relayed {
@@ -90,14 +59,10 @@ pub struct Exchange {
     expects_continue: bool,
     /// The connection to the backend, by its place.
     pub upstream: Option<usize>,
-    /// The backends that were tried in vain.
-    pub tried: Vec<usize>,
-    /// Connections used for this request.
-    pub attempts: usize,
-    /// Why the last one was in vain.
-    pub fault: Option<Fault>,
-    /// A kept connection had been closed: only new ones are used from then on.
-    pub was_stale: bool,
+    /// It leaves with others in one write.
+    pub shares: bool,
+    /// What became of it so far.
+    pub history: History,
     interim: u32,
     /// What is known of an answer's head that has not arrived as a whole.
     head: Partial,
@@ -150,10 +115,8 @@ impl Exchange {
             client_persists: request.persists,
             expects_continue: request.expects_continue,
             upstream: None,
-            tried: Vec::new(),
-            attempts: 0,
-            fault: None,
-            was_stale: false,
+            shares: false,
+            history: History::default(),
             interim: 0,
             head: Partial::default(),
             answer: None,
@@ -218,10 +181,14 @@ impl Exchange {
         self.answer.is_some()
     }
 
-    /// Whether the request can be sent once more, from its first byte, without harm: twice is
-    /// the same as once, or the backend cannot have seen it.
-    pub fn may_retry(&self) -> bool {
-        self.answer.is_none() && !self.let_go && (self.method.is_idempotent() || self.sent == 0)
+    /// Whether a backend may have seen some of the request.
+    pub fn has_sent(&self) -> bool {
+        self.sent > 0 || self.let_go
+    }
+
+    /// Whether the whole request is still here.
+    pub fn is_kept(&self) -> bool {
+        !self.let_go
     }
 
     /// Whether others may wait for their answers behind it, and it behind others: it has no
@@ -442,7 +409,7 @@ mod tests {
             exchange.sent(n);
             let held = exchange.request.len();
             assert!(held <= BOUND, "seed {seed}: {held} bytes held of {arrived}");
-            if tries > 0 && random.below(50) == 0 && exchange.may_retry() {
+            if tries > 0 && random.below(50) == 0 && exchange.is_kept() {
                 exchange.rewind();
                 came.clear();
                 tries -= 1;

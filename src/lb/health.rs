@@ -6,7 +6,7 @@
 //! Entry point: [`watch`]. Note: `notes/lb.md`.
 
 use super::backends::Backends;
-use super::exchange::Fault;
+use super::retry::Fault;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::Limits;
 use crate::http::framing::Body;
@@ -36,16 +36,16 @@ pub fn watch(backends: &Backends, number: usize, check: Check, stop: &Stop) {
         let pause = match answer {
             Ok(()) => {
                 was_silent = false;
-                backends.probe_succeeded(number);
+                backends.probe_succeeded(number, Instant::now());
                 check.interval
             }
             // A busy machine may keep anyone silent for a moment: it is asked once more, at once.
-            Err(Unwell::Fault(Fault::ConnectTimeout | Fault::ResponseTimeout)) if !was_silent => {
+            Err(why) if why.is_silence() && !was_silent => {
                 was_silent = true;
                 Duration::ZERO
             }
             Err(why) => {
-                backends.probe_failed(number, &why);
+                backends.probe_failed(number, &why, !why.is_silence());
                 // Sooner than usual: it is missed.
                 check.interval / 4
             }
@@ -86,6 +86,13 @@ fn rest(kept: &mut Option<TcpStream>, next: Instant, soonest: Instant, stop: &St
 enum Unwell {
     Fault(Fault),
     Status(u16),
+}
+
+impl Unwell {
+    fn is_silence(&self) -> bool {
+        let silences = [Fault::ConnectTimeout, Fault::ResponseTimeout];
+        matches!(self, Unwell::Fault(fault) if silences.contains(fault))
+    }
 }
 
 impl std::fmt::Display for Unwell {

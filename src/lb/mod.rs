@@ -14,6 +14,8 @@ mod stats;
 mod health;
 // this gateway's own words for either side
 pub mod rewrite;
+// what follows when a backend does not serve
+mod retry;
 // one request and its answer, without sockets
 mod exchange;
 // connections to the backends
@@ -76,7 +78,7 @@ const FLAGS: &[Flag] = &[
         "--response-timeout",
         "TIME",
         "5s",
-        "for a backend to begin its answer, else 504",
+        "for an answer to begin, all attempts together, else 504",
     ),
     flag(
         "--relay-timeout",
@@ -137,7 +139,7 @@ const BACKENDS: [&str; 4] = [
 pub struct Times {
     /// To take a connection.
     pub connect: Duration,
-    /// To begin its answer.
+    /// To take more of a request; and, all attempts together, to begin the answer.
     pub response: Duration,
     /// Between two pieces of its answer.
     pub relay: Duration,

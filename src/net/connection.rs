@@ -242,6 +242,12 @@ impl Connection {
         }
     }
 
+    /// Whether its peer neither closed it nor sent anything, as far as is known here.
+    pub fn is_quiet(&self) -> bool {
+        let seen = self.stream.peek(&mut [0]);
+        self.input.unused().is_empty() && seen.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Whether it has failed, as far as the system knows without reading or writing.
     pub fn is_broken(&self) -> bool {
         !matches!(self.stream.take_error(), Ok(None))

@@ -176,14 +176,14 @@ mod tests {
         std::fs::write(&path, &all).expect("a file can be written");
         let file = File::open(&path).expect("it is there");
         for content in [
-            Content::Memory(all.clone().into()),
+            Content::Memory(Bytes::new(all.clone())),
             Content::File(file, all.len() as u64),
         ] {
             for share in [1000, SHARE] {
                 let (mut output, mut peer) = (Output::default(), Greedy { taken: Vec::new() });
                 output.bytes.extend_from_slice(&[b'h'; 1500]);
                 output.send(match &content {
-                    Content::Memory(bytes) => Content::Memory(Arc::clone(bytes)),
+                    Content::Memory(bytes) => Content::Memory(bytes.clone()),
                     Content::File(..) => {
                         Content::File(File::open(&path).expect("it is there"), all.len() as u64)
                     }

@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub mod backend;
+pub mod client;
 pub mod json;
 pub mod load;
 
@@ -140,6 +141,20 @@ impl Server {
         let command = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &command]).status();
         assert!(status.is_ok_and(|s| s.success()), "{command}");
+    }
+
+    /// Stops every thread of it, and returns when none runs: what is sent to it from now on waits
+    /// until `CONT`, and is then met at once.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T'))
+        };
+        eventually("all its threads are stopped", || {
+            let mut tasks = fs::read_dir(self.proc("task")).expect("it runs").flatten();
+            tasks.all(is_stopped)
+        });
     }
 
     /// Ends it as `kill -9` does.

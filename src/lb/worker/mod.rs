@@ -10,7 +10,8 @@ mod steps;
 mod attempts;
 
 use super::Shared;
-use super::exchange::{Exchange, Fault};
+use super::exchange::Exchange;
+use super::retry::Fault;
 use super::stats::Counters;
 use super::upstreams::{self, Upstreams, is_connected};
 use crate::cli::limits::{LAST_CHANCE, LINGER};
@@ -94,6 +95,8 @@ enum Phase {
     Head,
     Content,
     Connect,
+    /// The backend's socket takes more of the request.
+    Send,
     Response,
     /// The answer of those whose requests went before its own.
     Behind,
@@ -412,6 +415,7 @@ impl<'a> Worker<'a> {
             (None, None) if !request::has_begun(client.connection.input.unused()) => Phase::Idle,
             (None, None) => Phase::Head,
             (None, Some(exchange)) if exchange.has_begun_answer() => Phase::Relay,
+            (None, Some(exchange)) if !exchange.unsent().is_empty() => Phase::Send,
             (None, Some(exchange)) if !exchange.has_all_content() => Phase::Content,
             (None, Some(_)) => Phase::Response,
         };
@@ -465,37 +469,62 @@ impl<'a> Worker<'a> {
             return self.cut(slot);
         }
         if std::mem::take(&mut client.progress) || phase != client.phase {
-            let (limits, times) = (&self.shared.limits, &self.shared.times);
-            let limit = match phase {
-                Phase::Idle if self.stopping => LAST_CHANCE,
-                Phase::Idle => limits.idle_timeout,
-                Phase::Head => limits.header_timeout,
-                Phase::Content => limits.content_timeout,
-                Phase::Connect => times.connect,
-                Phase::Response => times.response,
-                Phase::Behind => PATIENCE,
-                Phase::Relay => times.relay,
-                Phase::Write => limits.write_timeout,
-                Phase::Linger => LINGER,
-            };
-            client.phase = phase;
-            self.timers.set(slot, Some(self.clock.now + limit));
+            self.begin_phase(slot, phase);
         }
+    }
+
+    /// From now on this is waited for, for so long.
+    fn begin_phase(&mut self, slot: usize, phase: Phase) {
+        let (limits, times) = (&self.shared.limits, &self.shared.times);
+        let limit = match phase {
+            Phase::Idle if self.stopping => LAST_CHANCE,
+            Phase::Idle => limits.idle_timeout,
+            Phase::Head => limits.header_timeout,
+            Phase::Content => limits.content_timeout,
+            Phase::Connect => times.connect,
+            Phase::Send | Phase::Response => times.response,
+            Phase::Behind => PATIENCE,
+            Phase::Relay => times.relay,
+            Phase::Write => limits.write_timeout,
+            Phase::Linger => LINGER,
+        };
+        let client = &mut self.clients[slot];
+        client.phase = phase;
+        let mut until = self.clock.now + limit;
+        // All attempts at a request have one response timeout together.
+        if let Some(exchange) = &mut client.exchange {
+            let due = &mut exchange.history.due;
+            until = match phase {
+                Phase::Response => *due.get_or_insert(until),
+                Phase::Connect | Phase::Send => due.map_or(until, |due| due.min(until)),
+                _ => until,
+            };
+        }
+        self.timers.set(slot, Some(until));
     }
 
     /// The client's time is up: what does that mean?
     fn time_out(&mut self, slot: usize) {
-        let Some(client) = self.clients.get_mut(slot) else {
+        let Some(phase) = self.clients.get_mut(slot).map(|client| client.phase) else {
             return;
         };
-        match client.phase {
-            Phase::Idle | Phase::Write | Phase::Relay | Phase::Linger => self.cut(slot),
+        match phase {
+            Phase::Idle | Phase::Write | Phase::Linger => self.cut(slot),
             Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
             Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
-            Phase::Connect => self.fail(slot, Fault::ConnectTimeout),
-            Phase::Response => self.fail(slot, Fault::ResponseTimeout),
+            Phase::Connect if !self.is_overdue(slot) => self.fail(slot, Fault::ConnectTimeout),
+            Phase::Send => self.fail(slot, Fault::SendTimeout),
+            Phase::Connect | Phase::Response | Phase::Relay => {
+                self.fail(slot, Fault::ResponseTimeout)
+            }
             Phase::Behind => self.leave_queue(slot),
         }
+    }
+
+    /// Whether the time for an answer is over, whoever is asked.
+    fn is_overdue(&self, slot: usize) -> bool {
+        let exchange = self.clients[slot].exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.history.is_overdue(self.clock.now))
     }
 
     fn refuse_late(&mut self, slot: usize, error: ParseError) {

@@ -65,8 +65,10 @@ impl Worker<'_> {
         let Some(exchange) = &mut client.exchange else {
             return Step::Wait;
         };
+        // While something is unsent the wait is the backend's, whatever the client does.
+        let awaits_client = exchange.unsent().is_empty();
         match exchange.take_content(&mut client.connection.input, self.shared.limits.content) {
-            Ok(any) => client.progress |= any,
+            Ok(any) => client.progress |= any && awaits_client,
             Err(error) => return self.refuse(slot, error),
         }
         if client.ended
@@ -82,8 +84,12 @@ impl Worker<'_> {
         if upstream.connecting {
             return Step::Wait;
         }
+        if let Some((number, fault)) = exchange.history.suspect() {
+            // It lives, and yet lost the answer.
+            return self.answer_fault(slot, 502, number, fault);
+        }
         if !upstream.ended && !exchange.unsent().is_empty() {
-            if self.shared.pipeline > 1 && upstream.reused && exchange.may_share() {
+            if exchange.shares {
                 // It leaves with the others of this turn: see `send_gathered`.
                 upstream.connection.borrow_output(&mut self.lender);
                 let bytes = exchange.unsent();
@@ -94,7 +100,7 @@ impl Worker<'_> {
                     Ok(0) => {}
                     Ok(n) => {
                         exchange.sent(n);
-                        client.progress |= !exchange.has_all_content();
+                        client.progress = true;
                     }
                     // It may have answered before it closed: read first, judge then.
                     Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
@@ -120,6 +126,10 @@ impl Worker<'_> {
             &gateway,
         );
         let moved = upstream.connection.input.unused().len() != before;
+        if moved {
+            let now_ms = self.shared.backends.ms(self.clock.now);
+            self.counters[upstream.backend].heard.set(now_ms);
+        }
         client.progress |= moved && exchange.has_begun_answer();
         match relayed {
             Ok(Relayed::Done) => self.finish(slot),
@@ -149,6 +159,12 @@ impl Worker<'_> {
             let took = self.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
             self.shared.backends.succeeded(number, self.clock.now);
+            if let Some((loser, fault)) = exchange.history.loser()
+                && loser != number
+            {
+                let backends = &self.shared.backends;
+                backends.failed(loser, &fault, false, self.clock.now);
+            }
             let most = RETRIES.max(self.clients.len() as f32);
             self.retries = (self.retries + EARNED).min(most);
             if !self.shared.log.is_quiet() {
