@@ -9,7 +9,6 @@ mod support;
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
 use support::{Folder, Server, eventually};
 
 const NAME: &str = "two-addresses";
@@ -61,10 +60,6 @@ fn a_backend_whose_name_has_two_addresses_serves_on_either() {
                 });
             }
         });
-        if checks.len() > 1 {
-            // Probes have told more than once, had there been something to tell.
-            thread::sleep(Duration::from_millis(300));
-        }
         let status = lb.status();
         assert!(status.get("events").items().is_empty(), "{status:?}");
         for backend in status.get("backends").items() {
