@@ -95,8 +95,8 @@ pub struct Situation {
 pub enum Verdict {
     /// Ask another backend, or the same one on a new connection.
     Elsewhere,
-    /// Connect to the backend that lost the request last: if it refuses it has died, and the
-    /// request is not to blame.
+    /// Connect to the backend that lost the request last: if it refuses, or closes at once, it has
+    /// died, and the request is not to blame.
     Check,
     /// Answer with this status.
     Answer(u16),

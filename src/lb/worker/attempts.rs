@@ -266,14 +266,17 @@ impl Worker<'_> {
         }
     }
 
+    /// The backend that lost the answer lives, so it is the request that no backend answers.
+    pub(super) fn end_check(&mut self, slot: usize) {
+        let exchange = self.clients[slot].exchange.as_ref();
+        if let Some((number, fault)) = exchange.and_then(|exchange| exchange.history.suspect()) {
+            self.answer_fault(slot, 502, number, fault);
+            self.advance(slot);
+        }
+    }
+
     /// 502, 503 or 504, in place of the answer of a backend that did not serve.
-    pub(super) fn answer_fault(
-        &mut self,
-        slot: usize,
-        status: u16,
-        number: usize,
-        fault: Fault,
-    ) -> Step {
+    fn answer_fault(&mut self, slot: usize, status: u16, number: usize, fault: Fault) -> Step {
         let name = &self.shared.backends.get(number).name;
         self.answer_unserved(slot, status, &format!("{name} {fault}"))
     }

@@ -51,6 +51,10 @@ const EARNED: f32 = 0.2;
 /// millisecond, and if one does not, those behind it have better places to be.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// How long a connection to a backend must stay open to show that the backend lives: while a
+/// process ends, its connections may be closed before it stops listening.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
+
 /// A client's connection.
 struct Client {
     connection: Connection,
@@ -95,6 +99,8 @@ enum Phase {
     Head,
     Content,
     Connect,
+    /// A new connection stays open, so the backend that lost the answer lives.
+    Check,
     /// The backend's socket takes more of the request.
     Send,
     Response,
@@ -415,6 +421,7 @@ impl<'a> Worker<'a> {
             (None, None) if !request::has_begun(client.connection.input.unused()) => Phase::Idle,
             (None, None) => Phase::Head,
             (None, Some(exchange)) if exchange.has_begun_answer() => Phase::Relay,
+            (None, Some(exchange)) if exchange.history.suspect().is_some() => Phase::Check,
             (None, Some(exchange)) if !exchange.unsent().is_empty() => Phase::Send,
             (None, Some(exchange)) if !exchange.has_all_content() => Phase::Content,
             (None, Some(_)) => Phase::Response,
@@ -435,10 +442,10 @@ impl<'a> Worker<'a> {
         } else if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
             let upstream = &mut self.upstreams[place];
             let unsent = !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
-            let writes = upstream.connecting || (unsent && !upstream.ended);
+            let writes = unsent && !upstream.ended && phase != Phase::Check;
             let interest = Interest {
                 readable: !upstream.connecting && drained && !upstream.ended,
-                writable: writes,
+                writable: writes || upstream.connecting,
             };
             if upstream.connecting && drained {
                 phase = Phase::Connect;
@@ -482,6 +489,7 @@ impl<'a> Worker<'a> {
             Phase::Head => limits.header_timeout,
             Phase::Content => limits.content_timeout,
             Phase::Connect => times.connect,
+            Phase::Check => SIGN_OF_LIFE,
             Phase::Send | Phase::Response => times.response,
             Phase::Behind => PATIENCE,
             Phase::Relay => times.relay,
@@ -517,6 +525,7 @@ impl<'a> Worker<'a> {
             Phase::Connect | Phase::Response | Phase::Relay => {
                 self.fail(slot, Fault::ResponseTimeout)
             }
+            Phase::Check => self.end_check(slot),
             Phase::Behind => self.leave_queue(slot),
         }
     }

@@ -4,6 +4,7 @@
 //! Note: `notes/lb.md`.
 
 use super::super::exchange::{Exchange, Gateway, Relayed};
+use super::super::retry::Fault;
 use super::super::rewrite::From;
 use super::{Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
@@ -84,9 +85,11 @@ impl Worker<'_> {
         if upstream.connecting {
             return Step::Wait;
         }
-        if let Some((number, fault)) = exchange.history.suspect() {
-            // It lives, and yet lost the answer.
-            return self.answer_fault(slot, 502, number, fault);
+        if exchange.history.suspect().is_some() {
+            return match upstream.ended {
+                true => self.after_fault(slot, Fault::Closed),
+                false => Step::Wait,
+            };
         }
         if !upstream.ended && !exchange.unsent().is_empty() {
             if exchange.shares {
