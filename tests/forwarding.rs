@@ -192,10 +192,8 @@ fn at_the_limits() -> Vec<Vec<u8>> {
         &long_via,
     ] {
         all.extend((90..=102).map(|fields| head_of(first, fields, 0)));
-        let sizes = (15_900..=16_390)
-            .step_by(7)
-            .chain(16_380..=16_386)
-            .chain(8_000..=8_005);
+        // The long Host grows the section by itself.
+        let sizes = (8_250..=8_390).chain(16_250..=16_390);
         all.extend(sizes.map(|bytes| head_of(first, 12, bytes)));
     }
     all
@@ -212,7 +210,6 @@ fn what_a_gateway_accepts_its_backend_with_the_same_limits_accepts_too() {
     };
     let backend = Server::start("async_server", &[]);
     let lb = Server::start_lb(&[&backend], &["--host", host, "--workers", "1"]);
-    // A chain of two: what one forwards the next one takes, or says itself that it cannot.
     let (lb_name, backend_name) = (lb.name("lb"), backend.name("async_server"));
     let (mut served, mut refused) = (0, 0);
     for head in at_the_limits() {

@@ -27,8 +27,9 @@ const REQUESTS: usize = 400_000;
 const RESPONSES: usize = 300_000;
 const CONVERSATIONS: usize = 100_000;
 
-/// What is put in: the delimiters and words on which framing hangs.
-const WORDS: [&[u8]; 36] = [
+/// What is put in: the delimiters and words on which framing hangs, and fields that a gateway
+/// does not pass on as they are.
+const WORDS: [&[u8]; 48] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -64,6 +65,18 @@ const WORDS: [&[u8]; 36] = [
     b"Content-Length: 5\r\n",
     b"Transfer-Encoding: chunked\r\n",
     b"Connection: keep-alive\r\n",
+    b"Connection: te, x-a, date\r\n",
+    b"Keep-Alive: timeout=5\r\n",
+    b"Proxy-Connection: close\r\n",
+    b"TE: trailers\r\n",
+    b"Trailer: x-a\r\n",
+    b"Upgrade: h2c\r\n",
+    b"Via: ,1.0 a,\r\n",
+    b"X-Forwarded-For:\r\n",
+    b"X-A: b\r\n",
+    b"Max-Forwards: 3\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Date: yesterday\r\n",
     b"http://a",
 ];
 
