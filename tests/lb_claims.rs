@@ -342,3 +342,33 @@ fn without_probes_a_backend_that_answers_again_is_told_as_back() {
     });
     assert_eq!(lb.state_of(server.address), "up");
 }
+
+#[test]
+fn a_request_that_closes_the_connection_at_every_backend_ejects_nobody_who_answers_others() {
+    for count in [2, 8] {
+        let backends: Vec<_> = (0..count)
+            .map(|_| {
+                Backend::start(|request, stream| {
+                    target(request) != "/die" && stream.write_all(&ok("hello")).is_ok()
+                })
+            })
+            .collect();
+        let lb = before(&backends.iter().collect::<Vec<_>>(), &["--workers", "1"]);
+        let asked = |path: &str| -> Vec<usize> {
+            let of = |b: &Backend| b.requests().iter().filter(|r| target(r) == path).count();
+            backends.iter().map(of).collect()
+        };
+        for round in 1..=3 {
+            for _ in 0..count {
+                assert_eq!(lb.get("/").text(), "hello", "of {count}, round {round}");
+            }
+            assert!(asked("/").iter().all(|&n| n >= 1), "{:?}", asked("/"));
+            let answer = lb.get("/die");
+            assert_eq!(answer.status, 502, "of {count}, round {round}: {answer:?}");
+            nobody_is_ejected(&lb.status());
+        }
+        // A kept connection that may have been closed by itself, and two tries in earnest.
+        let deaths: usize = asked("/die").iter().sum();
+        assert!(deaths <= 3 * 3, "of {count}: {deaths} in three rounds");
+    }
+}
