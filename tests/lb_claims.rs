@@ -20,9 +20,14 @@ fn target(request: &Request) -> &str {
     request.head.split(' ').nth(1).unwrap_or_default()
 }
 
+/// On until it is turned off.
+fn switch() -> Arc<AtomicBool> {
+    Arc::new(AtomicBool::new(true))
+}
+
 /// Waits without a deadline of its own: whoever waits for this backend has one.
-fn wait_while(flag: &AtomicBool) {
-    while flag.load(SeqCst) {
+fn wait_while(switch: &AtomicBool, is_concerned: bool) {
+    while is_concerned && switch.load(SeqCst) {
         thread::sleep(Duration::from_millis(1)); // between two looks
     }
 }
@@ -130,13 +135,22 @@ fn with_pipeline_requests_share_a_connection_up_to_the_depth_and_a_post_never_do
 #[test]
 fn those_queued_behind_a_slow_answer_move_elsewhere() {
     const CLIENTS: usize = 4;
-    let (held, has_first) = (Arc::new(AtomicBool::new(true)), AtomicBool::new(false));
-    let hold = Arc::clone(&held);
-    // The first that is not `/` waits for its answer until it is released.
+    let (holds_first, holds_others) = (switch(), switch());
+    let (first, others) = (Arc::clone(&holds_first), Arc::clone(&holds_others));
+    let slow = Mutex::new(None);
+    // The first that is not `/` waits for its answer, and all behind it on its connection wait
+    // for theirs even longer.
     let backend = Backend::start(move |request, stream| {
-        if target(request) != "/" && !has_first.swap(true, SeqCst) {
-            wait_while(&hold);
+        let connection = stream.peer_addr().ok();
+        let mut slow = slow.lock().expect("nobody panics with it");
+        let is_first = target(request) != "/" && slow.is_none();
+        if is_first {
+            *slow = connection;
         }
+        let is_other = !is_first && *slow == connection;
+        drop(slow);
+        wait_while(&first, is_first);
+        wait_while(&others, is_other);
         stream.write_all(&ok(target(request))).is_ok()
     });
     let options = [
@@ -167,22 +181,21 @@ fn those_queued_behind_a_slow_answer_move_elsewhere() {
         eventually("all but the slow one are answered", || {
             answered.load(SeqCst) == CLIENTS - 1
         });
-        held.store(false, SeqCst);
+        holds_first.store(false, SeqCst);
     });
-    // What the backend still says on that connection is for nobody.
+    // What the backend may still say on that connection is for nobody: it is not used again.
     for (number, client) in clients.iter_mut().enumerate() {
+        let number = CLIENTS + number;
         assert_eq!(client.ask(&request(number)).text(), format!("/{number}"));
     }
-    let slow = backend.requests()[CLIENTS].clone();
+    let first = &backend.requests()[CLIENTS].head;
     let asked = backend
         .requests()
         .iter()
-        .filter(|r| r.head == slow.head)
+        .filter(|r| r.head == *first)
         .count();
-    assert_eq!(
-        asked, 2,
-        "the slow one was asked once, and once more just now"
-    );
+    assert_eq!(asked, 1, "the slow one stayed where it was");
+    holds_others.store(false, SeqCst);
 }
 
 // Who is passed over, and who is not.
@@ -247,7 +260,7 @@ fn an_lb_without_descriptors_blames_no_backend() {
     let backends = held.each_ref().map(|held| {
         let held = Arc::clone(held);
         Backend::start(move |_, stream| {
-            wait_while(&held);
+            wait_while(&held, true);
             stream.write_all(&ok("hello")).is_ok()
         })
     });
@@ -328,4 +341,34 @@ fn without_probes_a_backend_that_answers_again_is_told_as_back() {
         told() == [back.as_str(), &ejected]
     });
     assert_eq!(lb.state_of(server.address), "up");
+}
+
+#[test]
+fn a_request_that_closes_the_connection_at_every_backend_ejects_nobody_who_answers_others() {
+    for count in [2, 8] {
+        let backends: Vec<_> = (0..count)
+            .map(|_| {
+                Backend::start(|request, stream| {
+                    target(request) != "/die" && stream.write_all(&ok("hello")).is_ok()
+                })
+            })
+            .collect();
+        let lb = before(&backends.iter().collect::<Vec<_>>(), &["--workers", "1"]);
+        let asked = |path: &str| -> Vec<usize> {
+            let of = |b: &Backend| b.requests().iter().filter(|r| target(r) == path).count();
+            backends.iter().map(of).collect()
+        };
+        for round in 1..=3 {
+            for _ in 0..count {
+                assert_eq!(lb.get("/").text(), "hello", "of {count}, round {round}");
+            }
+            assert!(asked("/").iter().all(|&n| n >= 1), "{:?}", asked("/"));
+            let answer = lb.get("/die");
+            assert_eq!(answer.status, 502, "of {count}, round {round}: {answer:?}");
+            nobody_is_ejected(&lb.status());
+        }
+        // A kept connection that may have been closed by itself, and two tries in earnest.
+        let deaths: usize = asked("/die").iter().sum();
+        assert!(deaths <= 3 * 3, "of {count}: {deaths} in three rounds");
+    }
 }

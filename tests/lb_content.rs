@@ -103,6 +103,28 @@ fn content_of_exactly_the_limit_passes_and_one_byte_more_is_413() {
     }
 }
 
+#[test]
+fn a_put_too_large_to_be_kept_is_not_tried_elsewhere_in_part() {
+    let content = pattern(4 << 20);
+    for in_chunks in [false, true] {
+        let closes = Backend::start(|_, _| false);
+        let good = Backend::honest("good");
+        let lb = before(&[&closes, &good], &["--workers", "1"]);
+        let put = with_content("PUT /", &content, in_chunks);
+        let statuses = [(); 2].map(|()| {
+            let mut stream = lb.connect();
+            stream.write_all(&put).expect("it is sent");
+            let answer = Reader::new(stream).answer(false);
+            answer.expect("it comes").status
+        });
+        assert_eq!(statuses.iter().min(), Some(&200), "{statuses:?}");
+        assert_eq!(statuses.iter().max(), Some(&502), "{statuses:?}");
+        let got = good.requests();
+        assert_eq!(got.len(), 1, "in chunks: {in_chunks}");
+        assert!(got[0].content == content);
+    }
+}
+
 /// All that comes in answer to a PUT, with this version and this field.
 fn answer_to_put(lb: &Server, version: &str, field: &str) -> String {
     let request = format!(
@@ -224,8 +246,11 @@ fn the_last_answer_survives_what_the_client_sends_on() {
             let _ = reader.get_mut().write_all(&ok("early"));
         }
     });
-    let answer = answer_while_sending_on(&before(&[&early], &[]), upload, "early");
-    assert_eq!(answer.text(), "early");
+    let wants_no_other = upload.replace("Host: a", "Host: a\r\nConnection: close");
+    for upload in [upload, &wants_no_other] {
+        let answer = answer_while_sending_on(&before(&[&early], &[]), upload, "early");
+        assert_eq!(answer.text(), "early");
+    }
     let chunks = Backend::start(|_, stream| {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         stream
