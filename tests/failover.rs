@@ -197,7 +197,7 @@ fn a_killed_backend_fails_nobody_and_serves_again_when_it_is_back() {
 
 #[test]
 fn three_of_four_backends_killed_at_once_fail_nobody() {
-    let (backends, lb) = start(&[]);
+    let (backends, lb) = start(SHORT, &[]);
     let load = Load::start(lb.address, 4 * SHORT.connections, is_ok);
     keep_up(&load, SHORT);
     for backend in &backends[1..] {
