@@ -6,6 +6,7 @@
 use progjar::cli::args::{Failure, Topic};
 use progjar::cli::shutdown::{Stop, UNTIL_EOF};
 use progjar::lab::{compare, exhibit, floor};
+use progjar::net::sys;
 use progjar::{assignment, async_server, bench, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ const TOPICS: &[(&Topic, Main)] = &[
 ];
 
 fn main() -> ExitCode {
+    sys::return_large_buffers();
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|a| a.to_string_lossy().into_owned())
@@ -50,6 +52,11 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             .find(|(topic, _)| topic.name == name)
             .ok_or_else(|| format!("progjar: there is no topic '{name}'; see: progjar help"))
     };
+    // What is wrong is told in one line, and no header field is ever two.
+    if let Some(argument) = arguments.iter().find(|a| a.contains(['\r', '\n'])) {
+        let shown = argument.escape_debug();
+        return Err(format!("progjar: the argument '{shown}' holds a line end").into());
+    }
     let (until_eof, arguments) = match arguments.split_first() {
         Some((first, rest)) if first == UNTIL_EOF => (true, rest),
         _ => (false, arguments),

@@ -50,7 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("async_server", &["site", "net", "cli"]),
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),
-    ("assignment", &["bench", "lab", "cli"]),
+    ("assignment", &["bench", "lab", "net", "cli"]),
     ("lab", &["assignment", "bench", "net", "cli"]),
 ];
 
@@ -110,6 +110,10 @@ fn what_understands_bytes_knows_no_sockets() {
     }
     knows_nothing_of("lb/exchange", &["TcpStream", "poller"]);
     knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);
+    knows_nothing_of(
+        "lb/retry",
+        &["std::net", "std::io", "poller", "Instant::now"],
+    );
     knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
 }
 

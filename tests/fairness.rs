@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use support::{Folder, Server, eventually};
+use support::{Folder, Reader, Server, eventually};
 
 /// Requests per measurement, and how long one may go on: it has shown enough by then.
 const ASKED: usize = 100;
@@ -154,4 +154,24 @@ fn clients_that_ask_for_much_at_once_delay_nobody() {
     let (_behind, lb) = start_lb(&root);
     delay_nobody(8, &lb, "/picture.jpg");
     delay_nobody(8, &lb, "/lb-status");
+}
+
+/// What is left of a turn's share comes with the next turn, whoever tells that a socket is ready.
+#[test]
+fn requests_beyond_a_turns_share_are_answered_with_every_poller() {
+    const COUNT: usize = 1000;
+    for poller in ["epoll", "poll", "scan"] {
+        let server = Server::start("async_server", &["--poller", poller]);
+        let mut stream = server.connect();
+        let requests = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n".repeat(COUNT);
+        stream.write_all(&requests).expect("it is sent");
+        support::half_close(&stream);
+        let mut reader = Reader::new(stream);
+        for number in 0..COUNT {
+            let answer = reader.answer(false);
+            let answer = answer.unwrap_or_else(|e| panic!("{poller}: {number}: {e}"));
+            assert_eq!(answer.content, b"santai saja", "{poller}: {number}");
+        }
+        assert!(reader.is_at_end(), "{poller}: there is one answer too many");
+    }
 }

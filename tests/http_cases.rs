@@ -7,7 +7,8 @@ mod recipient;
 mod support;
 
 use cases::{Accepted, Case, Method, ParseError, Verdict};
-use progjar::http::{Limits, response};
+use progjar::http::fields::Partial;
+use progjar::http::{Limits, request, response};
 use progjar::net::clock::Clock;
 use progjar::site::Site;
 use recipient::{Heard, Recipient, conversation};
@@ -122,6 +123,66 @@ fn every_response_gets_its_verdict_wherever_it_is_cut() {
     }
 }
 
+/// Feeds the bytes one by one, and asks for another look only where `Partial` does not know;
+/// returns how many looks there were until the parser had a verdict.
+fn looks(bytes: &[u8], limits: &Limits, is_undecided: impl Fn(&[u8]) -> bool) -> usize {
+    let (mut partial, mut looks) = (Partial::default(), 0);
+    for at in 1..=bytes.len() {
+        let (bytes, undecided) = (&bytes[..at], is_undecided(&bytes[..at]));
+        if partial.still(bytes) {
+            let shown = bytes.escape_ascii();
+            assert!(undecided, "a verdict on {shown} would be missed");
+            continue;
+        }
+        looks += 1;
+        if !undecided {
+            break;
+        }
+        partial = Partial::of(bytes, limits);
+    }
+    looks
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_read_anew_at_most_twice_a_line() {
+    let small = Limits {
+        request_line: 40,
+        field_section: 30,
+        fields: 2,
+    };
+    let section = 16_384 - "Host: a\r\n".len();
+    let long = format!(
+        "GET /{} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "a".repeat(8000),
+        "b".repeat(section - 5)
+    );
+    let lines = "a:\r\n".repeat(99);
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    let mut all: Vec<_> = cases::requests().into_iter().map(|c| c.bytes).collect();
+    all.extend([long.clone().into_bytes(), many.into_bytes()]);
+    for bytes in &all {
+        for limits in [&Limits::DEFAULT, &small] {
+            let is_undecided = |bytes: &[u8]| matches!(request::parse(bytes, limits), Ok(None));
+            let lines = bytes.iter().filter(|&&b| b == b'\n').count();
+            let looks = looks(bytes, limits, is_undecided);
+            assert!(
+                looks <= 2 * (lines + 1),
+                "{looks} for {}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+    let is_undecided = |bytes: &[u8]| matches!(request::parse(bytes, &Limits::DEFAULT), Ok(None));
+    assert_eq!(looks(long.as_bytes(), &Limits::DEFAULT, is_undecided), 9);
+    for case in cases::responses() {
+        for limits in [&Limits::DEFAULT, &small] {
+            let parse =
+                |bytes: &[u8]| response::parse(bytes, limits, case.to_head).map(|r| r.is_none());
+            looks(&case.bytes, limits, |bytes| parse(bytes) == Ok(true));
+        }
+    }
+}
+
 #[test]
 fn a_conversation_says_the_same_wherever_the_bytes_are_cut() {
     let site = Site::new("test", Path::new("www")).expect("www is there");
@@ -161,7 +222,10 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
             Verdict::Incomplete if case.bytes.is_empty() => break,
             Verdict::Incomplete => {
                 support::half_close(reader.get_mut());
-                (Method::Get, 400, Some(&ParseError::EndedEarly))
+                match case.name.starts_with("HEAD") {
+                    true => (Method::Head, 400, None),
+                    false => (Method::Get, 400, Some(&ParseError::EndedEarly)),
+                }
             }
         };
         let answer = match reader.answer(method == Method::Head) {
@@ -217,8 +281,8 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
     Ok(())
 }
 
-/// Where the load balancer answers otherwise than a server would: it adds fields, and what just
-/// fits into its limits no longer fits into those of its backend.
+/// Where the load balancer answers otherwise than a server would: what it adds counts too, so
+/// what just fits into the limits without it does not fit any more.
 const NOT_THROUGH_LB: [&str; 2] = [
     "as many field lines as allowed",
     "a field section as large as allowed",
@@ -323,6 +387,43 @@ fn a_head_that_is_refused_gets_no_content_either() {
             let answer = reader.answer(true).expect("it is answered");
             assert!(answer.status >= 400, "{topic}: {request:?}");
             assert!(reader.is_at_end(), "{topic}: {request:?} got content");
+        }
+    }
+}
+
+#[test]
+fn a_head_that_is_cut_short_or_timed_out_gets_no_content_either() {
+    let short = ["--header-timeout", "100ms", "--content-timeout", "100ms"];
+    let backend = Server::start("async_server", &[]);
+    for topic in ["async_server", "thread_server", "lb"] {
+        for (ends, status, options) in [(true, 400, &[][..]), (false, 408, &short)] {
+            let server = match topic {
+                "lb" => Server::start_lb(&[&backend], options),
+                _ => Server::start(topic, options),
+            };
+            for (before, begun) in [
+                ("", "HEAD / HTTP/1.1\r\nHost: a\r\n"),
+                ("", "\r\nHEAD /"),
+                (
+                    "",
+                    "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+                ),
+                ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HT"),
+            ] {
+                let mut stream = server.connect();
+                let bytes = [before, begun].concat();
+                stream.write_all(bytes.as_bytes()).expect("it is sent");
+                let mut reader = Reader::new(stream);
+                if !before.is_empty() {
+                    assert_eq!(reader.answer(false).expect("an answer").status, 200);
+                }
+                if ends {
+                    support::half_close(reader.get_mut());
+                }
+                let answer = reader.answer(true).expect("it is answered");
+                assert_eq!(answer.status, status, "{topic}: {begun:?}");
+                assert!(reader.is_at_end(), "{topic}: {begun:?}, {status}: content");
+            }
         }
     }
 }

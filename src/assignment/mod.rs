@@ -144,7 +144,7 @@ fn carry_out(settings: &Settings, stop: &Stop) -> Result<(), End> {
     if let Some(folder) = &settings.notes {
         notes::check(folder)?;
     }
-    servers::check_free(&settings.ports)?;
+    servers::check_free(&settings.ports, stop)?;
     let logs = fresh_folder(&settings.report)?;
     let mut servers = Servers::new(&logs, &settings.root);
     start(&mut servers, settings, stop)?;

@@ -4,8 +4,9 @@
 //! when the pipe closes ([`UNTIL_EOF`]): at the end, after Ctrl-C, and also when we are killed.
 //! Entry points: [`Servers::start`], [`Servers::end`]. Note: `notes/README.md`.
 
-use super::{End, log_lines, program};
+use super::{End, log_lines, program, say};
 use crate::cli::shutdown::{Stop, UNTIL_EOF};
+use crate::net::ports::{WHAT_TO_DO, is_held_by_a_client};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long to wait for a port that a client's connection holds.
+const PORT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a server may take until it listens.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to end: a little longer than it gives its clients.
@@ -45,27 +48,50 @@ impl Ports {
 }
 
 /// Tries each port before anything is started, so that the error can name all that are in use.
-pub fn check_free(ports: &Ports) -> Result<(), String> {
+/// What a client's connection holds may be free in a moment: that is waited for.
+pub fn check_free(ports: &Ports, stop: &Stop) -> Result<(), End> {
+    let deadline = Instant::now() + PORT_PATIENCE;
+    let mut told = false;
+    loop {
+        let taken = taken(ports);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let will_pass = taken.iter().all(|(port, _)| is_held_by_a_client(*port));
+        if !will_pass || Instant::now() > deadline {
+            return Err(End::Failed(in_use(&taken, will_pass)));
+        }
+        if !told {
+            say("all: a client's connection holds a port; waiting for its end");
+            told = true;
+        }
+        program::pause(stop)?;
+    }
+}
+
+/// The ports that cannot be bound, and for whom they are.
+fn taken(ports: &Ports) -> Vec<(u16, &'static str)> {
     let named = ports.async_servers.map(|port| (port, "async_server"));
     let others = [(ports.lb, "lb"), (ports.thread_server, "thread_server")];
-    let taken: Vec<String> = named
-        .into_iter()
-        .chain(others)
-        .filter(|(port, _)| {
-            let tried = TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
-            tried.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
-        })
-        .map(|(port, topic)| format!("{port} ({topic})"))
-        .collect();
-    let (noun, verb) = match taken.len() {
-        0 => return Ok(()),
-        1 => ("port", "is"),
+    let is_taken = |(port, _): &(u16, _)| {
+        let tried = TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
+        tried.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
+    };
+    named.into_iter().chain(others).filter(is_taken).collect()
+}
+
+fn in_use(taken: &[(u16, &str)], by_clients: bool) -> String {
+    let names: Vec<_> = taken.iter().map(|(p, t)| format!("{p} ({t})")).collect();
+    let names = names.join(", ");
+    let (noun, verb) = match taken {
+        [_] => ("port", "is"),
         _ => ("ports", "are"),
     };
-    Err(format!(
-        "{noun} {} {verb} in use; stop the other program, or take any free ports: progjar all --free-ports",
-        taken.join(", ")
-    ))
+    let why = match by_clients {
+        true => WHAT_TO_DO,
+        false => "in use; stop the other program",
+    };
+    format!("{noun} {names} {verb} {why}, or take any free ports: progjar all --free-ports")
 }
 
 /// A server that listens.
@@ -262,20 +288,29 @@ fn command_line(topic: &str, port: u16, arguments: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
+
+    /// What is said of ports that are not free.
+    fn tried(ports: &Ports) -> Option<String> {
+        match check_free(ports, &Stop::new()) {
+            Err(End::Failed(sentence)) => Some(sentence),
+            _ => None,
+        }
+    }
 
     #[test]
     fn ports_in_use_are_named_before_anything_is_started() {
-        assert_eq!(check_free(&Ports::FREE), Ok(()));
+        assert_eq!(tried(&Ports::FREE), None);
         let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = |l: &TcpListener| l.local_addr().expect("bound").port();
         let (one, two) = (bind(), bind());
         let mut ports = Ports::FREE;
         ports.lb = port(&one);
-        let error = check_free(&ports).expect_err("in use");
+        let error = tried(&ports).expect("in use");
         let begins = format!("port {} (lb) is in use; stop", port(&one));
         assert!(error.starts_with(&begins), "{error}");
         ports.async_servers[3] = port(&two);
-        let error = check_free(&ports).expect_err("in use");
+        let error = tried(&ports).expect("in use");
         let begins = format!(
             "ports {} (async_server), {} (lb) are",
             port(&two),
@@ -286,5 +321,26 @@ mod tests {
             error.contains("--free-ports") && !error.contains('\n'),
             "{error}"
         );
+    }
+    #[test]
+    fn a_port_that_a_clients_connection_holds_is_waited_for() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let there = listener.local_addr().expect("bound");
+        let client = TcpStream::connect(there).expect("it listens");
+        let peer = listener.accept().expect("it has come");
+        let mut ports = Ports::FREE;
+        ports.lb = client.local_addr().expect("connected").port();
+        if !is_held_by_a_client(ports.lb) {
+            eprintln!("SKIPPED: this system does not tell who holds a port");
+            return;
+        }
+        let stop = Stop::new();
+        let waits = std::thread::spawn(move || check_free(&ports, &stop));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!waits.is_finished(), "the port is held");
+        // The end that closes last keeps nothing of the connection.
+        drop(peer);
+        drop(client);
+        assert!(matches!(waits.join(), Ok(Ok(()))), "it is free");
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::log::Log;
 use crate::cli::shutdown::Stop;
 use crate::net::connection::{Connection, Filled, Lender};
 use crate::net::event_loop::{EventLoop, Next};
+use crate::net::listener::announce;
 use crate::net::poller::{Interest, Kind, Token};
 use crate::net::slots::Slots;
 use crate::site::Site;
@@ -150,7 +151,9 @@ pub fn run(
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
+    let address = listener.local_addr()?;
     let events = EventLoop::new(listener, kind, limits.drain_timeout)?;
+    announce(TOPIC.name, address);
     let (clients, lines) = (Slots::new(), Vec::new());
     let mut server = Server {
         events,

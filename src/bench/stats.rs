@@ -284,6 +284,8 @@ mod tests {
         let one = of(&[7_000_001]);
         assert_eq!(one.quantile(0.5), 7_000_001);
         assert_eq!((one.mean(), one.deviation()), (7_000_001.0, 0.0));
+        let two = of(&[1, 3]);
+        assert_eq!((two.mean(), two.deviation()), (2.0, 2.0_f64.sqrt()));
         let odd = of(&[3, 1, 2]);
         assert_eq!(
             (odd.quantile(0.5), odd.mean(), odd.deviation()),
@@ -298,12 +300,13 @@ mod tests {
     fn merged_halves_equal_the_whole_and_a_difference_sees_the_new_samples_alone() {
         let mut first = of(&[10, 20, 30]);
         let earlier = first.clone();
-        first.merge(&of(&[1000, 1001, 40]));
-        let whole = of(&[10, 20, 30, 1000, 1001, 40]);
+        first.merge(&of(&[1000, 1001, 5]));
+        let whole = of(&[10, 20, 30, 1000, 1001, 5]);
         assert_eq!(first.counts, whole.counts);
-        assert_eq!((first.min(), first.max()), (10, 1001));
-        assert_eq!(first.mean(), whole.mean());
-        assert_eq!(first.quantile_since(Some(&earlier), 0.01), 40);
+        assert_eq!((first.min(), first.max()), (5, 1001));
+        assert_eq!((first.count(), first.mean()), (6, whole.mean()));
+        assert_eq!(first.deviation(), whole.deviation());
+        assert_eq!(first.quantile_since(Some(&earlier), 0.01), 5);
     }
 
     #[test]

@@ -262,6 +262,86 @@ impl Outcome {
 mod tests {
     use super::*;
 
+    /// Counts that all differ, from `n` on; one time in each histogram, two in the next.
+    fn tally(begun: Instant, n: u64) -> Tally {
+        let times = |from: u64| {
+            let mut histogram = Histogram::default();
+            (0..=from).for_each(|i| histogram.record(n + from + i));
+            histogram
+        };
+        Tally {
+            begun,
+            last: begun + Duration::from_secs(n),
+            done: n,
+            failed: Failed([n + 1, n + 2, n + 3, n + 4]),
+            reason: None,
+            non_2xx: n + 5,
+            keep_alive: n + 6,
+            transferred: n + 7,
+            useful: n + 8,
+            html: n + 9,
+            sent: n + 10,
+            connect: times(0),
+            processing: times(1),
+            waiting: times(2),
+            total: times(3),
+            response: times(4),
+            software: String::new(),
+        }
+    }
+
+    #[test]
+    fn merging_threads_adds_every_count() {
+        let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let named = |mut tally: Tally, name: &str| {
+            (tally.reason, tally.software) = (Some(name.to_owned()), name.to_owned());
+            tally
+        };
+        let (one, other) = (tally(late, 100), named(tally(early, 1000), "other"));
+        // Without `..`: a new count is to be thought of here too.
+        let Tally {
+            begun,
+            last,
+            done,
+            failed,
+            reason,
+            non_2xx,
+            keep_alive,
+            transferred,
+            useful,
+            html,
+            sent,
+            connect,
+            processing,
+            waiting,
+            total,
+            response,
+            software,
+        } = one.merged(other);
+        assert_eq!((begun, last), (early, early + Duration::from_secs(1000)));
+        assert_eq!(done, 1100);
+        assert_eq!(failed, Failed([1102, 1104, 1106, 1108]));
+        assert_eq!((non_2xx, keep_alive, transferred), (1110, 1112, 1114));
+        assert_eq!((useful, html, sent), (1116, 1118, 1120));
+        for (histogram, from) in [connect, processing, waiting, total, response]
+            .iter()
+            .zip(0..)
+        {
+            assert_eq!(histogram.count(), 2 * (from + 1));
+            assert_eq!(
+                (histogram.min(), histogram.max()),
+                (100 + from, 1000 + 2 * from)
+            );
+        }
+        assert_eq!((reason.as_deref(), &*software), (Some("other"), "other"));
+        // The first name and the first reason stay.
+        let first = named(tally(early, 0), "first").merged(named(tally(early, 0), "second"));
+        assert_eq!(
+            (first.reason.as_deref(), &*first.software),
+            (Some("first"), "first")
+        );
+    }
+
     #[test]
     fn a_timeline_keeps_every_request_in_bounded_memory() {
         let mut timeline = Timeline::new(Duration::from_millis(100));

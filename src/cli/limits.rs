@@ -85,7 +85,11 @@ impl Limits {
     /// Reads the options.
     pub fn from(given: &Given) -> Result<Limits, String> {
         let size = |name| given.size(name).map(Option::unwrap_or_default);
-        let time = |name| given.duration(name).map(Option::unwrap_or_default);
+        // No system call takes a timeout of zero for what it says.
+        let time = |name| {
+            let time = given.duration(name)?.unwrap_or_default();
+            Ok::<_, String>(time.max(Duration::from_millis(1)))
+        };
         let head = |name, most: usize| match size(name)? {
             n if (16..=most as u64).contains(&n) => Ok(n as usize),
             n => Err(format!("{name} {n}: give a size from 16 to {most} bytes")),

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes that may wait for stdout.
 const MOST: usize = 8 * 1024 * 1024;
+/// Of the buffer, kept for the next lines.
+const SPARE: usize = 256 * 1024;
 /// Lines are gathered this long before they are written: a write per line would cost more than
 /// the answer that it reports.
 const GATHER: Duration = Duration::from_millis(5);
@@ -132,6 +134,7 @@ impl Shared {
                     .is_ok();
             }
             lines.clear();
+            lines.shrink_to(SPARE);
             if ended {
                 break;
             }

@@ -41,6 +41,18 @@ impl Limits {
         field_section: 16384,
         fields: 100,
     };
+
+    /// Whether [`fields::Fields::parse`] accepts a section of these lines, all of them valid.
+    pub fn check(&self, section: &[u8]) -> Result<(), ParseError> {
+        let lines = section.iter().filter(|&&byte| byte == b'\n').count();
+        if section.len() > self.field_section {
+            Err(ParseError::FieldSectionTooLarge)
+        } else if lines > self.fields {
+            Err(ParseError::TooManyFields)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// What is wrong with a message. Each error knows its status and says in one sentence what
@@ -193,3 +205,28 @@ impl std::fmt::Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_checked_as_it_is_parsed() {
+        let limits = Limits {
+            request_line: 10,
+            field_section: 30,
+            fields: 3,
+        };
+        for fields in 1..5 {
+            for length in 0..30 {
+                let others = "a:\r\n".repeat(fields - 1);
+                let section = format!("a:{}\r\n{others}", "b".repeat(length));
+                let whole = format!("{section}\r\n");
+                let parsed = fields::Fields::parse(whole.as_bytes(), &limits, |_| Ok(()));
+                let checked = limits.check(section.as_bytes());
+                assert_eq!(checked.is_ok(), parsed.is_ok(), "{section:?}");
+            }
+        }
+        assert_eq!(limits.check(b""), Ok(()));
+    }
+}

@@ -8,7 +8,9 @@ use super::fields::{self, Field, Fields, write_digits, write_field, write_number
 use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
 use super::{Limits, ParseError, Version};
+use std::fmt;
 use std::fs::File;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The reason phrase of a status code (RFC 9110 §15).
@@ -42,10 +44,36 @@ pub const fn reason(status: u16) -> &'static str {
 /// What follows the head.
 #[derive(Debug)]
 pub enum Content {
-    /// Bytes in memory; many responses may share them.
-    Memory(Arc<[u8]>),
+    /// Bytes in memory.
+    Memory(Bytes),
     /// The next `1` bytes of an open file, too large to keep in memory.
     File(File, u64),
+}
+
+/// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
+/// an owner can count what is still to be sent.
+#[derive(Clone)]
+pub struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl Bytes {
+    /// The bytes of `owner`.
+    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
+        Bytes(Arc::new(owner))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
 }
 
 /// A response. All of its head that does not depend on the moment or the client is rendered
@@ -98,7 +126,7 @@ impl Response {
             status,
             served_by,
             &all,
-            Content::Memory(text.as_bytes().into()),
+            Content::Memory(Bytes::new(text.to_owned())),
         )
     }
 
@@ -113,11 +141,10 @@ impl Response {
         let Content::Memory(content) = &self.content else {
             return None;
         };
-        let content = Content::Memory(Arc::clone(content));
         Some(Response {
             status: self.status,
             head: Arc::clone(&self.head),
-            content,
+            content: Content::Memory(content.clone()),
         })
     }
 

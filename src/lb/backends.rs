@@ -24,28 +24,33 @@ const EVENTS: usize = 50;
 pub struct Backend {
     /// As it was given.
     pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// Where it is: a name may stand for several addresses, which are tried in this order.
+    pub addresses: Vec<SocketAddr>,
     /// How many turns it has to one of a backend of weight 1.
     pub weight: u32,
     /// It failed a request: in ms since the start; 0: it did not.
     failed_until: AtomicU64,
     /// The last probe found it unwell.
     probe_failed: AtomicBool,
+    /// What spoke against it last was a clear no, not silence or a lost answer.
+    refuses: AtomicBool,
+    /// When a probe found it well: in ms since the start.
+    found_well: AtomicU64,
     /// It was told as ejected, and not yet as back.
     ejected: AtomicBool,
 }
 
 impl Backend {
     /// A backend that is up.
-    pub fn new(name: String, address: SocketAddr, weight: u32) -> Backend {
-        let (failed_until, probe_failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    pub fn new(name: String, addresses: Vec<SocketAddr>, weight: u32) -> Backend {
         Backend {
             name,
-            address,
+            addresses,
             weight,
-            failed_until,
-            probe_failed,
+            failed_until: AtomicU64::new(0),
+            probe_failed: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
+            found_well: AtomicU64::new(0),
             ejected: AtomicBool::new(false),
         }
     }
@@ -113,13 +118,30 @@ impl Backends {
         Sum::of(self.counters.iter().map(|worker| &worker[number]))
     }
 
-    /// The next one that is up and not among `tried`; None if there is none.
+    /// The next one that may be asked and is not among `tried`; None if there is none.
     pub fn next(&self, tried: &[usize], now: Instant) -> Option<usize> {
-        self.policy.next(&Choice {
+        self.policy.next(&self.choice(tried, now))
+    }
+
+    /// Whether there is a next one.
+    pub fn has_next(&self, tried: &[usize], now: Instant) -> bool {
+        let choice = self.choice(tried, now);
+        (0..self.len()).any(|number| choice.serves(number))
+    }
+
+    fn choice<'a>(&'a self, tried: &'a [usize], now: Instant) -> Choice<'a> {
+        Choice {
             backends: self,
             tried,
             now_ms: self.ms(now),
-        })
+            is_last_resort: !self.is_anyone_up(now),
+        }
+    }
+
+    /// Whether anyone may be picked.
+    pub fn is_anyone_up(&self, now: Instant) -> bool {
+        let now_ms = self.ms(now);
+        self.list.iter().any(|backend| backend.is_up(now_ms))
     }
 
     /// Whether it may be picked.
@@ -132,20 +154,31 @@ impl Backends {
         self.ejections.load(Relaxed)
     }
 
-    /// A request failed: the next ones pass the backend over for a while. Where it may have been
-    /// the request's own fault (`doubtful`), half of the backends stay whatever happens:
-    /// otherwise one request that no backend survives, tried on all, would end the service.
-    pub fn failed(&self, number: usize, why: &dyn Display, doubtful: bool, now: Instant) {
-        let now_ms = self.ms(now);
-        let others = (0..self.len())
-            .filter(|&n| n != number && self.list[n].is_up(now_ms))
-            .count();
-        if doubtful && 2 * others < self.len() {
-            return;
-        }
-        self.list[number]
-            .failed_until
-            .store(self.ms(now + DOWN_FOR), Relaxed);
+    /// Whether it has answered nobody, not even a probe, for so long, although somebody waits.
+    pub fn is_silent(&self, number: usize, so_long: Duration, now: Instant) -> bool {
+        let since = self.ms(now).saturating_sub(so_long.as_millis() as u64);
+        let mut heard = self.counters.iter().map(|worker| &worker[number].heard);
+        self.list[number].found_well.load(Relaxed) <= since
+            && heard.all(|heard| heard.get() <= since)
+            && self.load(number) > 0
+    }
+
+    /// Requests that it is busy with.
+    fn load(&self, number: usize) -> u64 {
+        // Read while others count, so a sum may be off by a few; who asks lives with that.
+        let loads = self
+            .counters
+            .iter()
+            .map(|worker| worker[number].in_flight.get());
+        loads.fold(0, u64::wrapping_add)
+    }
+
+    /// A request failed: the next ones pass the backend over for a while. `refuses`: not even
+    /// as a last resort is it asked.
+    pub fn failed(&self, number: usize, why: &dyn Display, refuses: bool, now: Instant) {
+        let backend = &self.list[number];
+        backend.failed_until.store(self.ms(now + DOWN_FOR), Relaxed);
+        backend.refuses.store(refuses, Relaxed);
         self.eject(number, why);
     }
 
@@ -156,14 +189,16 @@ impl Backends {
         }
     }
 
-    /// A probe found it unwell: it is passed over until one finds it well.
-    pub fn probe_failed(&self, number: usize, why: &dyn Display) {
+    /// A probe found it unwell: it is passed over until one finds it well. `refuses`: as above.
+    pub fn probe_failed(&self, number: usize, why: &dyn Display, refuses: bool) {
+        self.list[number].refuses.store(refuses, Relaxed);
         self.list[number].probe_failed.store(true, Relaxed);
         self.eject(number, why);
     }
 
     /// A probe found it well.
-    pub fn probe_succeeded(&self, number: usize) {
+    pub fn probe_succeeded(&self, number: usize, now: Instant) {
+        self.list[number].found_well.store(self.ms(now), Relaxed);
         self.list[number].failed_until.store(0, Relaxed);
         self.list[number].probe_failed.store(false, Relaxed);
         self.welcome(number);
@@ -212,21 +247,22 @@ struct Choice<'a> {
     backends: &'a Backends,
     tried: &'a [usize],
     now_ms: u64,
+    /// Nobody is up: those are asked that may only have been slow.
+    is_last_resort: bool,
 }
 
 impl Pool for Choice<'_> {
     fn serves(&self, number: usize) -> bool {
-        !self.tried.contains(&number) && self.backends.list[number].is_up(self.now_ms)
+        let backend = &self.backends.list[number];
+        let may = match self.is_last_resort {
+            false => backend.is_up(self.now_ms),
+            true => !backend.refuses.load(Relaxed),
+        };
+        may && !self.tried.contains(&number)
     }
 
     fn load(&self, number: usize) -> u64 {
-        // Read while others count, so a sum may be off by a few; a policy lives with that.
-        let loads = self
-            .backends
-            .counters
-            .iter()
-            .map(|worker| worker[number].in_flight.get());
-        loads.fold(0, u64::wrapping_add)
+        self.backends.load(number)
     }
 }
 
@@ -239,7 +275,7 @@ mod tests {
         let backend = |port| {
             Backend::new(
                 format!("b:{port}"),
-                SocketAddr::from(([127, 0, 0, 1], port)),
+                vec![SocketAddr::from(([127, 0, 0, 1], port))],
                 1,
             )
         };
@@ -254,34 +290,57 @@ mod tests {
         let order: Vec<_> = (0..5).map(|_| backends.next(&[3], now)).collect();
         assert_eq!(order, [0, 2, 0, 2, 0].map(Some));
         assert_eq!(backends.next(&[0, 2, 3], now), None);
+        assert!(!backends.has_next(&[0, 2, 3], now));
         assert_eq!(backends.next(&[0, 2, 3], now + 2 * DOWN_FOR), Some(1));
     }
 
     #[test]
-    fn a_request_that_no_backend_survives_does_not_end_the_service() {
+    fn if_nobody_is_up_those_that_do_not_refuse_are_asked_all_the_same() {
         let (backends, now) = (four(), Instant::now());
-        for number in 0..4 {
-            backends.failed(number, &"closed", true, now);
-        }
-        assert_eq!((0..4).filter(|&n| backends.is_up(n, now)).count(), 2);
-        for number in 0..4 {
-            backends.failed(number, &"refused", false, now);
-        }
+        backends.failed(0, &"refused", true, now);
+        backends.probe_failed(1, &"refused", true);
+        backends.failed(2, &"was silent", false, now);
+        assert_eq!(backends.next(&[], now), Some(3));
+        assert!(!backends.has_next(&[3], now), "somebody is up");
+        backends.probe_failed(3, &"was silent", false);
+        assert!(!backends.is_anyone_up(now));
+        let asked: Vec<_> = (0..4).map(|_| backends.next(&[], now)).collect();
+        assert_eq!(asked, [2, 3, 2, 3].map(Some));
+        backends.failed(2, &"refused", true, now);
+        backends.probe_failed(3, &"refused", true);
         assert_eq!(backends.next(&[], now), None);
+    }
+
+    #[test]
+    fn silent_is_who_answers_nobody_although_others_wait() {
+        let (backends, so_long) = (four(), Duration::from_millis(500));
+        let now = Instant::now() + Duration::from_secs(10);
+        let mine = &backends.counters(0)[1];
+        assert!(!backends.is_silent(1, so_long, now), "nobody waits");
+        mine.in_flight.up();
+        assert!(backends.is_silent(1, so_long, now));
+        // Another worker heard of it, or a probe did.
+        let heard = &backends.counters(1)[1].heard;
+        heard.set(backends.ms(now) - 499);
+        assert!(!backends.is_silent(1, so_long, now));
+        heard.set(backends.ms(now) - 500);
+        assert!(backends.is_silent(1, so_long, now));
+        backends.probe_succeeded(1, now);
+        assert!(!backends.is_silent(1, so_long, now));
     }
 
     #[test]
     fn each_change_of_state_is_told_once() {
         let (backends, now) = (four(), Instant::now());
-        backends.failed(2, &"refused", false, now);
-        backends.probe_failed(2, &"refused");
+        backends.failed(2, &"refused", true, now);
+        backends.probe_failed(2, &"refused", true);
         backends.succeeded(2, now);
         assert!(
             !backends.is_up(2, now + 2 * DOWN_FOR),
             "only a probe undoes a probe"
         );
-        backends.probe_succeeded(2);
-        backends.probe_succeeded(2);
+        backends.probe_succeeded(2, now);
+        backends.probe_succeeded(2, now);
         assert!(backends.is_up(2, now));
         let told: Vec<_> = backends.events().into_iter().map(|e| e.text).collect();
         assert_eq!(told, ["b:9004 is back", "b:9004 ejected: it refused"]);

@@ -4,12 +4,14 @@
 //! Entry points: [`Exchange::begin`], [`Exchange::take_content`], [`Exchange::relay`].
 //! Note: `notes/lb.md`.
 
+use super::retry::{Fault, History};
 use super::rewrite::{self, Framed, From, ToClient};
 use crate::cli::limits::Limits;
+use crate::http::fields::Partial;
 use crate::http::framing::Body;
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
-use crate::http::{ParseError, Version, date};
+use crate::http::{self, ParseError, Version, date};
 use crate::net::connection::Input;
 use crate::net::output::Output;
 use std::io::Write;
@@ -22,43 +24,14 @@ const WAITING: usize = 64 * 1024;
 /// tried. A larger one is let go as it is sent.
 const KEPT: usize = 256 * 1024;
 
+/// A usual head's size; the buffer grows for a larger one.
+const HEAD: usize = 1024;
+
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
 
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
-
-/// Why a backend did not serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody listens there, or the way there is cut.
-    Refused,
-    /// No connection in time.
-    ConnectTimeout,
-    /// The connection ended before the answer did.
-    Closed,
-    /// No answer in time.
-    ResponseTimeout,
-    /// It was ejected while the request waited for it.
-    Ejected,
-    /// The answer is not HTTP, or contradicts itself.
-    BadAnswer(ParseError),
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Fault::Refused => f.write_str("refused the connection"),
-            Fault::ConnectTimeout => f.write_str("did not take the connection in time"),
-            Fault::Closed => f.write_str("closed the connection before its answer was complete"),
-            Fault::ResponseTimeout => f.write_str("did not answer in time"),
-            Fault::Ejected => f.write_str("was ejected while a request waited for it"),
-            Fault::BadAnswer(error) => {
-                write!(f, "gave an answer that cannot be understood: {error}")
-            }
-        }
-    }
-}
 
 /// How far the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +45,8 @@ pub enum Relayed {
 /// See the module.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request in this gateway's words, from its first byte unless part was let go.
+    /// The request in this gateway's words, from its first byte unless part was let go: at most
+    /// [`KEPT`] and [`WAITING`] and what one read brings.
     request: Vec<u8>,
     sent: usize,
     let_go: bool,
@@ -85,15 +59,13 @@ pub struct Exchange {
     expects_continue: bool,
     /// The connection to the backend, by its place.
     pub upstream: Option<usize>,
-    /// The backends that were tried in vain.
-    pub tried: Vec<usize>,
-    /// Connections used for this request.
-    pub attempts: usize,
-    /// Why the last one was in vain.
-    pub fault: Option<Fault>,
-    /// A kept connection had been closed: only new ones are used from then on.
-    pub was_stale: bool,
+    /// It leaves with others in one write.
+    pub shares: bool,
+    /// What became of it so far.
+    pub history: History,
     interim: u32,
+    /// What is known of an answer's head that has not arrived as a whole.
+    head: Partial,
     answer: Option<Answer>,
     /// Bytes of the answer's content that have been passed on.
     relayed: u64,
@@ -116,52 +88,42 @@ struct Answer {
 }
 
 impl Exchange {
-    /// One that stands for nothing yet; [`Exchange::begin`] makes it something, again and again.
-    pub fn new() -> Exchange {
-        Exchange {
-            request: Vec::new(),
-            sent: 0,
-            let_go: false,
-            content: Body::new(crate::http::framing::Framing::Length(0)),
-            received: 0,
-            framed: Framed::Plain,
-            method: Method::Get,
-            version: Version::Http11,
-            client_persists: false,
-            expects_continue: false,
-            upstream: None,
-            tried: Vec::new(),
-            attempts: 0,
-            fault: None,
-            was_stale: false,
-            interim: 0,
-            answer: None,
-            relayed: 0,
-            started: Instant::now(),
-            what: Vec::new(),
-        }
-    }
-
-    /// Takes up a request whose head has been read.
-    pub fn begin(&mut self, request: &Request, from: &From, now: Instant, logs: bool) {
-        self.request.clear();
-        self.framed = rewrite::write_request(&mut self.request, request, from);
-        (self.sent, self.let_go, self.received) = (0, false, 0);
-        self.content = Body::new(request.framing);
-        (self.method, self.version) = (request.method, request.version);
-        (self.client_persists, self.expects_continue) =
-            (request.persists, request.expects_continue);
-        self.upstream = None;
-        self.tried.clear();
-        (self.attempts, self.interim) = (0, 0);
-        (self.fault, self.was_stale) = (None, false);
-        (self.answer, self.relayed) = (None, 0);
-        self.started = now;
-        self.what.clear();
+    /// Takes up a request whose head has been read. The error: it is too large to be forwarded.
+    pub fn begin(
+        request: &Request,
+        from: &From,
+        limits: &http::Limits,
+        now: Instant,
+        logs: bool,
+    ) -> Result<Exchange, ParseError> {
+        let mut bytes = Vec::with_capacity(HEAD);
+        let framed = rewrite::write_request(&mut bytes, request, from, limits)?;
+        let mut what = Vec::new();
         if logs {
             // Writing into a Vec cannot fail.
-            let _ = write!(self.what, "{} {}", request.method.name(), request.target);
+            let _ = write!(what, "{} {}", request.method.name(), request.target);
         }
+        Ok(Exchange {
+            request: bytes,
+            sent: 0,
+            let_go: false,
+            content: Body::new(request.framing),
+            received: 0,
+            framed,
+            method: request.method,
+            version: request.version,
+            client_persists: request.persists,
+            expects_continue: request.expects_continue,
+            upstream: None,
+            shares: false,
+            history: History::default(),
+            interim: 0,
+            head: Partial::default(),
+            answer: None,
+            relayed: 0,
+            started: now,
+            what,
+        })
     }
 
     /// Whether the request has arrived as a whole.
@@ -202,11 +164,13 @@ impl Exchange {
         &self.request[self.sent..]
     }
 
-    /// So many more bytes have been sent.
+    /// So many more bytes have been sent. Past [`KEPT`], what has been sent is dropped: in steps
+    /// that are large beside what is left, since what is left is moved each time.
     pub fn sent(&mut self, n: usize) {
         self.sent += n;
-        if self.sent == self.request.len() && (self.let_go || self.request.len() > KEPT) {
-            self.request.clear();
+        let is_large = self.let_go || self.request.len() > KEPT;
+        if is_large && (self.sent >= WAITING || self.unsent().is_empty()) {
+            self.request.drain(..self.sent);
             self.sent = 0;
             self.let_go = true;
         }
@@ -217,22 +181,27 @@ impl Exchange {
         self.answer.is_some()
     }
 
-    /// Whether the request can be sent once more, from its first byte, without harm: twice is
-    /// the same as once, or the backend cannot have seen it.
-    pub fn may_retry(&self) -> bool {
-        self.answer.is_none() && !self.let_go && (self.method.is_idempotent() || self.sent == 0)
+    /// Whether a backend may have seen some of the request.
+    pub fn has_sent(&self) -> bool {
+        self.sent > 0 || self.let_go
+    }
+
+    /// Whether the whole request is still here.
+    pub fn is_kept(&self) -> bool {
+        !self.let_go
     }
 
     /// Whether others may wait for their answers behind it, and it behind others: it has no
     /// content, and may be sent once more if they fail.
     pub fn may_share(&self) -> bool {
-        self.content.is_done() && self.sent == 0 && self.method.is_idempotent()
+        self.content.is_done() && !self.let_go && self.sent == 0 && self.method.is_idempotent()
     }
 
     /// Back to the first byte, for another connection.
     pub fn rewind(&mut self) {
         self.sent = 0;
         self.upstream = None;
+        self.head = Partial::default();
     }
 
     /// Moves the answer from a backend's input to a client's output, until that is full.
@@ -285,11 +254,16 @@ impl Exchange {
         output: &mut Output,
         gateway: &Gateway,
     ) -> Result<bool, Fault> {
-        let to_head = self.method == Method::Head;
-        let parsed = response::parse(input.unused(), &gateway.limits.head, to_head);
+        let (bytes, limits) = (input.unused(), &gateway.limits.head);
+        if self.head.still(bytes) {
+            return Ok(false);
+        }
+        let parsed = response::parse(bytes, limits, self.method == Method::Head);
         let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else {
+            self.head = Partial::of(bytes, limits);
             return Ok(false);
         };
+        self.head = Partial::default();
         if head.status < 200 {
             self.interim += 1;
             // 101 would hand the connection to a protocol that nobody here asked for.
@@ -305,7 +279,7 @@ impl Exchange {
             let to = ToClient {
                 version: self.version,
                 persists,
-                to_head,
+                to_head: self.method == Method::Head,
                 via: gateway.via,
                 date: gateway.date,
             };
@@ -369,4 +343,117 @@ pub struct Gateway<'a> {
     pub date: &'a [u8; date::LENGTH],
     /// No client's connection persists any more.
     pub stopping: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::limits::READ;
+    use crate::http;
+    use crate::http::framing::Framing;
+    use crate::http::request;
+
+    /// The most that may be held of a request: what may be kept for another try, what may wait,
+    /// and what one read brings, with the frame of a chunk.
+    const BOUND: usize = KEPT + WAITING + READ + 16;
+
+    /// Numbers below `n` that are the same in every run (xorshift64*).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as usize % n.max(1)
+        }
+    }
+
+    fn put(head: &str) -> Exchange {
+        let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
+        let parsed = request::parse(head.as_bytes(), &http::Limits::DEFAULT);
+        let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
+        let from = From {
+            peer: [127, 0, 0, 1].into(),
+            via: "lb",
+            authority: "lb:1",
+        };
+        let limits = http::Limits::DEFAULT;
+        Exchange::begin(&request, &from, &limits, Instant::now(), false).expect("small enough")
+    }
+
+    /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no
+    /// time more than [`BOUND`] is held.
+    fn upload(mut exchange: Exchange, content: &[u8], seed: u64) -> Vec<u8> {
+        let mut random = Random(seed * 2 + 1);
+        let (arrives, leaves) = (100 + random.below(READ), 100 + random.below(READ));
+        // Whether the backend's socket takes all that waits, now and then.
+        let drains = random.below(2) == 0;
+        let (mut arrived, mut came, mut tries) = (0, Vec::new(), 3);
+        while !exchange.has_all_content() || !exchange.unsent().is_empty() {
+            if random.below(2) == 0 && exchange.has_room() {
+                let end = content.len().min(arrived + 1 + random.below(arrives));
+                let mut input = Input::of(&content[arrived..end]);
+                exchange
+                    .take_content(&mut input, u64::MAX)
+                    .expect("it is well framed");
+                arrived = end - input.unused().len();
+            }
+            let waits = exchange.unsent().len();
+            let most = match drains || exchange.has_all_content() {
+                true => waits,
+                false => waits.saturating_sub(1),
+            };
+            let n = most.min(random.below(leaves + 1));
+            came.extend_from_slice(&exchange.unsent()[..n]);
+            exchange.sent(n);
+            let held = exchange.request.len();
+            assert!(held <= BOUND, "seed {seed}: {held} bytes held of {arrived}");
+            if tries > 0 && random.below(50) == 0 && exchange.is_kept() {
+                exchange.rewind();
+                came.clear();
+                tries -= 1;
+            }
+        }
+        came
+    }
+
+    /// The content of a whole message in chunks.
+    fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+        let (mut body, mut content) = (Body::new(Framing::Chunked), Vec::new());
+        while !body.is_done() {
+            let (used, data) = body.read(bytes).expect("it is well framed");
+            assert!(used > 0, "it is whole");
+            content.extend_from_slice(data);
+            bytes = &bytes[used..];
+        }
+        content
+    }
+
+    #[test]
+    fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
+        for seed in 0..60 {
+            let mut random = Random(seed * 2 + 1);
+            let content: Vec<u8> = (0..random.below(3 << 20))
+                .map(|_| random.below(256) as u8)
+                .collect();
+
+            let exchange = put(&format!("Content-Length: {}", content.len()));
+            let wanted = [exchange.unsent(), &content].concat();
+            let came = upload(exchange, &content, seed);
+            assert!(came == wanted, "seed {seed}: it is not what went in");
+
+            let exchange = put("Transfer-Encoding: chunked");
+            let head = exchange.unsent().to_vec();
+            let mut chunks = Vec::new();
+            for chunk in content.chunks(1 + random.below(READ)) {
+                Framed::Chunks.write(&mut chunks, chunk);
+            }
+            Framed::Chunks.finish(&mut chunks);
+            let came = upload(exchange, &chunks, seed);
+            assert!(came.starts_with(&head), "seed {seed}");
+            let came = unchunked(&came[head.len()..]);
+            assert!(came == content, "seed {seed}: it is not what went in");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! Entry point: [`watch`]. Note: `notes/lb.md`.
 
 use super::backends::Backends;
-use super::exchange::Fault;
+use super::retry::Fault;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::Limits;
 use crate::http::framing::Body;
@@ -32,20 +32,20 @@ pub fn watch(backends: &Backends, number: usize, check: Check, stop: &Stop) {
     let mut was_silent = false;
     while !stop.is_raised() {
         let begun = Instant::now();
-        let answer = probe(&mut kept, backend.address, &backend.name, check.timeout);
+        let answer = probe(&mut kept, &backend.addresses, &backend.name, check.timeout);
         let pause = match answer {
             Ok(()) => {
                 was_silent = false;
-                backends.probe_succeeded(number);
+                backends.probe_succeeded(number, Instant::now());
                 check.interval
             }
             // A busy machine may keep anyone silent for a moment: it is asked once more, at once.
-            Err(Unwell::Fault(Fault::ConnectTimeout | Fault::ResponseTimeout)) if !was_silent => {
+            Err(why) if why.is_silence() && !was_silent => {
                 was_silent = true;
                 Duration::ZERO
             }
             Err(why) => {
-                backends.probe_failed(number, &why);
+                backends.probe_failed(number, &why, !why.is_silence());
                 // Sooner than usual: it is missed.
                 check.interval / 4
             }
@@ -88,6 +88,13 @@ enum Unwell {
     Status(u16),
 }
 
+impl Unwell {
+    fn is_silence(&self) -> bool {
+        let silences = [Fault::ConnectTimeout, Fault::ResponseTimeout];
+        matches!(self, Unwell::Fault(fault) if silences.contains(fault))
+    }
+}
+
 impl std::fmt::Display for Unwell {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
@@ -100,7 +107,7 @@ impl std::fmt::Display for Unwell {
 /// Asks once, on the kept connection or a new one.
 fn probe(
     kept: &mut Option<TcpStream>,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     name: &str,
     timeout: Duration,
 ) -> Result<(), Unwell> {
@@ -115,8 +122,7 @@ fn probe(
         return Ok(());
     }
     // What was wrong may have been the old connection.
-    let left = deadline.saturating_duration_since(Instant::now());
-    let mut stream = connect(address, left).map_err(Unwell::Fault)?;
+    let mut stream = connect(addresses, deadline).map_err(Unwell::Fault)?;
     match ask(&mut stream, name, deadline) {
         Ok(Answer {
             status: 200..=399,
@@ -130,20 +136,22 @@ fn probe(
     }
 }
 
-fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Fault> {
-    if timeout.is_zero() {
-        return Err(Fault::ResponseTimeout);
+/// A connection to the first of the addresses that does not refuse.
+fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Fault> {
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Fault::ResponseTimeout);
+        }
+        match TcpStream::connect_timeout(address, left) {
+            // See `upstreams::is_connected`: a socket may have connected to itself.
+            Ok(stream) if stream.local_addr().ok() == Some(*address) => {}
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_timeout(&error) => return Err(Fault::ConnectTimeout),
+            Err(_) => {}
+        }
     }
-    let stream =
-        TcpStream::connect_timeout(&address, timeout).map_err(|e| match is_timeout(&e) {
-            true => Fault::ConnectTimeout,
-            false => Fault::Refused,
-        })?;
-    // See `upstreams::is_connected`: a socket may have connected to itself.
-    if stream.local_addr().ok() == Some(address) {
-        return Err(Fault::Refused);
-    }
-    Ok(stream)
+    Err(Fault::Refused)
 }
 
 struct Answer {

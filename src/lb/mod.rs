@@ -14,6 +14,8 @@ mod stats;
 mod health;
 // this gateway's own words for either side
 pub mod rewrite;
+// what follows when a backend does not serve
+mod retry;
 // one request and its answer, without sockets
 mod exchange;
 // connections to the backends
@@ -48,7 +50,7 @@ pub const TOPIC: Topic = Topic {
     operand: "PORT",
     operand_default: "44444",
     flags: &[FLAGS, limits::FLAGS],
-    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.",
+    more: "The port 0 picks a free one. Ctrl-C lets the answers in flight end; a second one does not.\n/lb-status, /lb-status.json and /metrics show what it does.\nThe limits of a head hold for what is forwarded: Host, X-Forwarded-For and Via count.",
 };
 
 const FLAGS: &[Flag] = &[
@@ -76,13 +78,19 @@ const FLAGS: &[Flag] = &[
         "--response-timeout",
         "TIME",
         "5s",
-        "for a backend to begin its answer, else 504",
+        "for an answer to begin, all attempts together, else 504",
     ),
     flag(
         "--relay-timeout",
         "TIME",
         "30s",
         "between bytes of an answer",
+    ),
+    flag(
+        "--upstream-idle-timeout",
+        "TIME",
+        "10s",
+        "of a kept connection to a backend, then closed",
     ),
     flag(
         "--check-interval",
@@ -106,7 +114,7 @@ const FLAGS: &[Flag] = &[
         "--status-public",
         "",
         "",
-        "show /lb-status and /metrics to everyone, not only to this machine",
+        "show /lb-status and /metrics to all, not only to http://localhost here",
     ),
     flag(
         "--max-content",
@@ -131,10 +139,12 @@ const BACKENDS: [&str; 4] = [
 pub struct Times {
     /// To take a connection.
     pub connect: Duration,
-    /// To begin its answer.
+    /// To take more of a request; and, all attempts together, to begin the answer.
     pub response: Duration,
     /// Between two pieces of its answer.
     pub relay: Duration,
+    /// Until the next request on a kept connection.
+    pub upstream_idle: Duration,
 }
 
 /// What all workers share.
@@ -169,13 +179,16 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         connect: time("--connect-timeout")?,
         response: time("--response-timeout")?,
         relay: time("--relay-timeout")?,
+        upstream_idle: time("--upstream-idle-timeout")?,
     };
     // Two probes that stay without an answer, and the wait before them, take less than three
     // intervals.
     let interval = time("--check-interval")?.max(Duration::from_millis(10));
     let check = Check {
         interval,
-        timeout: (interval * 3 / 4).clamp(Duration::from_millis(100), times.response),
+        timeout: (interval * 3 / 4)
+            .max(Duration::from_millis(100))
+            .min(times.response),
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = given
@@ -196,7 +209,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let listener = listener::bind("lb", host, port)?;
         let address = listener.local_addr().map_err(|e| format!("lb: {e}"))?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
-        let limits = fit(limits, workers, list.len());
+        let limits = fit(limits, workers, list.len())?;
         let shared = Shared {
             backends: Backends::new(list, by_name, workers),
             limits,
@@ -216,30 +229,32 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             pipeline,
         };
         refuse_self(&shared.backends, address)?;
-        listener::announce("lb", address);
         run(listener, &shared, stop).map_err(|e| format!("lb: {e}"))
     };
     start().map_err(Failure::CannotWork)
 }
 
 /// A client may need a connection to a backend: if clients took all descriptors, everyone would
-/// be let in and nobody served.
-fn fit(limits: Limits, workers: usize, backends: usize) -> Limits {
+/// be let in and nobody served. An error if there are too few for one client per worker.
+fn fit(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String> {
     let Ok(descriptors) = crate::net::sys::raise_descriptor_limit() else {
-        return limits;
+        return Ok(limits);
     };
-    // The standard streams and the listener; a worker's poller and its copy of the listener; a
-    // probe's connection.
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    // The standard streams, the listener, and what waits for Ctrl-C; a worker's poller and its
+    // copy of the listener; a probe's connection.
     let taken = 8 + 2 * workers + backends;
-    let each = usize::try_from(descriptors)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(taken)
-        / 2
-        / workers;
-    Limits {
-        connections: limits.connections.min(each.max(1)),
-        ..limits
+    let each = descriptors.saturating_sub(taken) / 2 / workers;
+    if each == 0 {
+        let needed = taken + 2 * workers;
+        return Err(format!(
+            "lb: --workers {workers} with {backends} backends takes {needed} descriptors, and the limit is {descriptors}: raise it (ulimit -n), or give fewer workers"
+        ));
     }
+    Ok(Limits {
+        connections: limits.connections.min(each),
+        ..limits
+    })
 }
 
 fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {
@@ -250,7 +265,7 @@ fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {
     let mut list: Vec<Backend> = Vec::new();
     for name in names {
         let backend = parse_backend(name)?;
-        if let Some(twin) = list.iter().find(|other| other.address == backend.address) {
+        if let Some(twin) = list.iter().find(|other| has_one_of(other, &backend)) {
             return Err(format!(
                 "lb: --backend {name} is listed twice ({} has the same address); to give it more requests: --backend {},weight=2",
                 twin.name, twin.name
@@ -259,6 +274,11 @@ fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {
         list.push(backend);
     }
     Ok(list)
+}
+
+/// Whether two backends have an address in common.
+fn has_one_of(one: &Backend, other: &Backend) -> bool {
+    one.addresses.iter().any(|a| other.addresses.contains(a))
 }
 
 fn parse_backend(text: &str) -> Result<Backend, String> {
@@ -282,17 +302,14 @@ fn parse_backend(text: &str) -> Result<Backend, String> {
     let port = port.ok_or_else(|| wrong("the port is no number from 1 to 65535"))?;
     let addresses =
         listener::resolve(host, port).map_err(|e| wrong(&format!("cannot find the host: {e}")))?;
-    let address = addresses
-        .first()
-        .ok_or_else(|| wrong("the host has no address"))?;
-    Ok(Backend::new(name.to_owned(), *address, weight))
+    Ok(Backend::new(name.to_owned(), addresses, weight))
 }
 
 /// An error if a backend is the load balancer itself.
 fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
     // Whoever listens on all addresses is reached by each address of this machine; those of
     // its networks are found out at run time, by Via.
-    let is_self = |address: SocketAddr| {
+    let is_self = |address: &SocketAddr| {
         let same_host = address.ip() == own.ip()
             || (own.ip().is_unspecified()
                 && (address.ip().is_loopback() || address.ip().is_unspecified()));
@@ -300,7 +317,7 @@ fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
     };
     match (0..backends.len())
         .map(|number| backends.get(number))
-        .find(|backend| is_self(backend.address))
+        .find(|backend| backend.addresses.iter().any(is_self))
     {
         Some(backend) => Err(format!(
             "lb: --backend {} is the load balancer itself; give it another port or name another backend",
@@ -310,23 +327,36 @@ fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// Serves until the stop flag is raised and the answers in flight have been given.
+/// Serves until the stop flag is raised and the answers in flight have been given. All that can
+/// fail at the start is done before the line that says that clients may come.
 pub fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let workers = (0..shared.workers)
+        .map(|number| Worker::new(shared, number, listener.try_clone()?))
+        .collect::<io::Result<Vec<_>>>()?;
+    // Each loop has its own copy; with this one open the port would stay taken.
+    drop(listener);
     // The probes go on while the last answers are given, and end with them.
-    let done = Stop::new();
+    let done = &Stop::new();
     thread::scope(|scope| {
         let mut running = Vec::new();
-        for number in 0..shared.workers {
-            let (worker, listener) = (Worker::new(shared, number)?, listener.try_clone()?);
-            running.push(scope.spawn(move || worker.run(listener, stop)));
-        }
-        // Each loop has its own copy; with this one open the port would stay taken.
-        drop(listener);
-        if let Some(check) = shared.check {
-            for number in 0..shared.backends.len() {
-                let (backends, done) = (&shared.backends, &done);
-                scope.spawn(move || health::watch(backends, number, check, done));
+        let start = || {
+            for (worker, acceptor) in workers {
+                let run = move || worker.run(acceptor, stop);
+                running.push(thread::Builder::new().spawn_scoped(scope, run)?);
             }
+            if let Some(check) = shared.check {
+                for number in 0..shared.backends.len() {
+                    let watch = move || health::watch(&shared.backends, number, check, done);
+                    thread::Builder::new().spawn_scoped(scope, watch)?;
+                }
+            }
+            Ok(())
+        };
+        let started = start();
+        match &started {
+            Ok(()) => listener::announce("lb", address),
+            Err(_) => stop.raise(), // those that run already
         }
         let result = running.into_iter().try_for_each(|worker| {
             worker
@@ -334,7 +364,7 @@ pub fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()
                 .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
         });
         done.raise();
-        result
+        started.and(result)
     })
 }
 
@@ -346,12 +376,8 @@ impl Shared {
         };
         let path = request.target.split('?').next().unwrap_or_default();
         if status::PATHS.contains(&path) {
-            if !self.status_public && !peer.to_canonical().is_loopback() {
-                return text(
-                    403,
-                    &[],
-                    "Only this machine itself may see this; see --status-public.\n",
-                );
+            if !self.status_public && !status::is_asked_from_here(request.host, peer) {
+                return text(403, &[], status::FORBIDDEN);
             }
             if !matches!(request.method, Method::Get | Method::Head) {
                 return text(

@@ -9,7 +9,7 @@ use crate::http::fields::{self, Field, Fields, write_digits, write_field, write_
 use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
 use crate::http::request::{Method, Request};
 use crate::http::response::{Connection, Head, write_status_line};
-use crate::http::{Version, date};
+use crate::http::{Limits, ParseError, Version, date};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -60,11 +60,12 @@ fn is_nominated(field: Field, all: Fields) -> bool {
         .any(|name| name.eq_ignore_ascii_case(field.name))
 }
 
-/// Appends the beginning of a field that grows by a member at each gateway.
+/// Appends the beginning of a field that grows by a member at each gateway. Empty members end
+/// here (RFC 9110 §5.6.1).
 fn begin_list(out: &mut Vec<u8>, name: &str, fields: Fields) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    for before in fields.values(name) {
+    for before in fields.values(name).flat_map(fields::list) {
         out.extend_from_slice(before);
         out.extend_from_slice(b", ");
     }
@@ -105,8 +106,15 @@ pub struct From<'a> {
     pub authority: &'a str,
 }
 
-/// Appends the request head for a backend.
-pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Framed {
+/// Appends the request head for a backend. The error: with what is added here its fields are
+/// beyond the `limits`, which a backend may have too, and would refuse them in its own name. The
+/// request line never grows: what a target loses on the way is longer than the `/` it may gain.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    request: &Request,
+    from: &From,
+    limits: &Limits,
+) -> Result<Framed, ParseError> {
     out.extend_from_slice(request.method.name().as_bytes());
     out.extend_from_slice(if request.target.starts_with('?') {
         b" /"
@@ -115,6 +123,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Frame
     });
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    let section = out.len();
     write_field(
         out,
         b"Host",
@@ -163,8 +172,9 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request, from: &From) -> Frame
             Framed::Plain
         }
     };
+    limits.check(&out[section..])?;
     out.extend_from_slice(b"\r\n");
-    framed
+    Ok(framed)
 }
 
 /// What a client must be told beside the backend's head.
@@ -190,10 +200,10 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
     let has_connection = head.fields.values("connection").next().is_some();
     let mut has_date = false;
     for field in head.fields {
-        has_date |= field.is("date");
         let stays_here =
             is_hop_by_hop(field) || (has_connection && is_nominated(field, head.fields));
         if !field.is("via") && !stays_here {
+            has_date |= field.is("date");
             write_field(out, field.name, field.value);
         }
     }

@@ -22,6 +22,11 @@ impl Count {
         self.0.store(self.0.load(Relaxed).wrapping_sub(1), Relaxed);
     }
 
+    /// Sets it; likewise.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -46,6 +51,8 @@ pub struct Counters {
     pub open: Count,
     /// Connections in the pool.
     pub idle: Count,
+    /// When bytes of an answer came last, in ms since the start.
+    pub heard: Count,
     times: [Count; BUCKETS],
 }
 
@@ -59,6 +66,7 @@ impl Default for Counters {
             in_flight: zero(),
             open: zero(),
             idle: zero(),
+            heard: zero(),
             times,
         }
     }

@@ -5,8 +5,9 @@
 
 use super::Shared;
 use super::stats::Sum;
-use crate::http::response::{Content, Response};
+use crate::http::response::{Bytes, Content, Response};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Asks for the JSON again and again and draws it.
@@ -14,6 +15,32 @@ const PAGE: &str = include_str!("status.html");
 
 /// The paths that are answered here.
 pub const PATHS: [&str; 3] = ["/lb-status", "/lb-status.json", "/metrics"];
+
+/// Told to everyone else, if the status is not public.
+pub const FORBIDDEN: &str = "Only this machine may see this, and only by its own name: \
+     ask from it with Host: localhost, or start the lb with --status-public.\n";
+
+/// Whether a client on this machine asks for this machine. The address alone does not tell: a
+/// browser here lets any web page ask `evil.example`, a name that its owner may let point to
+/// 127.0.0.1 (DNS rebinding). But then the browser says so in Host.
+pub fn is_asked_from_here(host: Option<&str>, peer: IpAddr) -> bool {
+    let is_here = match host {
+        // Only HTTP/1.0 goes without, and no browser speaks that.
+        None => true,
+        Some(authority) => {
+            let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+            let name = match authority.rsplit_once(':') {
+                Some((name, port)) if is_port(port) => name,
+                _ => authority,
+            };
+            let address = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+            let address = address.unwrap_or(name).parse::<IpAddr>();
+            name.eq_ignore_ascii_case("localhost")
+                || address.is_ok_and(|a| a.to_canonical().is_loopback())
+        }
+    };
+    is_here && peer.to_canonical().is_loopback()
+}
 
 /// The answer to one of [`PATHS`].
 pub fn respond(path: &str, shared: &Shared) -> Response {
@@ -30,7 +57,7 @@ pub fn respond(path: &str, shared: &Shared) -> Response {
         200,
         &shared.served_by,
         &fields,
-        Content::Memory(text.into_bytes().into()),
+        Content::Memory(Bytes::new(text)),
     )
 }
 
@@ -185,10 +212,70 @@ fn prometheus(shared: &Shared) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::*;
 
     #[test]
     fn strings_are_quoted_as_json_wants() {
         assert_eq!(quoted("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
+    }
+
+    #[test]
+    fn the_status_is_shown_to_a_loopback_peer_that_asks_for_a_loopback_host() {
+        let here = [
+            "localhost",
+            "localhost:44444",
+            "LocalHost:1",
+            "localhost:",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "127.255.0.9",
+            "[::1]",
+            "[::1]:44444",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]",
+        ];
+        let elsewhere = [
+            "",
+            "evil.example",
+            "evil.example:44444",
+            "localhost.evil.example",
+            "evil-localhost",
+            "localhost.",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "2130706433",
+            "0x7f.0.0.1",
+            "0.0.0.0",
+            "128.0.0.1",
+            "192.0.2.1:80",
+            "[::]",
+            "[::2]",
+            "[fe80::1]",
+            "::",
+            "localhost:44444:1",
+        ];
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(address) {
+            assert!(is_asked_from_here(None, peer), "HTTP/1.0 from {peer}");
+            for host in here {
+                assert!(is_asked_from_here(Some(host), peer), "{host} from {peer}");
+            }
+            for host in elsewhere {
+                assert!(!is_asked_from_here(Some(host), peer), "{host} from {peer}");
+            }
+        }
+        for peer in [
+            "192.0.2.1",
+            "10.0.0.1",
+            "0.0.0.0",
+            "fe80::1",
+            "::ffff:192.0.2.1",
+        ]
+        .map(address)
+        {
+            for host in here.iter().copied().map(Some).chain([None]) {
+                assert!(!is_asked_from_here(host, peer), "{host:?} from {peer}");
+            }
+        }
     }
 }

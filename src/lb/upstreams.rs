@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
+use std::time::Instant;
 
-/// Idle connections kept per backend.
+/// Idle connections kept per backend, until their time is up.
 const KEPT: usize = 256;
 
 /// A connection to a backend.
@@ -33,6 +34,10 @@ pub struct Upstream {
     pub ended: bool,
     /// Answers will come that nobody waits for any more: it serves nobody after the first.
     pub spoilt: bool,
+    /// Which of the backend's addresses is next, should this one refuse.
+    next_address: usize,
+    /// Since when it has been in the pool, if it is there.
+    idle_since: Instant,
 }
 
 impl Upstream {
@@ -82,16 +87,14 @@ impl<'a> Upstreams<'a> {
     pub fn take(
         &mut self,
         backend: usize,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         client: usize,
         fresh: bool,
     ) -> io::Result<usize> {
         if !fresh && let Some(place) = self.take_idle(backend, client) {
             return Ok(place);
         }
-        let stream = crate::net::sys::connect(address)?;
-        stream.set_nodelay(true)?;
-        let connection = Connection::new(stream);
+        let (connection, next_address) = connect(addresses, 0)?;
         let upstream = Upstream {
             connection,
             backend,
@@ -100,9 +103,27 @@ impl<'a> Upstreams<'a> {
             reused: false,
             ended: false,
             spoilt: false,
+            next_address,
+            idle_since: Instant::now(),
         };
         self.counters[backend].open.up();
         Ok(self.all.insert(upstream))
+    }
+
+    /// After a refusal: connects to the next of the backend's addresses. False: there is none.
+    pub fn connect_elsewhere(
+        &mut self,
+        place: usize,
+        addresses: &[SocketAddr],
+        poller: &mut Poller,
+    ) -> bool {
+        let upstream = &mut self.all[place];
+        let Ok((connection, next)) = connect(addresses, upstream.next_address) else {
+            return false;
+        };
+        upstream.next_address = next;
+        std::mem::replace(&mut upstream.connection, connection).close(poller, token(place));
+        true
     }
 
     /// A connection to the backend on which the client's request can follow the others of this
@@ -138,8 +159,9 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Its work is done: keeps it for another request, or closes it if there are enough.
-    pub fn keep(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller) {
+    pub fn keep(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller, now: Instant) {
         let upstream = &mut self.all[place];
+        upstream.idle_since = now;
         upstream.connection.settle(lender);
         // Its end must be noticed also while nobody uses it.
         let watched = upstream
@@ -151,6 +173,18 @@ impl<'a> Upstreams<'a> {
         }
         pool.push(place);
         self.counters[upstream.backend].idle.up();
+    }
+
+    /// Closes those that have been idle since then or longer.
+    pub fn close_idle(&mut self, since: Instant, lender: &mut Lender, poller: &mut Poller) {
+        for backend in 0..self.pool.len() {
+            // Last in, first out: the one that has been idle longest is the first.
+            while let Some(&place) = self.pool[backend].first()
+                && self.all[place].idle_since <= since
+            {
+                self.close(place, lender, poller);
+            }
+        }
     }
 
     /// Closes it.
@@ -189,6 +223,25 @@ impl IndexMut<usize> for Upstreams<'_> {
     fn index_mut(&mut self, place: usize) -> &mut Upstream {
         &mut self.all[place]
     }
+}
+
+/// Begins to connect to the first of the addresses, from `next` on, that does not refuse at once.
+/// Returns also which one is next.
+fn connect(addresses: &[SocketAddr], next: usize) -> io::Result<(Connection, usize)> {
+    let mut failure: Option<io::Error> = None;
+    for (number, &address) in addresses.iter().enumerate().skip(next) {
+        let stream = crate::net::sys::connect(address)
+            .and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        match stream {
+            Ok(stream) => return Ok((Connection::new(stream), number + 1)),
+            // That one address refuses counts more than what we lack for another.
+            Err(error) if failure.as_ref().is_none_or(|f| !is_the_backends_fault(f)) => {
+                failure = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failure.unwrap_or_else(|| ErrorKind::ConnectionRefused.into()))
 }
 
 /// Whether the handshake has ended; the error is its outcome.

@@ -29,6 +29,16 @@ impl Input {
         }
     }
 
+    /// One that has received these bytes.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: &[u8]) -> Input {
+        Input {
+            bytes: bytes.to_vec(),
+            start: 0,
+            end: bytes.len(),
+        }
+    }
+
     /// What has not been used.
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
@@ -48,8 +58,9 @@ pub struct Lender {
     outputs: Vec<Vec<u8>>,
 }
 
-/// Empty output buffers kept for the next connection, and how large one may have grown.
-const SPARE_OUTPUTS: usize = 64;
+/// Empty output buffers kept for the next connection, and how large one may have grown: 2 MiB in
+/// all. Few are lent at a time, since most connections give theirs back in the same turn.
+const SPARE_OUTPUTS: usize = 8;
 const SPARE_SIZE: usize = 256 * 1024;
 
 impl Lender {
@@ -229,6 +240,12 @@ impl Connection {
             // It was added, so it can be removed.
             let _ = poller.remove(&self.stream, token);
         }
+    }
+
+    /// Whether its peer neither closed it nor sent anything, as far as is known here.
+    pub fn is_quiet(&self) -> bool {
+        let seen = self.stream.peek(&mut [0]);
+        self.input.unused().is_empty() && seen.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
     }
 
     /// Whether it has failed, as far as the system knows without reading or writing.

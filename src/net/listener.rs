@@ -4,6 +4,8 @@
 //! Entry points: [`bind`], [`announce`], [`Acceptor`]. Note: `notes/thread_server.md`.
 
 use crate::net::poller::{Poller, Token};
+use crate::net::ports;
+use crate::net::sys::{self, is_shortage};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -18,6 +20,9 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
     let listener = resolve(host, port)
         .map_err(|e| format!("{topic}: --host {host}: {e}"))
         .and_then(|addresses| TcpListener::bind(addresses.as_slice()).map_err(|e| match e.kind() {
+            ErrorKind::AddrInUse if ports::is_held_by_a_client(port) => format!(
+                "{topic}: port {port} on {host} is {}, or choose another port: progjar {topic} PORT (0 picks a free one)", ports::WHAT_TO_DO
+            ),
             ErrorKind::AddrInUse => format!(
                 "{topic}: port {port} on {host} is in use; stop the other program or choose another port: progjar {topic} PORT (0 picks a free one)"
             ),
@@ -30,8 +35,7 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
             _ => format!("{topic}: cannot listen on {host} port {port}: {e}"),
         }))?;
     #[cfg(unix)]
-    crate::net::sys::listen_backlog(&listener, BACKLOG)
-        .map_err(|e| format!("{topic}: cannot listen: {e}"))?;
+    sys::listen_backlog(&listener, BACKLOG).map_err(|e| format!("{topic}: cannot listen: {e}"))?;
     Ok(listener)
 }
 
@@ -91,8 +95,8 @@ pub struct Acceptor {
     pub per_turn: usize,
 }
 
-/// Newcomers taken per turn if the poller naps in between; not more, so that those who are here
-/// already are not kept waiting.
+/// Newcomers taken per turn if the poller naps in between, and those passed over who have left
+/// again; not more, so that those who are here already are not kept waiting.
 const CROWD: usize = 256;
 
 #[derive(Debug)]
@@ -129,30 +133,29 @@ impl Acceptor {
 
     /// The next newcomer; None: nobody waits, or nobody can be taken now.
     pub fn accept(&mut self, poller: &mut Poller, now: Instant) -> Option<(TcpStream, SocketAddr)> {
-        loop {
+        for _ in 0..CROWD {
             let accepted = match self.blocking_clients {
                 true => self.listener.accept(),
-                false => crate::net::sys::accept(&self.listener),
+                false => sys::accept(&self.listener),
             };
             let error = match accepted {
                 Ok(newcomer) => return Some(newcomer),
                 Err(error) => error,
             };
-            match error.kind() {
-                ErrorKind::WouldBlock => return None,
-                ErrorKind::Interrupted
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::ConnectionReset => {}
-                _ => {
-                    if !self.told {
-                        eprintln!("cannot take more connections for now: {error}");
-                        self.told = true;
-                    }
-                    self.pause(Paused::Until(now + SHORTAGE), poller);
-                    return None;
-                }
+            if error.kind() == ErrorKind::WouldBlock {
+                return None;
             }
+            if is_shortage(&error) {
+                if !self.told {
+                    eprintln!("cannot take more connections for now: {error}");
+                    self.told = true;
+                }
+                self.pause(Paused::Until(now + SHORTAGE), poller);
+                return None;
+            }
+            // Any other error is that of one client, who has left before it was taken.
         }
+        None
     }
 
     /// Takes nobody until [`Acceptor::resume`] finds room.

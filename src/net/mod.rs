@@ -10,6 +10,8 @@ pub mod sys;
 pub mod poller;
 // how servers come to clients: bind, announce, accept
 pub mod listener;
+// whose is a port that cannot be bound
+pub mod ports;
 // one non-blocking socket, and buffers that are borrowed
 pub mod connection;
 // what is still to be sent: small things, then one large content that is never copied

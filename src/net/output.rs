@@ -4,10 +4,9 @@
 //! Knows no HTTP and no poller; writes into anything that is `Write`, blocking or not.
 //! Entry points: [`Output::send`], [`Output::write_to`], [`Output::write_share`]. Note: `notes/async_server.md`.
 
-use crate::http::response::Content;
+use crate::http::response::{Bytes, Content};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
 
 /// Content up to this size is copied behind its head, so that both leave in one write: copying
 /// 16 KiB costs less than a second system call.
@@ -38,7 +37,7 @@ enum Tail {
     #[default]
     Nothing,
     /// Shared bytes from a position on.
-    Memory(Arc<[u8]>, usize),
+    Memory(Bytes, usize),
     /// So many more bytes of a file.
     File(File, u64),
 }
@@ -177,14 +176,14 @@ mod tests {
         std::fs::write(&path, &all).expect("a file can be written");
         let file = File::open(&path).expect("it is there");
         for content in [
-            Content::Memory(all.clone().into()),
+            Content::Memory(Bytes::new(all.clone())),
             Content::File(file, all.len() as u64),
         ] {
             for share in [1000, SHARE] {
                 let (mut output, mut peer) = (Output::default(), Greedy { taken: Vec::new() });
                 output.bytes.extend_from_slice(&[b'h'; 1500]);
                 output.send(match &content {
-                    Content::Memory(bytes) => Content::Memory(Arc::clone(bytes)),
+                    Content::Memory(bytes) => Content::Memory(bytes.clone()),
                     Content::File(..) => {
                         Content::File(File::open(&path).expect("it is there"), all.len() as u64)
                     }

@@ -1,5 +1,6 @@
 //! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
-//! that do not block, a longer listen backlog, a higher limit of open descriptors.
+//! that do not block, a longer listen backlog, a higher limit of open descriptors; and one word
+//! to the allocator.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
 //! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
@@ -14,6 +15,22 @@ pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
 use std::time::Duration;
 
+/// Buffers of 128 KiB and more go back to the system as soon as they are freed. glibc begins like
+/// that, but once a large buffer has been freed it serves the next ones of that size from its heap,
+/// and a heap shrinks at its end only: one small block there keeps all that was freed before it.
+/// To set the threshold ends that (mallopt(3)). Other allocators are left alone.
+pub fn return_large_buffers() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const M_MMAP_THRESHOLD: i32 = -3;
+        unsafe extern "C" {
+            fn mallopt(param: i32, value: i32) -> i32;
+        }
+        // SAFETY: it sets a number inside the allocator and is passed no memory.
+        unsafe { mallopt(M_MMAP_THRESHOLD, 128 * 1024) };
+    }
+}
+
 /// A timeout as poll(2) and epoll_wait(2) want it: whole milliseconds, -1 for ever.
 /// Rounded up: rounded down, a wait for the last half millisecond would return at once,
 /// again and again, and the loop would spin.
@@ -23,6 +40,21 @@ fn milliseconds(timeout: Option<Duration>) -> i32 {
         None => -1,
         Some(t) => i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
     }
+}
+
+/// Whether the system is short of something, so that the same call may succeed later:
+/// descriptors (EMFILE, ENFILE) or memory (ENOBUFS, ENOMEM).
+pub fn is_shortage(error: &std::io::Error) -> bool {
+    let codes: &[i32] = if cfg!(windows) {
+        &[10024, 10055]
+    } else if cfg!(target_os = "linux") {
+        &[12, 23, 24, 105]
+    } else {
+        &[12, 23, 24, 55]
+    };
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.contains(&code))
 }
 
 #[cfg(unix)]
@@ -102,7 +134,7 @@ mod linux {
     use super::{check, milliseconds};
     use std::ffi::{c_int, c_long};
     use std::io;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::time::Duration;
@@ -168,9 +200,18 @@ mod linux {
         scope_id: u32,
     }
 
-    /// `struct sockaddr_storage` of socket(7): room for any address.
+    /// `struct sockaddr_storage` of socket(7): room for any address, with the fields of the two
+    /// above. An IPv4 address stands where IPv6 has its flow information.
+    #[derive(Default)]
     #[repr(C, align(8))]
-    struct SockAddrStorage([u8; 128]);
+    struct SockAddrStorage {
+        family: u16,
+        port: [u8; 2],
+        v4: [u8; 4],
+        v6: [u8; 16],
+        scope: u32,
+        rest: [[u8; 20]; 5],
+    }
 
     /// `struct rlimit` of getrlimit(2).
     #[repr(C)]
@@ -335,18 +376,19 @@ mod linux {
     /// second system call for that, and a third for TCP_NODELAY, which a client's socket has
     /// from its listener.
     pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        let (mut addr, mut len) = (SockAddrStorage([0; 128]), 128);
+        let (mut addr, mut len) = (SockAddrStorage::default(), 128);
         let flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
         // SAFETY: the kernel writes at most `len` bytes, the size of `addr`, which outlives the call.
         let fd = check(unsafe { accept4(listener.as_raw_fd(), &mut addr, &mut len, flags) })?;
         // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
         let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        let [a, b, p, q, rest @ ..] = addr.0;
-        let port = u16::from_be_bytes([p, q]);
-        let peer = match (u16::from_ne_bytes([a, b]), rest) {
-            (AF_INET, [a, b, c, d, ..]) => SocketAddr::from(([a, b, c, d], port)),
-            // Rare, and the scope is not worth decoding by hand.
-            _ => stream.peer_addr()?,
+        let port = u16::from_be_bytes(addr.port);
+        // To ask for the name afterwards would be one more call, and a client that has reset the
+        // connection by then has none.
+        let peer = match addr.family {
+            AF_INET => (addr.v4, port).into(),
+            AF_INET6 => SocketAddrV6::new(addr.v6.into(), port, 0, addr.scope).into(),
+            _ => return Err(io::ErrorKind::AddrNotAvailable.into()),
         };
         Ok((stream, peer))
     }
@@ -396,5 +438,37 @@ mod portable {
     /// Not known here: the caller keeps the limit it has.
     pub fn raise_descriptor_limit() -> io::Result<u64> {
         Ok(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn only_missing_descriptors_and_memory_are_a_shortage() {
+        let is = |code| is_shortage(&std::io::Error::from_raw_os_error(code));
+        let found: Vec<i32> = (0..200).filter(|&code| is(code)).collect();
+        let [enomem, enfile, emfile] = [12, 23, 24];
+        let enobufs = if cfg!(target_os = "linux") { 105 } else { 55 };
+        if cfg!(unix) {
+            assert_eq!(found, [enomem, enfile, emfile, enobufs]);
+        }
+        assert!(!is_shortage(&std::io::ErrorKind::NotConnected.into()));
+    }
+
+    #[test]
+    fn a_client_is_named_by_its_own_address() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(host) else {
+                eprintln!("SKIPPED: this machine has no {host}");
+                continue;
+            };
+            let address = listener.local_addr().expect("it is bound");
+            let client = TcpStream::connect(address).expect("it is taken");
+            let (_, peer) = accept(&listener).expect("somebody is there");
+            assert_eq!(peer, client.local_addr().expect("it is connected"));
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! Entry point: [`Files::find`]. Note: `notes/http.md`.
 
 use crate::http::date;
-use crate::http::response::{Content, Response};
+use crate::http::response::{Bytes, Content, Response};
+use crate::net::sys::is_shortage;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -148,7 +149,7 @@ impl Files {
         let content = if version.length <= KEPT_FILE {
             let mut bytes = Vec::with_capacity(version.length as usize);
             (&mut file).take(version.length).read_to_end(&mut bytes)?;
-            Content::Memory(bytes.into())
+            Content::Memory(Bytes::new(bytes))
         } else {
             Content::File(file, version.length)
         };
@@ -206,12 +207,6 @@ impl Files {
         let real = self.root.join(segments).canonicalize().ok()?;
         real.starts_with(&self.root).then_some(real)
     }
-}
-
-/// Whether it is the system that lacks something (descriptors: ENFILE, EMFILE; memory).
-fn is_shortage(error: &io::Error) -> bool {
-    let descriptors = cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24));
-    descriptors || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Percent-decodes a path, once, into a relative path that contains nothing but names: no `.`

@@ -3,6 +3,8 @@
 //! Knows no sockets and keeps nothing of a client. Entry point: [`Site::respond`].
 //! Note: `notes/http.md`.
 
+// what all clients of `/echo` together may hold
+mod echo;
 // the files below the root, in memory while they have not changed
 mod files;
 // one client's conversation without a socket: bytes in, bytes out
@@ -12,11 +14,11 @@ pub mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Content, Response};
+use crate::http::response::{Bytes, Content, Response};
 use crate::http::{ParseError, date};
+use echo::{Budget, Gathered};
 use files::{Files, Version};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The text of `/` in the assignment.
@@ -34,7 +36,17 @@ pub enum Reply {
     /// Answer this; content that comes with the request is read and dropped.
     With(Response),
     /// Answer with the request's own content.
-    Echo,
+    Echo(Gathered),
+}
+
+impl Reply {
+    /// More content than this can never be answered so.
+    pub fn most_content(&self) -> u64 {
+        match self {
+            Reply::With(_) => u64::MAX,
+            Reply::Echo(_) => echo::BUDGET,
+        }
+    }
 }
 
 /// Everything that a server has to say.
@@ -43,6 +55,7 @@ pub struct Site {
     name: String,
     home: Response,
     files: Files,
+    echo: Budget,
 }
 
 impl Site {
@@ -53,6 +66,7 @@ impl Site {
             name: name.to_owned(),
             home: Response::text(200, name, &[], HOME),
             files,
+            echo: Budget::default(),
         })
     }
 
@@ -74,7 +88,7 @@ impl Site {
         Reply::With(match (path, request.method) {
             (_, Connect | Trace) => self.not_allowed("GET, HEAD, OPTIONS"),
             ("/echo", Options) => self.options("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            ("/echo", _) => return Reply::Echo,
+            ("/echo", _) => return Reply::Echo(Gathered::new(&self.echo)),
             ("/" | "*", Options) => self.options("GET, HEAD, POST, OPTIONS"),
             ("/", Get | Head) => self.text(HOME),
             ("/", Post) => self.text(KOSONG),
@@ -95,11 +109,11 @@ impl Site {
             Ok(Some(file)) => file,
             Ok(None) => return self.not_found(),
             // That there is no descriptor for it now does not mean that there is no file.
-            Err(_) => return self.overloaded(),
+            Err(_) => return self.overloaded("open a file"),
         };
         match request.method {
             Method::Get | Method::Head if is_current(request, file.version) => {
-                let nothing = Content::Memory(Arc::default());
+                let nothing = Content::Memory(Bytes::new(""));
                 file.version.response(304, &self.name, &[], nothing)
             }
             Method::Get | Method::Head => file.response,
@@ -113,13 +127,23 @@ impl Site {
         Response::error(error, &self.name)
     }
 
-    /// The answer to `/echo`: the content that came, as plain text whatever it claims to be.
-    pub fn echo(&self, content: Vec<u8>) -> Response {
+    /// The answer, once the request's content is there as a whole. An echo is plain text whatever
+    /// it claims to be.
+    pub fn response(&self, reply: Reply) -> Response {
+        let content = match reply {
+            Reply::With(response) => return response,
+            Reply::Echo(content) => content,
+        };
         let fields = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("X-Content-Type-Options", "nosniff"),
         ];
-        Response::new(200, &self.name, &fields, Content::Memory(content.into()))
+        Response::new(
+            200,
+            &self.name,
+            &fields,
+            Content::Memory(Bytes::new(content)),
+        )
     }
 
     fn text(&self, text: &str) -> Response {
@@ -135,9 +159,10 @@ impl Site {
         )
     }
 
-    fn overloaded(&self) -> Response {
-        let sentence = "This server has too much to do at once to open a file now.\n";
-        Response::text(503, &self.name, &[("Retry-After", "1")], sentence)
+    /// The answer where the server is short of something for now.
+    pub fn overloaded(&self, to: &str) -> Response {
+        let sentence = format!("This server has too much to do at once to {to} now.\n");
+        Response::text(503, &self.name, &[("Retry-After", "1")], &sentence)
     }
 
     fn not_allowed(&self, allow: &str) -> Response {
@@ -150,7 +175,7 @@ impl Site {
             204,
             &self.name,
             &[("Allow", allow)],
-            Content::Memory(Arc::default()),
+            Content::Memory(Bytes::new("")),
         )
     }
 }

@@ -18,7 +18,12 @@ pub const ROOT: Flag = flag("--root", "DIR", "www", "the folder to serve");
 /// Whether it tells what it serves.
 pub const QUIET: Flag = flag("--quiet", "", "", "no log");
 
-/// Opens the listening socket, says where, and has `run` serve the site there until it returns.
+/// Without so many descriptors nobody can be served: the standard streams, what waits for Ctrl-C,
+/// the listener and its copies, the poller; and a client with a file.
+const DESCRIPTORS: u64 = 12;
+
+/// Opens the listening socket, and has `run` serve the site there until it returns. `run` says
+/// where it listens as soon as nothing can fail any more.
 pub fn start(
     given: &Given,
     run: impl FnOnce(TcpListener, Site, &Log) -> io::Result<()>,
@@ -33,8 +38,13 @@ pub fn start(
         let site =
             Site::new(name, Path::new(text("--root"))).map_err(|e| format!("{topic}: {e}"))?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
-        let _ = crate::net::sys::raise_descriptor_limit();
-        listener::announce(topic, address);
+        if let Ok(most) = crate::net::sys::raise_descriptor_limit()
+            && most < DESCRIPTORS
+        {
+            return Err(format!(
+                "{topic}: a server takes {DESCRIPTORS} descriptors at least, and the limit is {most}: raise it (ulimit -n)"
+            ));
+        }
         run(listener, site, &log).map_err(|e| format!("{topic}: {e}"))
     };
     start().map_err(Failure::CannotWork)

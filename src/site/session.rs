@@ -6,7 +6,8 @@
 //! [`Session::time_out`]. Note: `notes/http.md`.
 
 use crate::cli::limits::Limits;
-use crate::http::framing::Body;
+use crate::http::fields::Partial;
+use crate::http::framing::{Body, Framing};
 use crate::http::request::{self, Method, Request};
 use crate::http::response::{CONTINUE, Connection, Response};
 use crate::http::{ParseError, Version};
@@ -54,13 +55,24 @@ pub enum Wait {
 #[derive(Debug)]
 pub struct Session {
     state: State,
+    head: Beginning,
 }
 
 #[derive(Debug)]
 enum State {
-    Head { begun: bool },
+    Head,
     Content(Box<Upload>),
     Over { linger: bool },
+}
+
+/// What is there of a request's head.
+#[derive(Debug, Default)]
+struct Beginning {
+    /// At least its first byte.
+    begun: bool,
+    /// Whether it is a HEAD, whose answer has no content, whatever becomes of it.
+    to_head: bool,
+    partial: Partial,
 }
 
 /// A request whose head is known and whose content is arriving.
@@ -68,9 +80,9 @@ enum State {
 struct Upload {
     body: Body,
     received: u64,
-    /// The answer; None: the content itself, gathered in `kept`.
-    response: Option<Response>,
-    kept: Vec<u8>,
+    /// The content's most bytes.
+    most: u64,
+    reply: Reply,
     to: To,
     log: String,
 }
@@ -87,15 +99,16 @@ impl Session {
     /// Before the first request.
     pub fn new() -> Session {
         Session {
-            state: State::Head { begun: false },
+            state: State::Head,
+            head: Beginning::default(),
         }
     }
 
     /// What it waits for.
     pub fn waits_for(&self) -> Wait {
         match self.state {
-            State::Head { begun: false } => Wait::Request,
-            State::Head { begun: true } => Wait::Head,
+            State::Head if !self.head.begun => Wait::Request,
+            State::Head => Wait::Head,
             State::Content(_) => Wait::Content,
             State::Over { linger } => Wait::Close { linger },
         }
@@ -117,7 +130,7 @@ impl Session {
         while !output.is_full() {
             let rest = &input[used..];
             let step = match &mut self.state {
-                State::Head { .. } => self.head(rest, output, turn),
+                State::Head => self.head(rest, output, turn),
                 State::Content(_) => self.content(rest, output, turn),
                 State::Over { .. } => return input.len(),
             };
@@ -125,8 +138,7 @@ impl Session {
                 Ok(0) => break,
                 Ok(n) => used += n,
                 Err(error) => {
-                    let method = self.method_of(rest);
-                    self.refuse(error, method, output, turn);
+                    self.refuse(error, output, turn);
                     return input.len();
                 }
             }
@@ -143,7 +155,7 @@ impl Session {
         match self.waits_for() {
             Wait::Request => self.state = State::Over { linger: false },
             Wait::Head | Wait::Content => {
-                self.refuse(ParseError::EndedEarly, self.method_of(b""), output, turn);
+                self.refuse(ParseError::EndedEarly, output, turn);
                 self.state = State::Over { linger: false };
             }
             Wait::Close { .. } => {}
@@ -153,22 +165,10 @@ impl Session {
     /// The client took too long.
     pub fn time_out(&mut self, output: &mut Output, turn: &mut Turn) {
         match self.waits_for() {
-            Wait::Head => self.refuse(ParseError::HeadTimeout, Method::Get, output, turn),
-            Wait::Content => {
-                let method = self.method_of(b"");
-                self.refuse(ParseError::ContentTimeout, method, output, turn);
-            }
+            Wait::Head => self.refuse(ParseError::HeadTimeout, output, turn),
+            Wait::Content => self.refuse(ParseError::ContentTimeout, output, turn),
             // No request, no answer: a 408 here could pass for the answer to the next one.
             Wait::Request | Wait::Close { .. } => self.state = State::Over { linger: false },
-        }
-    }
-
-    /// The method of what is being read, as far as an error must know it.
-    fn method_of(&self, input: &[u8]) -> Method {
-        match &self.state {
-            State::Content(upload) => upload.to.method,
-            _ if request::is_head(input) => Method::Head,
-            _ => Method::Get,
         }
     }
 
@@ -178,36 +178,37 @@ impl Session {
         output: &mut Output,
         turn: &mut Turn,
     ) -> Result<usize, ParseError> {
+        self.head.begun = request::has_begun(input);
+        self.head.to_head = request::is_head(input);
+        if self.head.partial.still(input) {
+            return Ok(0);
+        }
         let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
-            self.state = State::Head {
-                begun: request::has_begun(input),
-            };
+            self.head.partial = Partial::of(input, &turn.limits.head);
             return Ok(0);
         };
+        let reply = turn.site.respond(&request, turn.clock.now);
+        if let Framing::Length(n) = request.framing
+            && n > reply.most_content().min(turn.limits.content)
+        {
+            return Err(ParseError::ContentTooLarge);
+        }
         let to = To {
             method: request.method,
             version: request.version,
             persists: request.persists && request.method != Method::Connect,
         };
-        self.state = State::Head { begun: false };
+        self.head = Beginning::default();
         let body = Body::new(request.framing);
-        match (turn.site.respond(&request, turn.clock.now), body.is_done()) {
-            (Reply::With(response), true) => {
-                turn.log_answer(
-                    format_args!("{} {}", request.method.name(), request.target),
-                    &response,
-                );
-                self.send(response, to, output, turn);
-            }
-            (Reply::Echo, true) => {
-                let response = turn.site.echo(Vec::new());
-                turn.log_answer(
-                    format_args!("{} {}", request.method.name(), request.target),
-                    &response,
-                );
-                self.send(response, to, output, turn);
-            }
-            (reply, false) => self.begin_content(&request, body, reply, to, output, turn)?,
+        if body.is_done() {
+            let response = turn.site.response(reply);
+            turn.log_answer(
+                format_args!("{} {}", request.method.name(), request.target),
+                &response,
+            );
+            self.send(response, to, output, turn);
+        } else {
+            self.begin_content(&request, body, reply, to, output, turn);
         }
         Ok(used)
     }
@@ -220,13 +221,9 @@ impl Session {
         to: To,
         output: &mut Output,
         turn: &mut Turn,
-    ) -> Result<(), ParseError> {
-        if let crate::http::framing::Framing::Length(n) = request.framing
-            && n > turn.limits.content
-        {
-            return Err(ParseError::ContentTooLarge);
-        }
-        let response = match reply {
+    ) {
+        let most = reply.most_content().min(turn.limits.content);
+        let reply = match reply {
             Reply::With(response) if request.expects_continue && response.status >= 400 => {
                 // The client waits before it sends the content: it is spared the trip.
                 turn.log_answer(
@@ -243,10 +240,9 @@ impl Session {
                     turn,
                 );
                 self.state = State::Over { linger: true };
-                return Ok(());
+                return;
             }
-            Reply::With(response) => Some(response),
-            Reply::Echo => None,
+            reply => reply,
         };
         if request.expects_continue {
             output.bytes.extend_from_slice(CONTINUE);
@@ -255,13 +251,12 @@ impl Session {
         let upload = Upload {
             body,
             received: 0,
-            response,
-            kept: Vec::new(),
+            most,
+            reply,
             to,
             log,
         };
         self.state = State::Content(Box::new(upload));
-        Ok(())
     }
 
     fn content(
@@ -275,23 +270,22 @@ impl Session {
         };
         let (used, data) = upload.body.read(input)?;
         upload.received += data.len() as u64;
-        if upload.received > turn.limits.content {
+        if upload.received > upload.most {
             return Err(ParseError::ContentTooLarge);
         }
-        if upload.response.is_none() {
-            upload.kept.extend_from_slice(data);
+        if let Reply::Echo(gathered) = &mut upload.reply
+            && !gathered.add(data)
+        {
+            // The rest is read and dropped, so the connection can persist.
+            upload.reply = Reply::With(turn.site.overloaded("hold more content"));
         }
         if upload.body.is_done() {
-            let to = upload.to;
-            let log = std::mem::take(&mut upload.log);
-            let kept = std::mem::take(&mut upload.kept);
-            let response = upload
-                .response
-                .take()
-                .unwrap_or_else(|| turn.site.echo(kept));
-            self.state = State::Head { begun: false };
-            turn.log_answer(format_args!("{log}"), &response);
-            self.send(response, to, output, turn);
+            let over = std::mem::replace(&mut self.state, State::Head);
+            if let State::Content(upload) = over {
+                let response = turn.site.response(upload.reply);
+                turn.log_answer(format_args!("{}", upload.log), &response);
+                self.send(response, upload.to, output, turn);
+            }
         }
         Ok(used)
     }
@@ -313,7 +307,12 @@ impl Session {
 
     /// Answers what is wrong, and nothing after it: where the next request would begin is
     /// no longer sure.
-    fn refuse(&mut self, error: ParseError, method: Method, output: &mut Output, turn: &mut Turn) {
+    fn refuse(&mut self, error: ParseError, output: &mut Output, turn: &mut Turn) {
+        let method = match &self.state {
+            State::Content(upload) => upload.to.method,
+            State::Head if self.head.to_head => Method::Head,
+            _ => Method::Get,
+        };
         let response = turn.site.error(error);
         turn.log_answer(format_args!("- {error}"), &response);
         let to = To {

@@ -1,25 +1,30 @@
 //! One thread waits for one client: blocking reads round [`Session`].
 //!
 //! With `--pool N`, one of N threads serves a client at a time. Knows how to wait, not what is
-//! said. Entry point: [`run`]. Note: `notes/thread_server.md`.
+//! said. Entry points: [`run`], [`Server::serve`]. Note: `notes/thread_server.md`.
+
+// the clients of now, each in a place; who makes room when all places are taken
+mod clients;
+// blocking sockets with an end to each wait
+mod socket;
 
 use crate::cli::args::{Failure, Given, Topic, flag};
-use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits, READ};
+use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::response::{self, Response};
 use crate::net::clock::Clock;
-use crate::net::listener::Acceptor;
+use crate::net::listener::announce;
 use crate::net::output::Output;
-use crate::net::poller::{Kind, Poller};
 use crate::site::Site;
 use crate::site::serve;
 use crate::site::session::{Session, Turn, Wait};
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use clients::{Client, Clients, Place};
+use socket::{Door, Received, Socket};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
@@ -63,26 +68,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 /// address space, but of that a machine with 32 bits has no more than a thousand times as much.
 const STACK: usize = 128 * 1024;
 
-/// A waiting thread's buffer; it grows while a client sends more.
-const BUFFER: usize = 4 * 1024;
-
 /// What all threads share.
-struct Shared {
+struct Server {
     site: Site,
     limits: Limits,
     log: Log,
     stop: Stop,
     pool: Option<ThreadPool>,
-    clients: Mutex<HashMap<u64, Arc<Client>>>,
-    left: Condvar,
-}
-
-/// A client and the thread that serves it.
-struct Client {
-    stream: TcpStream,
-    peer: SocketAddr,
-    /// Its thread waits for a request that has not begun.
-    idle: AtomicBool,
+    clients: Arc<Clients>,
 }
 
 /// Serves until the stop flag is raised and the answers in flight have been given.
@@ -94,252 +87,163 @@ pub fn run(
     log: &Log,
     stop: &Stop,
 ) -> io::Result<()> {
-    let pool = pool.map(|n| {
-        threadpool::Builder::new()
-            .num_threads(n)
-            .thread_stack_size(STACK)
-            .build()
-    });
-    let (clients, left) = (Mutex::default(), Condvar::new());
-    let shared = Arc::new(Shared {
+    let address = listener.local_addr()?;
+    let places = limits.connections.min(pool.unwrap_or(usize::MAX));
+    let (connections, drain_timeout) = (limits.connections, limits.drain_timeout);
+    let pool = pool.map(start_pool).transpose()?;
+    let server = Arc::new(Server {
         site,
         limits,
         log: log.clone(),
         stop: stop.clone(),
         pool,
-        clients,
-        left,
+        clients: Clients::new(places),
     });
 
-    let mut poller = Poller::new(Kind::BEST)?;
-    let mut acceptor = Acceptor::new(listener, &mut poller, 0)?.with_blocking_clients();
-    let mut events = Vec::new();
-    let mut next_id = 0..;
+    let mut door = Door::new(listener)?;
+    announce(TOPIC.name, address);
+    // At most one, until the server stops: the others wait in the backlog.
+    let mut waiting = VecDeque::new();
     while !stop.is_raised() {
-        poller.wait(&mut events, Some(TICK))?;
-        shared.accept(&mut acceptor, &mut poller, &mut next_id);
-        acceptor.resume(&mut poller, shared.has_room(), Instant::now());
+        if waiting.is_empty() {
+            waiting.extend(door.wait()?);
+        }
+        server.admit(&mut waiting);
     }
-    shared.accept(&mut acceptor, &mut poller, &mut next_id);
-    acceptor.close(&mut poller);
-    shared.wait_for_all(LAST_CHANCE);
-    shared.dismiss_idle(usize::MAX);
-    shared.wait_for_all(shared.limits.drain_timeout.saturating_sub(LAST_CHANCE));
+    let give_up = Instant::now() + drain_timeout;
+    // They have connected, and may have asked already.
+    waiting.extend(std::iter::from_fn(|| door.accept()).take(connections));
+    drop(door);
+    while !waiting.is_empty() && Instant::now() < give_up {
+        server.admit(&mut waiting);
+    }
+    server.clients.wait_for_all(LAST_CHANCE.min(drain_timeout));
+    server.clients.dismiss_idle();
+    let left = give_up.saturating_duration_since(Instant::now());
+    server.clients.wait_for_all(left);
     Ok(())
 }
 
-impl Shared {
-    fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The package panics where it cannot start a thread, so it is tried first whether all can be.
+fn start_pool(size: usize) -> io::Result<ThreadPool> {
+    let gate = Mutex::new(());
+    let closed = gate.lock();
+    thread::scope(|scope| {
+        let thread = || thread::Builder::new().stack_size(STACK);
+        let wait = || drop(gate.lock());
+        let tried = (0..size).try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
+        drop(closed);
+        tried
+    })?;
+    let pool = threadpool::Builder::new().num_threads(size);
+    Ok(pool.thread_stack_size(STACK).build())
+}
 
-    fn has_room(&self) -> bool {
-        self.clients().len() < self.limits.connections
-    }
-
-    fn accept(
-        self: &Arc<Self>,
-        acceptor: &mut Acceptor,
-        poller: &mut Poller,
-        next_id: &mut std::ops::RangeFrom<u64>,
-    ) {
-        loop {
-            if !self.has_room() {
-                // Somebody may be waiting outside: one who only keeps a place makes room.
-                self.dismiss_idle(1);
-                return acceptor.pause_full(poller);
-            }
-            let Some((stream, peer)) = acceptor.accept(poller, Instant::now()) else {
-                return;
-            };
-            let Some(id) = next_id.next() else { return };
-            let client = Arc::new(Client {
-                stream,
-                peer,
-                idle: AtomicBool::new(false),
-            });
-            self.clients().insert(id, Arc::clone(&client));
-            self.employ(id, client);
+impl Server {
+    /// Gives the first of those who wait a thread, as soon as there is a place for it.
+    fn admit(self: &Arc<Self>, waiting: &mut VecDeque<(TcpStream, SocketAddr)>) {
+        if !waiting.is_empty()
+            && self.clients.make_room(TICK)
+            && let Some((stream, peer)) = waiting.pop_front()
+        {
+            self.employ(self.clients.enter(stream, peer));
         }
     }
 
     /// Finds a thread for the client.
-    fn employ(self: &Arc<Self>, id: u64, client: Arc<Client>) {
-        let shared = Arc::clone(self);
-        let for_thread = Arc::clone(&client);
+    fn employ(self: &Arc<Self>, place: Place) {
+        let server = Arc::clone(self);
+        let client = Arc::clone(&place.client);
         let job = move || {
             // The client has left or will leave; how, changes nothing.
-            let _ = shared.serve(&for_thread);
-            shared.clients().remove(&id);
-            shared.left.notify_all();
+            let _ = server.serve(&place.client);
+            drop(place); // also if it panics
             // And the thread returns. The reference's does not: see notes/wrong-table.md.
         };
         if let Some(pool) = &self.pool {
             pool.execute(job);
-            // Not the queue's length: it counts a job until a free thread has taken it.
-            let waiting = self.clients().len().saturating_sub(pool.max_count());
-            self.dismiss_idle(waiting);
         } else if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(job) {
-            // The system has no more threads: an error for this client alone.
-            let text = format!(
-                "This server has no thread for another client now ({}).\n",
-                error.kind()
-            );
-            let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
-            let mut bytes = Vec::new();
-            response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);
-            bytes.extend_from_slice(text.as_bytes());
-            // A few hundred bytes fit into the socket's empty buffer, so this cannot block.
-            let _ = (&client.stream).write_all(&bytes);
-            self.clients().remove(&id);
+            self.refuse(&client, &error);
         }
     }
 
-    /// Ends the waiting of up to `most` idle clients: their read returns, and their thread is free.
-    fn dismiss_idle(&self, most: usize) {
-        if most == 0 {
-            return;
-        }
-        for client in self
-            .clients()
-            .values()
-            .filter(|c| c.idle.swap(false, SeqCst))
-            .take(most)
-        {
-            let _ = client.stream.shutdown(Shutdown::Read);
-        }
-    }
-
-    fn wait_for_all(&self, most: Duration) {
-        let waited = self
-            .left
-            .wait_timeout_while(self.clients(), most, |clients| !clients.is_empty());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Whether a client must not keep its thread for another request.
-    fn others_wait(&self) -> bool {
-        self.stop.is_raised()
-            || self
-                .pool
-                .as_ref()
-                .is_some_and(|pool| pool.queued_count() > 0)
+    /// The system has no more threads: an error for this client alone.
+    fn refuse(&self, client: &Client, error: &io::Error) {
+        let text = format!(
+            "This server has no thread for another client now ({}).\n",
+            error.kind()
+        );
+        let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
+        let mut bytes = Vec::new();
+        response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);
+        bytes.extend_from_slice(text.as_bytes());
+        // A few hundred bytes fit into the socket's empty buffer, so this cannot block.
+        let _ = (&client.stream).write_all(&bytes);
     }
 
     /// The client's conversation, from the first byte to the last.
     fn serve(&self, client: &Client) -> io::Result<()> {
-        let mut stream = &client.stream;
-        stream.set_write_timeout(Some(self.limits.write_timeout))?;
-        let (mut session, mut output, mut lines) = (Session::new(), Output::default(), Vec::new());
-        let (mut buffer, mut end) = (vec![0; BUFFER], 0);
-        let mut clock = Clock::new();
-        let mut head_since = None;
-        let mut timeout = Timeout(None);
+        let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
+        let (mut session, mut input) = (Session::new(), Vec::new());
+        let (mut clock, mut head_since) = (Clock::new(), None);
         loop {
-            // Who waits behind an idle client is served first.
-            let idle = session.waits_for() == Wait::Request;
             let patience = match session.waits_for() {
-                Wait::Request => self.limits.idle_timeout,
-                Wait::Content => self.limits.content_timeout,
+                Wait::Request => self.patience_with_idle(client),
                 Wait::Head => {
                     let since = *head_since.get_or_insert(clock.now);
                     self.limits.header_timeout.saturating_sub(since.elapsed())
                 }
-                Wait::Close { linger } => return if linger { last_words(stream) } else { Ok(()) },
+                Wait::Content => self.limits.content_timeout,
+                Wait::Close { linger } => return socket.close(linger),
             };
-            timeout.set(stream, patience)?;
-            client.idle.store(idle, SeqCst);
-            if idle && self.others_wait() {
-                timeout.set(stream, LAST_CHANCE)?;
-            }
-            let received = read(stream, &mut buffer[end..]);
-            client.idle.store(false, SeqCst);
-
+            let received = socket.read(&mut input, patience)?;
             clock.refresh();
-            let mut turn = Turn {
-                site: &self.site,
-                limits: &self.limits,
-                clock: &clock,
-                log: if self.log.is_quiet() {
-                    None
-                } else {
-                    Some(&mut lines)
-                },
-                peer: client.peer,
-                last_answer: self.others_wait(),
-            };
+            let (mut output, mut lines) = (Output::default(), Vec::new());
+            let mut turn = self.turn(client, &clock, &mut lines);
             match received {
-                Ok(0) => session.end(&mut output, &mut turn),
-                Ok(n) => end += n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    session.time_out(&mut output, &mut turn)
-                }
-                Err(e) => return Err(e),
+                Received::Bytes => client.is_busy(),
+                Received::End => session.end(&mut output, &mut turn),
+                Received::TooLate => session.time_out(&mut output, &mut turn),
             }
-            let mut start = 0;
             loop {
-                let used = session.answer(&buffer[start..end], &mut output, &mut turn);
-                output.write_to(&mut stream)?;
-                start += used;
-                if used > 0 {
-                    head_since = None;
-                }
-                if used == 0 || start == end {
+                let used = session.answer(&input, &mut output, &mut turn);
+                socket.write(&mut output)?;
+                if used == 0 {
                     break;
                 }
+                input.drain(..used);
+                head_since = None;
             }
             self.log.add(&mut lines);
-            buffer.copy_within(start..end, 0);
-            end -= start;
-            if end == 0 && buffer.len() > BUFFER && session.waits_for() == Wait::Request {
-                buffer = vec![0; BUFFER];
-            } else if end == buffer.len() || session.waits_for() == Wait::Content {
-                buffer.resize(READ, 0);
-            }
+            // Whoever waits holds nothing but what is not answered yet.
+            input.shrink_to_fit();
         }
     }
-}
 
-/// The socket's read timeout, set only when it changes.
-struct Timeout(Option<Duration>);
-
-impl Timeout {
-    fn set(&mut self, stream: &TcpStream, patience: Duration) -> io::Result<()> {
-        // Zero would mean "for ever" to the kernel.
-        let patience = patience.max(Duration::from_millis(1));
-        if self.0 != Some(patience) {
-            stream.set_read_timeout(Some(patience))?;
-            self.0 = Some(patience);
-        }
-        Ok(())
-    }
-}
-
-fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            // Windows has another name for a read that took too long.
-            Err(e) if e.kind() == ErrorKind::TimedOut => return Err(ErrorKind::WouldBlock.into()),
-            result => return result,
+    /// How long a client may be idle, from now on.
+    fn patience_with_idle(&self, client: &Client) -> Duration {
+        client.is_idle();
+        // Asked after that: whoever comes to wait later than this finds an idle client.
+        match self.others_wait() {
+            true => LAST_CHANCE.min(self.limits.idle_timeout),
+            false => self.limits.idle_timeout,
         }
     }
-}
 
-/// Lets a client that may still be sending read its last answer: closed on it at once, the
-/// connection would be reset, and the reset would overtake the answer.
-fn last_words(stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
-    let give_up = Instant::now() + LINGER;
-    let mut waste = [0; 512];
-    loop {
-        let left = give_up.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        if read(stream, &mut waste)? == 0 {
-            return Ok(());
+    /// Whether a client must not keep its place for another request.
+    fn others_wait(&self) -> bool {
+        self.stop.is_raised() || self.clients.somebody_waits()
+    }
+
+    /// What the session needs from the world for one turn.
+    fn turn<'a>(&'a self, client: &Client, clock: &'a Clock, lines: &'a mut Vec<u8>) -> Turn<'a> {
+        Turn {
+            site: &self.site,
+            limits: &self.limits,
+            clock,
+            log: (!self.log.is_quiet()).then_some(lines),
+            peer: client.peer,
+            last_answer: self.others_wait(),
         }
     }
 }

@@ -156,6 +156,16 @@ pub fn methods() -> Vec<Case> {
             [request(Method::Head, "/santai")],
         ),
         case(
+            "HEAD that is cut short",
+            b"HEAD /santai HTTP/1.1\r\nHost: a\r\nX",
+            [INCOMPLETE],
+        ),
+        case(
+            "HEAD that is cut short behind a GET",
+            b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\nHEAD /",
+            [get("/santai"), INCOMPLETE],
+        ),
+        case(
             "PUT without content",
             b"PUT /echo HTTP/1.1\r\nHost: a\r\n\r\n",
             [request(Method::Put, "/echo")],

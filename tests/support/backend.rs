@@ -1,6 +1,6 @@
 //! A backend that a test writes itself: it knows nothing of the program's own code.
 
-use super::PATIENCE;
+use super::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -45,6 +45,17 @@ pub struct Backend {
 pub fn ok(content: &str) -> Vec<u8> {
     let length = content.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{content}").into_bytes()
+}
+
+/// A load balancer before these backends. Probes would be counted as requests: there are none.
+pub fn before(backends: &[&Backend], arguments: &[&str]) -> Server {
+    let addresses: Vec<_> = backends.iter().map(|b| b.text()).collect();
+    let mut all = vec!["--no-checks"];
+    for address in &addresses {
+        all.extend(["--backend", address]);
+    }
+    all.extend(arguments);
+    Server::start("lb", &all)
 }
 
 impl Backend {
@@ -130,7 +141,7 @@ fn converse(
     let mut reader = BufReader::new(stream);
     for before in 0.. {
         let mut request = Request {
-            head: line_by_line(&mut reader)?,
+            head: read_head(&mut reader)?,
             content: Vec::new(),
             before,
         };
@@ -167,7 +178,8 @@ fn converse(
     None
 }
 
-fn line_by_line(reader: &mut impl BufRead) -> Option<String> {
+/// A head without its empty line; None: the peer has closed.
+pub fn read_head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {

@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub mod backend;
+pub mod client;
 pub mod json;
 pub mod load;
 
@@ -142,6 +143,20 @@ impl Server {
         assert!(status.is_ok_and(|s| s.success()), "{command}");
     }
 
+    /// Stops every thread of it, and returns when none runs: what is sent to it from now on waits
+    /// until `CONT`, and is then met at once.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T'))
+        };
+        eventually("all its threads are stopped", || {
+            let mut tasks = fs::read_dir(self.proc("task")).expect("it runs").flatten();
+            tasks.all(is_stopped)
+        });
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().expect("it is a child of ours");
@@ -192,7 +207,7 @@ impl Server {
         let mut stream = self.connect();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .expect("the request is sent");
         Reader::new(stream)
@@ -213,6 +228,16 @@ impl Server {
     /// Resident memory in KiB.
     pub fn memory_kib(&self) -> u64 {
         self.status_field("VmRSS:")
+    }
+
+    /// How far resident memory rose while something was done, at its highest, in KiB.
+    pub fn growth_kib(&self, work: impl FnOnce()) -> u64 {
+        // Makes the peak what is resident now. Where it may not be written, the peak since the
+        // start counts, which is no less.
+        let _ = fs::write(self.proc("clear_refs"), "5");
+        let before = self.memory_kib();
+        work();
+        self.status_field("VmHWM:").saturating_sub(before)
     }
 
     /// CPU time spent so far.
@@ -390,8 +415,13 @@ fn wrong(text: &str) -> io::Error {
 }
 
 /// Asks again and again until it is so; panics with `what` if it is not so in time.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(PATIENCE, what, is_so);
+}
+
+/// The same with a patience of its own.
+pub fn within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + patience;
     while !is_so() {
         assert!(Instant::now() < give_up, "it never happened that {what}");
         thread::sleep(Duration::from_millis(5)); // between two looks

@@ -3,10 +3,11 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::super::exchange::Fault;
+use super::super::retry::{self, Blame, Fault, Situation, Verdict};
 use super::super::upstreams::is_the_backends_fault;
 use super::{Client, Step, Worker};
 use std::collections::VecDeque;
+use std::io;
 
 impl Worker<'_> {
     /// Finds a connection to the next backend: an idle one, or a new one.
@@ -15,47 +16,39 @@ impl Worker<'_> {
         let Some(exchange) = &mut client.exchange else {
             return Step::Wait;
         };
-        let backends = &self.shared.backends;
-        // Each backend once, and once more for a kept connection that was closed.
-        let next = match exchange.attempts <= backends.len() {
-            true => backends.next(&exchange.tried, self.clock.now),
-            false => None,
+        let (backends, history) = (&self.shared.backends, &mut exchange.history);
+        let next = match history.suspect() {
+            Some((number, _)) => Some(number),
+            None => backends.next(&history.tried, self.clock.now),
         };
         let Some(number) = next else {
-            // Somebody is there, but did not serve: that is another answer than "nobody is".
-            if let Some(fault) = exchange.fault
-                && !matches!(fault, Fault::Refused | Fault::Closed | Fault::Ejected)
-            {
-                return self.answer_fault(slot, fault, "the last one");
-            }
-            let sentence = "No backend can serve the request now.\n";
-            return self.answer_instead(slot, 503, sentence, "no backend is up");
+            return self.answer_unserved(slot, 503, "no backend is up");
         };
-        exchange.attempts += 1;
         client.progress = true;
-        let address = backends.get(number).address;
-        let fresh = exchange.was_stale;
+        let (is_first, fresh) = (history.attempts == 0, history.fresh);
+        history.attempts += 1;
+        let may_share = exchange.may_share();
         let gathered = match self.shared.pipeline {
-            depth if depth > 1 && !fresh && exchange.may_share() => {
+            depth if depth > 1 && is_first && may_share => {
                 self.upstreams.gather(number, slot, depth)
             }
             _ => None,
         };
+        exchange.shares = gathered.is_some();
         let taken = match gathered {
             Some(place) => Ok(place),
-            None => self.upstreams.take(number, address, slot, fresh),
+            None => self.take(number, slot, fresh, !may_share),
         };
         match taken {
             Ok(place) => {
-                exchange.upstream = Some(place);
+                if let Some(exchange) = &mut self.clients[slot].exchange {
+                    exchange.upstream = Some(place);
+                }
                 self.counters[number].in_flight.up();
                 Step::Again
             }
             Err(error) if is_the_backends_fault(&error) => {
-                exchange.tried.push(number);
-                self.counters[number].failures.up();
-                backends.failed(number, &Fault::Refused, false, self.clock.now);
-                Step::Again
+                self.after_attempt(slot, number, Fault::Refused, false)
             }
             Err(error) => {
                 let why = format!("cannot connect: {error}");
@@ -69,6 +62,20 @@ impl Worker<'_> {
         }
     }
 
+    /// A connection to the backend; a new one if it must be `fresh`. `looks`: what is sent on it
+    /// cannot be repeated, so a kept one is used only if the backend has not closed it by now.
+    fn take(&mut self, number: usize, slot: usize, fresh: bool, looks: bool) -> io::Result<usize> {
+        let addresses = &self.shared.backends.get(number).addresses;
+        let place = self.upstreams.take(number, addresses, slot, fresh)?;
+        let upstream = &self.upstreams[place];
+        if !looks || !upstream.reused || upstream.connection.is_quiet() {
+            return Ok(place);
+        }
+        self.upstreams
+            .close(place, &mut self.lender, &mut self.poller);
+        self.upstreams.take(number, addresses, slot, true)
+    }
+
     /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
     /// has its answer; the next one is served, or the connection waits in the pool. Else it is
     /// closed, and whoever shares it begins anew elsewhere.
@@ -79,9 +86,10 @@ impl Worker<'_> {
         if keep && !upstream.spoilt {
             match upstream.queue.front() {
                 Some(&next) => self.follow.push(next),
-                None => self
-                    .upstreams
-                    .keep(place, &mut self.lender, &mut self.poller),
+                None => {
+                    let (lender, poller) = (&mut self.lender, &mut self.poller);
+                    self.upstreams.keep(place, lender, poller, self.clock.now);
+                }
             }
             return;
         }
@@ -152,13 +160,17 @@ impl Worker<'_> {
         }
     }
 
-    /// When a backend has been ejected, those who wait for its answer move to another.
+    /// When a backend has been ejected, those who wait for its answer move to another, if one is
+    /// up.
     pub(super) fn leave_ejected(&mut self) {
         let ejections = self.shared.backends.ejections();
         if std::mem::replace(&mut self.ejections, ejections) == ejections {
             return;
         }
         let (upstreams, backends, now) = (&self.upstreams, &self.shared.backends, self.clock.now);
+        if !backends.is_anyone_up(now) {
+            return;
+        }
         let waits_in_vain = |client: &Client| {
             let Some(exchange) = &client.exchange else {
                 return false;
@@ -166,7 +178,11 @@ impl Worker<'_> {
             let Some(place) = exchange.upstream else {
                 return false;
             };
-            exchange.may_retry() && !backends.is_up(upstreams[place].backend, now)
+            let is_unserved = !backends.is_up(upstreams[place].backend, now);
+            let may_move = !exchange.has_begun_answer()
+                && exchange.is_kept()
+                && (exchange.method.is_idempotent() || !exchange.has_sent());
+            is_unserved && may_move && backends.has_next(&exchange.history.tried, now)
         };
         let slots: Vec<_> = self
             .clients
@@ -186,7 +202,7 @@ impl Worker<'_> {
         }
     }
 
-    /// The backend did not serve: another one gets the request if that does no harm.
+    /// The connection to the backend is of no more use.
     pub(super) fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
         let Some(exchange) = &mut self.clients[slot].exchange else {
             return Step::Wait;
@@ -195,50 +211,81 @@ impl Worker<'_> {
             return Step::Wait;
         };
         let upstream = &self.upstreams[place];
-        let number = upstream.backend;
-        // That a kept connection was closed says nothing about the backend: it was idle too long.
-        let is_stale = upstream.reused && fault == Fault::Closed && !exchange.has_begun_answer();
-        if !is_stale {
-            exchange.tried.push(number);
-            self.counters[number].failures.up();
-        }
-        if !is_stale && fault != Fault::Ejected {
-            let doubtful = !matches!(fault, Fault::Refused | Fault::ConnectTimeout);
-            self.shared
-                .backends
-                .failed(number, &fault, doubtful, self.clock.now);
-        }
-        let has_begun = exchange.has_begun_answer();
-        // A stale connection was nobody's fault: a new one to the same backend costs no budget,
-        // and cannot be stale. Nor does it cost anything to leave one who was ejected: that
-        // happens once to each, and it is those who are well that get the request.
-        let is_free = is_stale || fault == Fault::Ejected;
-        let costs = if is_free { 0.0 } else { 1.0 };
-        let may_retry = exchange.may_retry() && self.retries >= costs;
-        exchange.was_stale |= is_stale;
-        exchange.fault = Some(fault);
+        let (number, sent) = (upstream.backend, exchange.has_sent());
+        let fault = match fault {
+            Fault::Closed => Fault::of_end(upstream.reused, sent, exchange.has_begun_answer()),
+            fault => fault,
+        };
         exchange.rewind();
         self.release(place, slot, false);
-        if has_begun {
-            // Half an answer has gone out: only a cut connection tells the client so.
-            self.log(slot, number, "cut");
-            return Step::Cut;
-        }
-        if may_retry {
-            self.retries -= costs;
-            return Step::Again;
-        }
-        let name = &self.shared.backends.get(number).name;
-        self.answer_fault(slot, fault, name)
+        self.after_attempt(slot, number, fault, sent)
     }
 
-    /// 504 or 502, in place of the answer of a backend that did not serve.
-    fn answer_fault(&mut self, slot: usize, fault: Fault, who: &str) -> Step {
-        let status = match fault {
-            Fault::ConnectTimeout | Fault::ResponseTimeout | Fault::Ejected => 504,
-            _ => 502,
+    /// The backend did not serve: counts that, and does what [`retry`] decides. `sent`: it may
+    /// have seen some of the request.
+    fn after_attempt(&mut self, slot: usize, number: usize, fault: Fault, sent: bool) -> Step {
+        let Some(exchange) = &mut self.clients[slot].exchange else {
+            return Step::Wait;
         };
-        let sentence = "The backend did not serve the request.\n";
-        self.answer_instead(slot, status, sentence, &format!("{who} {fault}"))
+        let (backends, now) = (&self.shared.backends, self.clock.now);
+        let silent = backends.is_silent(number, self.shared.times.response, now);
+        let blame = retry::blame(fault, silent);
+        if blame != Blame::Nothing {
+            self.counters[number].failures.up();
+        }
+        if blame == Blame::Eject {
+            backends.failed(number, &fault, fault == Fault::Refused, now);
+        }
+        exchange.history.note(number, fault, sent);
+        let situation = Situation {
+            fault,
+            idempotent: exchange.method.is_idempotent(),
+            sent,
+            kept: exchange.is_kept(),
+            begun: exchange.has_begun_answer(),
+            losses: exchange.history.losses,
+            suspect: exchange.history.loser().is_some(),
+            another: backends.has_next(&exchange.history.tried, now),
+            budget: self.retries >= 1.0,
+            in_time: !exchange.history.is_overdue(now),
+        };
+        match retry::decide(&situation) {
+            Verdict::Elsewhere => {
+                self.retries -= f32::from(u8::from(situation.costs()));
+                Step::Again
+            }
+            Verdict::Check => {
+                exchange.history.check();
+                Step::Again
+            }
+            Verdict::Answer(status) => self.answer_fault(slot, status, number, fault),
+            Verdict::Cut => {
+                self.log(slot, number, "cut");
+                Step::Cut
+            }
+        }
+    }
+
+    /// The backend that lost the answer lives, so it is the request that no backend answers.
+    pub(super) fn end_check(&mut self, slot: usize) {
+        let exchange = self.clients[slot].exchange.as_ref();
+        if let Some((number, fault)) = exchange.and_then(|exchange| exchange.history.suspect()) {
+            self.answer_fault(slot, 502, number, fault);
+            self.advance(slot);
+        }
+    }
+
+    /// 502, 503 or 504, in place of the answer of a backend that did not serve.
+    fn answer_fault(&mut self, slot: usize, status: u16, number: usize, fault: Fault) -> Step {
+        let name = &self.shared.backends.get(number).name;
+        self.answer_unserved(slot, status, &format!("{name} {fault}"))
+    }
+
+    fn answer_unserved(&mut self, slot: usize, status: u16, why: &str) -> Step {
+        let sentence = match status {
+            503 => "No backend can serve the request now.\n",
+            _ => "The backend did not serve the request.\n",
+        };
+        self.answer_instead(slot, status, sentence, why)
     }
 }

@@ -10,11 +10,13 @@ mod steps;
 mod attempts;
 
 use super::Shared;
-use super::exchange::{Exchange, Fault};
+use super::exchange::Exchange;
+use super::retry::Fault;
 use super::stats::Counters;
 use super::upstreams::{self, Upstreams, is_connected};
 use crate::cli::limits::{LAST_CHANCE, LINGER};
 use crate::cli::shutdown::{Stop, TICK};
+use crate::http::fields::Partial;
 use crate::http::{ParseError, request};
 use crate::net::clock::Clock;
 use crate::net::connection::{Connection, Filled, Lender};
@@ -49,10 +51,16 @@ const EARNED: f32 = 0.2;
 /// millisecond, and if one does not, those behind it have better places to be.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// How long a connection to a backend must stay open to show that the backend lives: while a
+/// process ends, its connections may be closed before it stops listening.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
+
 /// A client's connection.
 struct Client {
     connection: Connection,
     peer: SocketAddr,
+    /// What is known of a head that has not arrived as a whole.
+    head: Partial,
     phase: Phase,
     /// Something moved since the deadline was set, so it is set anew.
     progress: bool,
@@ -91,6 +99,10 @@ enum Phase {
     Head,
     Content,
     Connect,
+    /// A new connection stays open, so the backend that lost the answer lives.
+    Check,
+    /// The backend's socket takes more of the request.
+    Send,
     Response,
     /// The answer of those whose requests went before its own.
     Behind,
@@ -129,18 +141,21 @@ pub struct Worker<'a> {
     follow: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
-    /// Exchanges that have ended, to be used again, boxes and buffers and all.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<Exchange>>,
 }
 
 impl<'a> Worker<'a> {
-    /// The worker of this number, with nobody to serve yet.
-    pub fn new(shared: &'a Shared, number: usize) -> io::Result<Worker<'a>> {
-        Ok(Worker {
+    /// The worker of this number, with nobody to serve yet, and its door.
+    pub fn new(
+        shared: &'a Shared,
+        number: usize,
+        listener: TcpListener,
+    ) -> io::Result<(Worker<'a>, Acceptor)> {
+        let mut poller = Poller::new(Kind::BEST)?;
+        let acceptor = Acceptor::new(listener, &mut poller, LISTENER)?;
+        let worker = Worker {
             shared,
             number,
-            poller: Poller::new(Kind::BEST)?,
+            poller,
             timers: Timers::new(),
             lender: Lender::new(),
             clock: Clock::new(),
@@ -152,13 +167,13 @@ impl<'a> Worker<'a> {
             retries: RETRIES,
             follow: Vec::new(),
             ejections: 0,
-            spare: Vec::new(),
-        })
+        };
+        Ok((worker, acceptor))
     }
 
     /// Serves until the stop flag is raised and the answers in flight have been given.
-    pub fn run(mut self, listener: TcpListener, stop: &Stop) -> io::Result<()> {
-        let mut acceptor = Some(Acceptor::new(listener, &mut self.poller, LISTENER)?);
+    pub fn run(mut self, acceptor: Acceptor, stop: &Stop) -> io::Result<()> {
+        let mut acceptor = Some(acceptor);
         let mut events = Vec::new();
         let mut give_up = None;
         let mut retry_accept = None;
@@ -181,14 +196,16 @@ impl<'a> Worker<'a> {
                     (token, _) => self.upstream_ready((token - 2) / 2, *event),
                 }
             }
-            // A newcomer wakes one of the workers. If just that one is full by now, nobody tells the
-            // others: they look by themselves, once in a while.
-            if look <= now
-                && !self.has_enough()
-                && let Some(acceptor) = &mut acceptor
-            {
+            if look <= now {
                 look = now + TICK;
-                self.accept_some(acceptor);
+                self.close_idle_upstreams();
+                // A newcomer wakes one of the workers. If just that one is full by now, nobody tells
+                // the others: they look by themselves, once in a while.
+                if !self.has_enough()
+                    && let Some(acceptor) = &mut acceptor
+                {
+                    self.accept_some(acceptor);
+                }
             }
             while let Some(slot) = self.timers.ring(now) {
                 self.time_out(slot);
@@ -215,6 +232,13 @@ impl<'a> Worker<'a> {
             if give_up.is_some_and(|at| self.clients.is_empty() || at <= now) {
                 return Ok(());
             }
+        }
+    }
+
+    fn close_idle_upstreams(&mut self) {
+        if let Some(since) = self.clock.now.checked_sub(self.shared.times.upstream_idle) {
+            self.upstreams
+                .close_idle(since, &mut self.lender, &mut self.poller);
         }
     }
 
@@ -262,6 +286,7 @@ impl<'a> Worker<'a> {
         let client = Client {
             connection,
             peer,
+            head: Partial::default(),
             phase: Phase::Idle,
             progress: true,
             ended: false,
@@ -318,7 +343,13 @@ impl<'a> Worker<'a> {
             match is_connected(&upstream.connection) {
                 Ok(true) => upstream.connecting = false,
                 Ok(false) => return,
-                Err(_) => return self.fail(slot, Fault::Refused),
+                Err(_) => {
+                    let addresses = &self.shared.backends.get(upstream.backend).addresses;
+                    let poller = &mut self.poller;
+                    if !self.upstreams.connect_elsewhere(place, addresses, poller) {
+                        return self.fail(slot, Fault::Refused);
+                    }
+                }
             }
         } else if !upstream.ended {
             // What a failed write means is known when all that was received has been read.
@@ -390,6 +421,8 @@ impl<'a> Worker<'a> {
             (None, None) if !request::has_begun(client.connection.input.unused()) => Phase::Idle,
             (None, None) => Phase::Head,
             (None, Some(exchange)) if exchange.has_begun_answer() => Phase::Relay,
+            (None, Some(exchange)) if exchange.history.suspect().is_some() => Phase::Check,
+            (None, Some(exchange)) if !exchange.unsent().is_empty() => Phase::Send,
             (None, Some(exchange)) if !exchange.has_all_content() => Phase::Content,
             (None, Some(_)) => Phase::Response,
         };
@@ -409,10 +442,10 @@ impl<'a> Worker<'a> {
         } else if let (Some(place), Some(exchange)) = (upstream, &client.exchange) {
             let upstream = &mut self.upstreams[place];
             let unsent = !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
-            let writes = upstream.connecting || (unsent && !upstream.ended);
+            let writes = unsent && !upstream.ended && phase != Phase::Check;
             let interest = Interest {
                 readable: !upstream.connecting && drained && !upstream.ended,
-                writable: writes,
+                writable: writes || upstream.connecting,
             };
             if upstream.connecting && drained {
                 phase = Phase::Connect;
@@ -443,37 +476,64 @@ impl<'a> Worker<'a> {
             return self.cut(slot);
         }
         if std::mem::take(&mut client.progress) || phase != client.phase {
-            let (limits, times) = (&self.shared.limits, &self.shared.times);
-            let limit = match phase {
-                Phase::Idle if self.stopping => LAST_CHANCE,
-                Phase::Idle => limits.idle_timeout,
-                Phase::Head => limits.header_timeout,
-                Phase::Content => limits.content_timeout,
-                Phase::Connect => times.connect,
-                Phase::Response => times.response,
-                Phase::Behind => PATIENCE,
-                Phase::Relay => times.relay,
-                Phase::Write => limits.write_timeout,
-                Phase::Linger => LINGER,
-            };
-            client.phase = phase;
-            self.timers.set(slot, Some(self.clock.now + limit));
+            self.begin_phase(slot, phase);
         }
+    }
+
+    /// From now on this is waited for, for so long.
+    fn begin_phase(&mut self, slot: usize, phase: Phase) {
+        let (limits, times) = (&self.shared.limits, &self.shared.times);
+        let limit = match phase {
+            Phase::Idle if self.stopping => LAST_CHANCE,
+            Phase::Idle => limits.idle_timeout,
+            Phase::Head => limits.header_timeout,
+            Phase::Content => limits.content_timeout,
+            Phase::Connect => times.connect,
+            Phase::Check => SIGN_OF_LIFE,
+            Phase::Send | Phase::Response => times.response,
+            Phase::Behind => PATIENCE,
+            Phase::Relay => times.relay,
+            Phase::Write => limits.write_timeout,
+            Phase::Linger => LINGER,
+        };
+        let client = &mut self.clients[slot];
+        client.phase = phase;
+        let mut until = self.clock.now + limit;
+        // All attempts at a request have one response timeout together.
+        if let Some(exchange) = &mut client.exchange {
+            let due = &mut exchange.history.due;
+            until = match phase {
+                Phase::Response => *due.get_or_insert(until),
+                Phase::Connect | Phase::Send => due.map_or(until, |due| due.min(until)),
+                _ => until,
+            };
+        }
+        self.timers.set(slot, Some(until));
     }
 
     /// The client's time is up: what does that mean?
     fn time_out(&mut self, slot: usize) {
-        let Some(client) = self.clients.get_mut(slot) else {
+        let Some(phase) = self.clients.get_mut(slot).map(|client| client.phase) else {
             return;
         };
-        match client.phase {
-            Phase::Idle | Phase::Write | Phase::Relay | Phase::Linger => self.cut(slot),
+        match phase {
+            Phase::Idle | Phase::Write | Phase::Linger => self.cut(slot),
             Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
             Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
-            Phase::Connect => self.fail(slot, Fault::ConnectTimeout),
-            Phase::Response => self.fail(slot, Fault::ResponseTimeout),
+            Phase::Connect if !self.is_overdue(slot) => self.fail(slot, Fault::ConnectTimeout),
+            Phase::Send => self.fail(slot, Fault::SendTimeout),
+            Phase::Connect | Phase::Response | Phase::Relay => {
+                self.fail(slot, Fault::ResponseTimeout)
+            }
+            Phase::Check => self.end_check(slot),
             Phase::Behind => self.leave_queue(slot),
         }
+    }
+
+    /// Whether the time for an answer is over, whoever is asked.
+    fn is_overdue(&self, slot: usize) -> bool {
+        let exchange = self.clients[slot].exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.history.is_overdue(self.clock.now))
     }
 
     fn refuse_late(&mut self, slot: usize, error: ParseError) {
@@ -493,11 +553,10 @@ impl<'a> Worker<'a> {
         client
             .connection
             .close(&mut self.poller, client_token(slot));
-        if let Some(exchange) = client.exchange {
-            if let Some(place) = exchange.upstream {
-                self.release(place, slot, false);
-            }
-            self.spare.push(exchange);
+        if let Some(exchange) = client.exchange
+            && let Some(place) = exchange.upstream
+        {
+            self.release(place, slot, false);
         }
     }
 }

@@ -4,9 +4,11 @@
 //! Note: `notes/lb.md`.
 
 use super::super::exchange::{Exchange, Gateway, Relayed};
+use super::super::retry::Fault;
 use super::super::rewrite::From;
 use super::{Closing, EARNED, RETRIES, Step, Worker};
 use crate::http::ParseError;
+use crate::http::fields::Partial;
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
@@ -17,38 +19,41 @@ use std::time::Instant;
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
     pub(super) fn begin(&mut self, slot: usize) -> Step {
-        let client = &mut self.clients[slot];
-        let parsed =
-            match request::parse(client.connection.input.unused(), &self.shared.limits.head) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) if !client.ended => return Step::Wait,
-                Ok(None) if !request::has_begun(client.connection.input.unused()) => {
-                    return Step::Cut;
-                }
-                Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
-                Err(error) => return self.refuse(slot, error),
-            };
-        let (request, used) = parsed;
+        let (client, limits) = (&mut self.clients[slot], &self.shared.limits);
+        let input = client.connection.input.unused();
+        if client.head.still(input) && !client.ended {
+            return Step::Wait;
+        }
+        let (request, used) = match request::parse(input, &limits.head) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) if !client.ended => {
+                client.head = Partial::of(input, &limits.head);
+                return Step::Wait;
+            }
+            Ok(None) if !request::has_begun(input) => return Step::Cut,
+            Ok(None) => return self.refuse(slot, ParseError::EndedEarly),
+            Err(error) => return self.refuse(slot, error),
+        };
+        client.head = Partial::default();
         if let Framing::Length(length) = request.framing
-            && length > self.shared.limits.content
+            && length > limits.content
         {
             return self.refuse(slot, ParseError::ContentTooLarge);
         }
         client.progress = true;
         let logs = !self.shared.log.is_quiet();
-        let mut exchange = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| Box::new(Exchange::new()));
         let from = From {
             peer: client.peer.ip(),
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        exchange.begin(&request, &from, self.clock.now, logs);
+        let exchange = match Exchange::begin(&request, &from, &limits.head, self.clock.now, logs) {
+            Ok(exchange) => exchange,
+            Err(error) => return self.refuse(slot, error),
+        };
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
-        client.exchange = Some(exchange);
+        client.exchange = Some(Box::new(exchange));
         match local {
             Some(response) => self.answer(slot, response, ""),
             None => Step::Again,
@@ -61,8 +66,10 @@ impl Worker<'_> {
         let Some(exchange) = &mut client.exchange else {
             return Step::Wait;
         };
+        // While something is unsent the wait is the backend's, whatever the client does.
+        let awaits_client = exchange.unsent().is_empty();
         match exchange.take_content(&mut client.connection.input, self.shared.limits.content) {
-            Ok(any) => client.progress |= any,
+            Ok(any) => client.progress |= any && awaits_client,
             Err(error) => return self.refuse(slot, error),
         }
         if client.ended
@@ -78,8 +85,14 @@ impl Worker<'_> {
         if upstream.connecting {
             return Step::Wait;
         }
+        if exchange.history.suspect().is_some() {
+            return match upstream.ended {
+                true => self.after_fault(slot, Fault::Closed),
+                false => Step::Wait,
+            };
+        }
         if !upstream.ended && !exchange.unsent().is_empty() {
-            if self.shared.pipeline > 1 && upstream.reused && exchange.may_share() {
+            if exchange.shares {
                 // It leaves with the others of this turn: see `send_gathered`.
                 upstream.connection.borrow_output(&mut self.lender);
                 let bytes = exchange.unsent();
@@ -90,7 +103,7 @@ impl Worker<'_> {
                     Ok(0) => {}
                     Ok(n) => {
                         exchange.sent(n);
-                        client.progress |= !exchange.has_all_content();
+                        client.progress = true;
                     }
                     // It may have answered before it closed: read first, judge then.
                     Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
@@ -116,6 +129,10 @@ impl Worker<'_> {
             &gateway,
         );
         let moved = upstream.connection.input.unused().len() != before;
+        if moved {
+            let now_ms = self.shared.backends.ms(self.clock.now);
+            self.counters[upstream.backend].heard.set(now_ms);
+        }
         client.progress |= moved && exchange.has_begun_answer();
         match relayed {
             Ok(Relayed::Done) => self.finish(slot),
@@ -145,6 +162,12 @@ impl Worker<'_> {
             let took = self.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
             self.shared.backends.succeeded(number, self.clock.now);
+            if let Some((loser, fault)) = exchange.history.loser()
+                && loser != number
+            {
+                let backends = &self.shared.backends;
+                backends.failed(loser, &fault, false, self.clock.now);
+            }
             let most = RETRIES.max(self.clients.len() as f32);
             self.retries = (self.retries + EARNED).min(most);
             if !self.shared.log.is_quiet() {
@@ -152,7 +175,6 @@ impl Worker<'_> {
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
             }
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -213,7 +235,6 @@ impl Worker<'_> {
         if let Some(place) = exchange.upstream {
             self.release(place, slot, false);
         }
-        self.spare.push(exchange);
         Step::Again
     }
 
@@ -227,7 +248,6 @@ impl Worker<'_> {
             if let Some(place) = exchange.upstream {
                 self.release(place, slot, false);
             }
-            self.spare.push(exchange);
             if has_begun {
                 return Step::Cut;
             }

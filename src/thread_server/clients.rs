@@ -1,0 +1,211 @@
+//! The clients of now, each in a place; who makes room when all places are taken.
+//!
+//! Knows no requests. Entry points: [`Clients::make_room`], [`Clients::enter`].
+//! Note: `notes/thread_server.md`.
+
+use crate::cli::limits::LAST_CHANCE;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A client, known to its own thread and to the one that accepts.
+#[derive(Debug)]
+pub struct Client {
+    /// Its socket, closed when the last of the two forgets it.
+    pub stream: TcpStream,
+    /// Who it is.
+    pub peer: SocketAddr,
+    state: Mutex<State>,
+}
+
+/// What a client's thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Reads or answers a request.
+    Busy,
+    /// Has waited since then for a request to begin.
+    Idle(Instant),
+    /// Has been told that none will come.
+    Dismissed,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub struct Clients {
+    places: usize,
+    present: Mutex<Vec<Arc<Client>>>,
+    left: Condvar,
+    somebody_waits: AtomicBool,
+}
+
+/// A client's place among them. Dropped, it is free again, however its thread ends.
+#[derive(Debug)]
+pub struct Place {
+    clients: Arc<Clients>,
+    /// Who has it.
+    pub client: Arc<Client>,
+}
+
+impl Clients {
+    /// Nobody yet, and so many places.
+    pub fn new(places: usize) -> Arc<Clients> {
+        Arc::new(Clients {
+            places,
+            present: Mutex::default(),
+            left: Condvar::new(),
+            somebody_waits: AtomicBool::new(false),
+        })
+    }
+
+    /// Called while somebody waits: whether there is a place now, or within `patience`. If all are
+    /// taken, the client that has been idle longest is sent away.
+    pub fn make_room(&self, patience: Duration) -> bool {
+        let mut present = lock(&self.present);
+        if present.len() >= self.places {
+            self.somebody_waits.store(true, SeqCst);
+            let states: Vec<State> = present.iter().map(|c| *lock(&c.state)).collect();
+            if let Some(number) = to_dismiss(&states, Instant::now()) {
+                present[number].dismiss();
+            }
+            present = self.wait_while(present, patience, |n| n >= self.places);
+        }
+        let has_room = present.len() < self.places;
+        self.somebody_waits.store(!has_room, SeqCst);
+        has_room
+    }
+
+    /// Whether somebody waits for a place.
+    pub fn somebody_waits(&self) -> bool {
+        self.somebody_waits.load(SeqCst)
+    }
+
+    /// Gives a client a place.
+    pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Place {
+        let state = Mutex::new(State::Busy);
+        let client = Arc::new(Client {
+            stream,
+            peer,
+            state,
+        });
+        lock(&self.present).push(Arc::clone(&client));
+        Place {
+            clients: Arc::clone(self),
+            client,
+        }
+    }
+
+    /// Sends all idle clients away.
+    pub fn dismiss_idle(&self) {
+        lock(&self.present).iter().for_each(|c| c.dismiss());
+    }
+
+    /// Waits until all have left, or the time is up.
+    pub fn wait_for_all(&self, patience: Duration) {
+        drop(self.wait_while(lock(&self.present), patience, |n| n > 0));
+    }
+
+    fn wait_while<'a>(
+        &self,
+        present: MutexGuard<'a, Vec<Arc<Client>>>,
+        patience: Duration,
+        too_many: impl Fn(usize) -> bool,
+    ) -> MutexGuard<'a, Vec<Arc<Client>>> {
+        let wait = |present: &mut Vec<_>| too_many(present.len());
+        let waited = self.left.wait_timeout_while(present, patience, wait);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Client {
+    /// It waits for a request from now on, and may be sent away.
+    pub fn is_idle(&self) {
+        *lock(&self.state) = State::Idle(Instant::now());
+    }
+
+    /// It has something to do, and may not.
+    pub fn is_busy(&self) {
+        *lock(&self.state) = State::Busy;
+    }
+
+    /// Ends its waiting, if it is idle: its read returns as if the client had left. What has
+    /// arrived by then is still read.
+    fn dismiss(&self) {
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Idle(_)) {
+            *state = State::Dismissed;
+            // One that is gone already needs no telling.
+            let _ = self.stream.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.clients.present).retain(|c| !Arc::ptr_eq(c, &self.client));
+        self.clients.left.notify_all();
+    }
+}
+
+/// Which client makes room: the one idle longest. Not before [`LAST_CHANCE`] has passed: its
+/// request may be on its way. Nobody while one who was dismissed has not left yet.
+fn to_dismiss(states: &[State], now: Instant) -> Option<usize> {
+    if states.contains(&State::Dismissed) {
+        return None;
+    }
+    let idle = |(number, state): (usize, &State)| match state {
+        State::Idle(since) if now.duration_since(*since) >= LAST_CHANCE => Some((*since, number)),
+        _ => None,
+    };
+    let longest = states.iter().enumerate().filter_map(idle).min();
+    longest.map(|(_, number)| number)
+}
+
+/// A thread that panicked leaves nothing half done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    #[test]
+    fn the_client_idle_longest_is_dismissed_unless_its_request_may_be_on_its_way() {
+        use State::*;
+        let start = Instant::now();
+        let idle = |at| Idle(start + Duration::from_secs(at));
+        let now = start + Duration::from_secs(10);
+        for (states, expected) in [
+            (vec![], None),
+            (vec![Busy, Busy], None),
+            (vec![idle(5), idle(3), idle(4)], Some(1)),
+            (vec![Busy, idle(5), Busy], Some(1)),
+            (vec![idle(3), Dismissed], None),
+            (vec![Idle(now), Busy], None),
+            (vec![Idle(now - LAST_CHANCE), Idle(now)], Some(0)),
+        ] {
+            assert_eq!(to_dismiss(&states, now), expected, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_whose_thread_panics_gives_its_place_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has one");
+        let clients = Clients::new(1);
+        let stream = TcpStream::connect(address).expect("it listens");
+        let place = clients.enter(stream, address);
+        assert!(!clients.make_room(Duration::ZERO), "it is taken");
+        assert!(clients.somebody_waits());
+        let job = move || {
+            place.client.is_busy();
+            panic!("as a fault in an answer would");
+        };
+        assert!(thread::spawn(job).join().is_err());
+        assert!(clients.make_room(Duration::ZERO), "it is free");
+        assert!(!clients.somebody_waits());
+    }
+}
