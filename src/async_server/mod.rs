@@ -152,7 +152,7 @@ pub fn run(
     stop: &Stop,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let events = EventLoop::new(listener, kind, limits.drain_timeout)?;
+    let events = EventLoop::new(listener, kind, limits.connections, limits.drain_timeout)?;
     announce(TOPIC.name, address);
     let (clients, lines) = (Slots::new(), Vec::new());
     let mut server = Server {

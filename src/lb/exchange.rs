@@ -75,6 +75,21 @@ pub struct Exchange {
     pub what: Vec<u8>,
 }
 
+/// How far an exchange is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A backend is only asked for a connection, see [`History::suspect`].
+    Check,
+    /// Some of the request is still to be sent.
+    Send,
+    /// All that has come of it was sent; more is to come.
+    Content,
+    /// All of it was sent.
+    Response,
+    /// The answer has begun.
+    Relay,
+}
+
 /// The part of the answer that has been understood.
 #[derive(Debug)]
 struct Answer {
@@ -124,6 +139,17 @@ impl Exchange {
             started: now,
             what,
         })
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        match self.answer {
+            Some(_) => Stage::Relay,
+            None if self.history.suspect().is_some() => Stage::Check,
+            None if !self.unsent().is_empty() => Stage::Send,
+            None if !self.content.is_done() => Stage::Content,
+            None => Stage::Response,
+        }
     }
 
     /// Whether the request has arrived as a whole.

@@ -341,8 +341,8 @@ pub fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()
     thread::scope(|scope| {
         let mut running = Vec::new();
         let start = || {
-            for (worker, acceptor) in workers {
-                let run = move || worker.run(acceptor, stop);
+            for worker in workers {
+                let run = move || worker.run(stop);
                 running.push(thread::Builder::new().spawn_scoped(scope, run)?);
             }
             if let Some(check) = shared.check {

@@ -144,7 +144,7 @@ impl<'a> Upstreams<'a> {
     }
 
     /// The connections on which requests were gathered in this turn; from now on, of the next.
-    pub fn take_gathered(&mut self) -> Vec<usize> {
+    pub fn take_batches(&mut self) -> Vec<usize> {
         self.gathering.fill(None);
         std::mem::take(&mut self.gathered)
     }

@@ -62,6 +62,8 @@ pub struct EventLoop {
     acceptor: Option<Acceptor>,
     /// When to try again to accept, after a shortage.
     resume_at: Option<Instant>,
+    /// The most clients at once; beyond it newcomers wait in the backlog.
+    limit: usize,
     drain_timeout: Duration,
     /// When to end although clients are left.
     give_up: Option<Instant>,
@@ -72,6 +74,7 @@ impl EventLoop {
     pub fn new(
         listener: TcpListener,
         kind: Kind,
+        limit: usize,
         drain_timeout: Duration,
     ) -> io::Result<EventLoop> {
         let mut poller = Poller::new(kind)?;
@@ -85,6 +88,7 @@ impl EventLoop {
             step: Step::Door,
             acceptor,
             resume_at: None,
+            limit,
             drain_timeout,
             give_up: None,
         })
@@ -100,10 +104,10 @@ impl EventLoop {
         self.timers.set(token, Some(self.clock.now + after));
     }
 
-    /// What to do next, for an owner who has so many clients and takes no more than `cap`; waits
-    /// for it if need be. None: the stop flag was raised, and the last client has left or the
-    /// drain timeout has passed.
-    pub fn next(&mut self, stop: &Stop, clients: usize, cap: usize) -> io::Result<Option<Next>> {
+    /// What to do next, for an owner who has so many clients; waits for it if need be. From
+    /// `share` clients on, newcomers are left to the other loops that watch the listener. None:
+    /// the stop flag was raised, and the last client has left or the drain timeout has passed.
+    pub fn next(&mut self, stop: &Stop, clients: usize, share: usize) -> io::Result<Option<Next>> {
         loop {
             match self.step {
                 Step::Wait => {
@@ -121,16 +125,17 @@ impl EventLoop {
                         self.step = Step::Expired;
                         continue;
                     };
-                    // A poller that naps tells of the listener once a nap, however many wait.
-                    let again = event.token == LISTENER && self.poller.naps();
-                    self.step = Step::Ready(index + usize::from(!again));
-                    if event.token != LISTENER {
-                        return Ok(Some(Next::Ready(event)));
+                    let accepted = match event.token {
+                        LISTENER => self.accept(clients, share),
+                        _ => Some(Next::Ready(event)),
+                    };
+                    // One newcomer a turn, if the poller tells again when more wait: asking until
+                    // nobody is left would cost a call in vain in each turn.
+                    let again = event.token == LISTENER && self.poller.naps() && accepted.is_some();
+                    self.step = Step::Ready(if again { index } else { index + 1 });
+                    if accepted.is_some() {
+                        return Ok(accepted);
                     }
-                    if let Some(accepted) = self.accept(clients, cap) {
-                        return Ok(Some(accepted));
-                    }
-                    self.step = Step::Ready(index + 1);
                 }
                 Step::Expired => {
                     let expired = self.timers.ring(self.clock.now);
@@ -142,20 +147,21 @@ impl EventLoop {
                 Step::Door if stop.is_raised() && !self.is_stopping() => self.step = Step::Backlog,
                 Step::Door => {
                     if let Some(acceptor) = &mut self.acceptor {
-                        let now = self.clock.now;
-                        self.resume_at = acceptor.resume(&mut self.poller, clients < cap, now);
+                        let has_room = clients < share.min(self.limit);
+                        self.resume_at =
+                            acceptor.resume(&mut self.poller, has_room, self.clock.now);
                     }
                     self.step = Step::Wait;
                 }
                 Step::Backlog => {
-                    if let Some(accepted) = self.accept(clients, cap) {
+                    if let Some(accepted) = self.accept(clients, usize::MAX) {
                         return Ok(Some(accepted));
                     }
                     if let Some(acceptor) = self.acceptor.take() {
                         acceptor.close(&mut self.poller);
                     }
-                    (self.resume_at, self.give_up) =
-                        (None, Some(self.clock.now + self.drain_timeout));
+                    let give_up = self.clock.now + self.drain_timeout;
+                    (self.resume_at, self.give_up) = (None, Some(give_up));
                     self.step = Step::Wait;
                     return Ok(Some(Next::Stopping));
                 }
@@ -174,13 +180,17 @@ impl EventLoop {
         Ok(())
     }
 
-    fn accept(&mut self, clients: usize, cap: usize) -> Option<Next> {
+    fn accept(&mut self, clients: usize, share: usize) -> Option<Next> {
         let acceptor = self.acceptor.as_mut()?;
-        if clients >= cap {
+        if clients >= self.limit {
             acceptor.pause_full(&mut self.poller);
             return None;
         }
         let (stream, peer) = acceptor.accept(&mut self.poller, self.clock.now)?;
+        // At once, not when the next one comes: the kernel would wake this loop for it and no other.
+        if clients + 1 >= share.min(self.limit) {
+            acceptor.pause_full(&mut self.poller);
+        }
         Some(Next::Accepted(stream, peer))
     }
 }

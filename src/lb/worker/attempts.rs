@@ -5,8 +5,7 @@
 
 use super::super::retry::{self, Blame, Fault, Situation, Verdict};
 use super::super::upstreams::is_the_backends_fault;
-use super::{Client, Step, Worker};
-use std::collections::VecDeque;
+use super::{Client, RETRY, Step, Worker};
 use std::io;
 
 impl Worker<'_> {
@@ -19,7 +18,7 @@ impl Worker<'_> {
         let (backends, history) = (&self.shared.backends, &mut exchange.history);
         let next = match history.suspect() {
             Some((number, _)) => Some(number),
-            None => backends.next(&history.tried, self.clock.now),
+            None => backends.next(&history.tried, self.events.clock.now),
         };
         let Some(number) = next else {
             return self.answer_unserved(slot, 503, "no backend is up");
@@ -52,7 +51,7 @@ impl Worker<'_> {
             }
             Err(error) => {
                 let why = format!("cannot connect: {error}");
-                self.answer_instead(
+                self.respond_error(
                     slot,
                     503,
                     "The load balancer is out of connections.\n",
@@ -72,7 +71,7 @@ impl Worker<'_> {
             return Ok(place);
         }
         self.upstreams
-            .close(place, &mut self.lender, &mut self.poller);
+            .close(place, &mut self.events.buffers, &mut self.events.poller);
         self.upstreams.take(number, addresses, slot, true)
     }
 
@@ -85,10 +84,11 @@ impl Worker<'_> {
         upstream.queue.retain(|&other| other != client);
         if keep && !upstream.spoilt {
             match upstream.queue.front() {
-                Some(&next) => self.follow.push(next),
+                Some(&next) => self.ready.push(next),
                 None => {
-                    let (lender, poller) = (&mut self.lender, &mut self.poller);
-                    self.upstreams.keep(place, lender, poller, self.clock.now);
+                    let (lender, poller) = (&mut self.events.buffers, &mut self.events.poller);
+                    self.upstreams
+                        .keep(place, lender, poller, self.events.clock.now);
                 }
             }
             return;
@@ -96,68 +96,7 @@ impl Worker<'_> {
         let others = std::mem::take(&mut upstream.queue);
         self.begin_anew(place, others);
         self.upstreams
-            .close(place, &mut self.lender, &mut self.poller);
-    }
-
-    /// Takes those further who waited behind others.
-    pub(super) fn follow_up(&mut self) {
-        while let Some(slot) = self.follow.pop() {
-            if self.clients.get_mut(slot).is_some() {
-                self.advance(slot);
-            }
-        }
-    }
-
-    /// The end of a turn: sends what was gathered for each backend in one write.
-    pub(super) fn send_gathered(&mut self) {
-        self.follow_up();
-        while let gathered = self.upstreams.take_gathered()
-            && !gathered.is_empty()
-        {
-            for place in gathered {
-                let Some(upstream) = self.upstreams.get_mut(place) else {
-                    continue;
-                };
-                if upstream.connection.flush().is_err() {
-                    upstream.ended = upstream.connection.fill(&mut self.lender).is_err();
-                }
-                upstream.connection.settle(&mut self.lender);
-                let first = upstream.queue.front().copied();
-                if (upstream.ended || !upstream.connection.output.is_empty())
-                    && let Some(first) = first
-                {
-                    self.advance(first);
-                }
-            }
-            self.follow_up();
-        }
-    }
-
-    /// The answer before its own is slow: all who wait behind it move to other connections. What
-    /// the backend still answers them on this one is for nobody, so it ends with that answer.
-    pub(super) fn leave_queue(&mut self, slot: usize) {
-        let Some(exchange) = &self.clients[slot].exchange else {
-            return;
-        };
-        let Some(place) = exchange.upstream else {
-            return;
-        };
-        let upstream = &mut self.upstreams[place];
-        upstream.spoilt = true;
-        let others = upstream.queue.split_off(1);
-        self.begin_anew(place, others);
-    }
-
-    /// Sends these clients, who shared a connection, elsewhere.
-    fn begin_anew(&mut self, place: usize, clients: VecDeque<usize>) {
-        let in_flight = &self.counters[self.upstreams[place].backend].in_flight;
-        for client in clients {
-            in_flight.down();
-            if let Some(exchange) = &mut self.clients[client].exchange {
-                exchange.rewind();
-            }
-            self.follow.push(client);
-        }
+            .close(place, &mut self.events.buffers, &mut self.events.poller);
     }
 
     /// When a backend has been ejected, those who wait for its answer move to another, if one is
@@ -167,7 +106,11 @@ impl Worker<'_> {
         if std::mem::replace(&mut self.ejections, ejections) == ejections {
             return;
         }
-        let (upstreams, backends, now) = (&self.upstreams, &self.shared.backends, self.clock.now);
+        let (upstreams, backends, now) = (
+            &self.upstreams,
+            &self.shared.backends,
+            self.events.clock.now,
+        );
         if !backends.is_anyone_up(now) {
             return;
         }
@@ -197,7 +140,7 @@ impl Worker<'_> {
 
     pub(super) fn fail(&mut self, slot: usize, fault: Fault) {
         match self.after_fault(slot, fault) {
-            Step::Cut => self.cut(slot),
+            Step::Cut => self.close(slot),
             _ => self.advance(slot),
         }
     }
@@ -227,7 +170,7 @@ impl Worker<'_> {
         let Some(exchange) = &mut self.clients[slot].exchange else {
             return Step::Wait;
         };
-        let (backends, now) = (&self.shared.backends, self.clock.now);
+        let (backends, now) = (&self.shared.backends, self.events.clock.now);
         let silent = backends.is_silent(number, self.shared.times.response, now);
         let blame = retry::blame(fault, silent);
         if blame != Blame::Nothing {
@@ -246,12 +189,12 @@ impl Worker<'_> {
             losses: exchange.history.losses,
             suspect: exchange.history.loser().is_some(),
             another: backends.has_next(&exchange.history.tried, now),
-            budget: self.retries >= 1.0,
+            budget: self.budget >= RETRY,
             in_time: !exchange.history.is_overdue(now),
         };
         match retry::decide(&situation) {
             Verdict::Elsewhere => {
-                self.retries -= f32::from(u8::from(situation.costs()));
+                self.budget -= if situation.costs() { RETRY } else { 0 };
                 Step::Again
             }
             Verdict::Check => {
@@ -260,7 +203,10 @@ impl Worker<'_> {
             }
             Verdict::Answer(status) => self.answer_fault(slot, status, number, fault),
             Verdict::Cut => {
-                self.log(slot, number, "cut");
+                let (peer, shared) = (self.clients[slot].peer, self.shared);
+                let exchange = self.clients[slot].exchange.take();
+                let name = &shared.backends.get(number).name;
+                self.log_line(peer, exchange.as_deref(), name, "cut", "");
                 Step::Cut
             }
         }
@@ -286,6 +232,6 @@ impl Worker<'_> {
             503 => "No backend can serve the request now.\n",
             _ => "The backend did not serve the request.\n",
         };
-        self.answer_instead(slot, status, sentence, why)
+        self.respond_error(slot, status, sentence, why)
     }
 }

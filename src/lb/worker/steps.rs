@@ -6,15 +6,14 @@
 use super::super::exchange::{Exchange, Gateway, Relayed};
 use super::super::retry::Fault;
 use super::super::rewrite::From;
-use super::{Closing, EARNED, RETRIES, Step, Worker};
-use crate::http::ParseError;
+use super::{Closing, RETRIES, RETRY, Step, Worker};
 use crate::http::fields::Partial;
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method};
 use crate::http::response::{self, Response};
+use crate::http::{ParseError, Version};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
@@ -47,15 +46,16 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        let exchange = match Exchange::begin(&request, &from, &limits.head, self.clock.now, logs) {
-            Ok(exchange) => exchange,
-            Err(error) => return self.refuse(slot, error),
-        };
+        let exchange =
+            match Exchange::begin(&request, &from, &limits.head, self.events.clock.now, logs) {
+                Ok(exchange) => exchange,
+                Err(error) => return self.refuse(slot, error),
+            };
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(Box::new(exchange));
         match local {
-            Some(response) => self.answer(slot, response, ""),
+            Some(response) => self.respond(slot, response, ""),
             None => Step::Again,
         }
     }
@@ -93,8 +93,8 @@ impl Worker<'_> {
         }
         if !upstream.ended && !exchange.unsent().is_empty() {
             if exchange.shares {
-                // It leaves with the others of this turn: see `send_gathered`.
-                upstream.connection.borrow_output(&mut self.lender);
+                // It leaves with the others of this turn: see `send_batches`.
+                upstream.connection.borrow_output(&mut self.events.buffers);
                 let bytes = exchange.unsent();
                 upstream.connection.output.bytes.extend_from_slice(bytes);
                 exchange.sent(bytes.len());
@@ -106,19 +106,21 @@ impl Worker<'_> {
                         client.progress = true;
                     }
                     // It may have answered before it closed: read first, judge then.
-                    Err(_) => upstream.ended = upstream.connection.fill(&mut self.lender).is_err(),
+                    Err(_) => {
+                        upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err()
+                    }
                 }
             }
         }
         if !upstream.serves_first(slot) {
             return Step::Wait;
         }
-        client.connection.borrow_output(&mut self.lender);
+        client.connection.borrow_output(&mut self.events.buffers);
         let gateway = Gateway {
             limits: &self.shared.limits,
             via: &self.shared.via,
-            date: &self.clock.date,
-            stopping: self.stopping,
+            date: &self.events.clock.date,
+            stopping: self.events.is_stopping(),
         };
         let before = upstream.connection.input.unused().len();
         let output = &mut client.connection.output;
@@ -130,7 +132,7 @@ impl Worker<'_> {
         );
         let moved = upstream.connection.input.unused().len() != before;
         if moved {
-            let now_ms = self.shared.backends.ms(self.clock.now);
+            let now_ms = self.shared.backends.ms(self.events.clock.now);
             self.counters[upstream.backend].heard.set(now_ms);
         }
         client.progress |= moved && exchange.has_begun_answer();
@@ -149,7 +151,7 @@ impl Worker<'_> {
         };
         client.progress = true;
         if !exchange.client_persists() {
-            client.closing = Closing::when(exchange.lingers());
+            client.closing = Some(Closing::when(exchange.lingers()));
         }
         if let Some(place) = exchange.upstream {
             let upstream = &self.upstreams[place];
@@ -159,31 +161,81 @@ impl Worker<'_> {
                 upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
             let keep = exchange.upstream_persists() && in_order && !upstream.ended;
             self.release(place, slot, keep);
-            let took = self.clock.now.saturating_duration_since(exchange.started);
+            let took = self
+                .events
+                .clock
+                .now
+                .saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
-            self.shared.backends.succeeded(number, self.clock.now);
+            self.shared
+                .backends
+                .succeeded(number, self.events.clock.now);
             if let Some((loser, fault)) = exchange.history.loser()
                 && loser != number
             {
                 let backends = &self.shared.backends;
-                backends.failed(loser, &fault, false, self.clock.now);
+                backends.failed(loser, &fault, false, self.events.clock.now);
             }
-            let most = RETRIES.max(self.clients.len() as f32);
-            self.retries = (self.retries + EARNED).min(most);
+            self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
             if !self.shared.log.is_quiet() {
-                let peer = self.clients[slot].peer;
-                self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
+                let (peer, shared) = (self.clients[slot].peer, self.shared);
+                let status = exchange.status().unwrap_or(0).to_string();
+                self.log_line(
+                    peer,
+                    Some(&exchange),
+                    &shared.backends.get(number).name,
+                    &status,
+                    "",
+                );
             }
         }
         Step::Again
     }
 
-    /// An error of this gateway's own, in place of the backend's answer.
-    pub(super) fn answer_instead(
+    /// Answers in this gateway's own words, and ends the exchange if there is one.
+    pub(super) fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
+        let client = &mut self.clients[slot];
+        let exchange = client.exchange.take();
+        let is_head = request::is_head(client.connection.input.unused());
+        let (to_head, version, mut persists, lingers) = match &exchange {
+            Some(exchange) => (
+                exchange.method == Method::Head,
+                exchange.version(),
+                exchange.client_persists() && !self.events.is_stopping(),
+                exchange.lingers(),
+            ),
+            None => (is_head, Version::Http11, false, true),
+        };
+        // After CONNECT the client would speak to whom it asked for, not to us.
+        persists &= exchange
+            .as_ref()
+            .is_some_and(|e| e.method != Method::Connect);
+        client.connection.borrow_output(&mut self.events.buffers);
+        let output = &mut client.connection.output;
+        let says = response::Connection::says(version, persists);
+        response.write_head(&mut output.bytes, &self.events.clock.date, says);
+        let status = response.status;
+        if !to_head {
+            output.send(response.content);
+        }
+        if !persists {
+            client.closing = Some(Closing::when(lingers));
+        }
+        client.progress = true;
+        let peer = client.peer;
+        self.log_line(peer, exchange.as_deref(), "-", &status.to_string(), why);
+        if let Some(place) = exchange.and_then(|exchange| exchange.upstream) {
+            self.release(place, slot, false);
+        }
+        Step::Again
+    }
+
+    /// Answers an error of this gateway's own.
+    pub(super) fn respond_error(
         &mut self,
         slot: usize,
         status: u16,
-        sentence: &str,
+        text: &str,
         why: &str,
     ) -> Step {
         let retry: &[_] = if status == 503 {
@@ -191,117 +243,48 @@ impl Worker<'_> {
         } else {
             &[]
         };
-        let response = Response::text(status, &self.shared.served_by, retry, sentence);
-        self.answer(slot, response, why)
-    }
-
-    /// Answers a request without a backend, and ends its exchange.
-    fn answer(&mut self, slot: usize, response: Response, why: &str) -> Step {
-        let client = &mut self.clients[slot];
-        let Some(exchange) = client.exchange.take() else {
-            return Step::Wait;
-        };
-        client.connection.borrow_output(&mut self.lender);
-        // After CONNECT the client would speak to whom it asked for, not to us.
-        let persists =
-            exchange.client_persists() && !self.stopping && exchange.method != Method::Connect;
-        let says = response::Connection::says(exchange.version(), persists);
-        response.write_head(&mut client.connection.output.bytes, &self.clock.date, says);
-        let status = response.status;
-        if exchange.method != Method::Head {
-            client.connection.output.send(response.content);
-        }
-        if !persists {
-            client.closing = Closing::when(exchange.lingers());
-        }
-        client.progress = true;
-        if !self.shared.log.is_quiet() {
-            let (what, ms) = (
-                String::from_utf8_lossy(&exchange.what),
-                ms_since(exchange.started),
-            );
-            let why = if why.is_empty() {
-                String::new()
-            } else {
-                format!(" ({why})")
-            };
-            // Writing into a Vec cannot fail.
-            let _ = writeln!(
-                self.lines,
-                "{} {what} -> - {status} {ms:.1} ms{why}",
-                client.peer
-            );
-        }
-        if let Some(place) = exchange.upstream {
-            self.release(place, slot, false);
-        }
-        Step::Again
+        let response = Response::text(status, &self.shared.served_by, retry, text);
+        self.respond(slot, response, why)
     }
 
     /// Answers what is wrong with a request, and nothing after it.
     pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
-        let client = &mut self.clients[slot];
-        let mut to_head = request::is_head(client.connection.input.unused());
-        if let Some(exchange) = client.exchange.take() {
-            to_head = exchange.method == Method::Head;
-            let has_begun = exchange.has_begun_answer();
-            if let Some(place) = exchange.upstream {
-                self.release(place, slot, false);
-            }
-            if has_begun {
-                return Step::Cut;
-            }
-        }
-        let client = &mut self.clients[slot];
-        client.connection.borrow_output(&mut self.lender);
-        let response = Response::error(error, &self.shared.served_by);
-        let out = &mut client.connection.output;
-        response.write_head(
-            &mut out.bytes,
-            &self.clock.date,
-            response::Connection::Close,
-        );
-        let status = response.status;
-        if !to_head {
-            out.send(response.content);
-        }
-        (client.closing, client.progress) = (Closing::when(true), true);
-        if !self.shared.log.is_quiet() {
-            let _ = writeln!(self.lines, "{} - -> - {status} ({error})", client.peer);
-        }
-        Step::Again
-    }
-
-    pub(super) fn log(&mut self, slot: usize, number: usize, what: &str) {
-        if let (false, Some(exchange)) = (self.shared.log.is_quiet(), &self.clients[slot].exchange)
+        let exchange = &self.clients[slot].exchange;
+        if exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.has_begun_answer())
         {
-            let (request, ms) = (
-                String::from_utf8_lossy(&exchange.what),
-                ms_since(exchange.started),
-            );
-            let (peer, backend) = (
-                self.clients[slot].peer,
-                &self.shared.backends.get(number).name,
-            );
-            let _ = writeln!(
-                self.lines,
-                "{peer} {request} -> {backend} {what} {ms:.1} ms"
-            );
+            return Step::Cut;
         }
+        let response = Response::error(error, &self.shared.served_by);
+        self.respond(slot, response, &error.to_string())
     }
 
-    fn write_line(&mut self, peer: SocketAddr, exchange: &Exchange, number: usize, status: u16) {
-        let backend = &self.shared.backends.get(number).name;
+    /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
+    pub(super) fn log_line(
+        &mut self,
+        peer: SocketAddr,
+        exchange: Option<&Exchange>,
+        whom: &str,
+        outcome: &str,
+        why: &str,
+    ) {
+        if self.shared.log.is_quiet() {
+            return;
+        }
+        // Writing into a Vec cannot fail.
         let _ = write!(self.lines, "{peer} ");
-        self.lines.extend_from_slice(&exchange.what);
-        let _ = writeln!(
-            self.lines,
-            " -> {backend} {status} {:.1} ms",
-            ms_since(exchange.started)
-        );
+        match exchange {
+            Some(exchange) => {
+                self.lines.extend_from_slice(&exchange.what);
+                let ms = exchange.started.elapsed().as_secs_f64() * 1000.0;
+                let _ = write!(self.lines, " -> {whom} {outcome} {ms:.1} ms");
+            }
+            None => drop(write!(self.lines, "- -> {whom} {outcome}")),
+        }
+        if !why.is_empty() {
+            let _ = write!(self.lines, " ({why})");
+        }
+        self.lines.push(b'\n');
     }
-}
-
-fn ms_since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1000.0
 }

@@ -1,0 +1,285 @@
+//! What a worker waits for on behalf of a client: which phase it is in, on which side something
+//! must happen next, for how long, and what follows when the time is up.
+//!
+//! [`phase`] is a decision without sockets. Note: `notes/lb.md`.
+
+use super::super::exchange::Stage;
+use super::super::retry::Fault;
+use super::super::upstreams;
+use super::{Step, Worker, client_token};
+use crate::cli::limits::{LAST_CHANCE, LINGER};
+use crate::http::{ParseError, request};
+use crate::net::event_loop::EventLoop;
+use crate::net::poller::Interest;
+use std::time::Duration;
+
+/// How long a request waits behind others on a shared connection. An answer takes less than a
+/// millisecond, so if this one takes longer, another connection serves those behind it sooner.
+const BEHIND: Duration = Duration::from_millis(50);
+
+/// How long a connection to a backend must stay open to show that the backend lives: while a
+/// process ends, its connections may be closed before it stops listening.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
+
+/// What is waited for on behalf of a client, which decides for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// A request.
+    Idle,
+    /// The rest of its head: the time runs from its first byte.
+    Head,
+    /// More of its content: the time runs from the last piece.
+    Content,
+    /// The handshake with a backend.
+    Connect,
+    /// A new connection stays open, so the backend that lost the answer lives.
+    Check,
+    /// The backend's socket takes more of the request.
+    Send,
+    /// The head of the answer.
+    Response,
+    /// The answers of those whose requests went before its own on a shared connection.
+    Behind,
+    /// More of the answer's content.
+    Relay,
+    /// The client reads on.
+    Write,
+    /// The client has its last answer and may still be sending.
+    Linger,
+}
+
+/// The connection to a backend, as far as waiting goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// There is none, or it is connected and serves this client first.
+    Free,
+    Connecting,
+    /// It serves others first.
+    Behind,
+}
+
+/// What is waited for. `drained`: the client has all that was written so far. `begun`: the first
+/// bytes of a request are here. `stage`: how far its exchange is, if there is one.
+fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Stage>, link: Link) -> Phase {
+    match (stage, link) {
+        (_, Link::Behind) => Phase::Behind,
+        _ if !drained => Phase::Write,
+        (_, Link::Connecting) => Phase::Connect,
+        _ if closing => Phase::Linger,
+        (None, _) if begun => Phase::Head,
+        (None, _) => Phase::Idle,
+        (Some(Stage::Relay), _) => Phase::Relay,
+        (Some(Stage::Check), _) => Phase::Check,
+        (Some(Stage::Send), _) => Phase::Send,
+        (Some(Stage::Content), _) => Phase::Content,
+        (Some(Stage::Response), _) => Phase::Response,
+    }
+}
+
+impl Worker<'_> {
+    /// Decides what to wait for on the client's side and on its backend's, and for how long.
+    pub(super) fn wait(&mut self, slot: usize) {
+        let client = &mut self.clients[slot];
+        let EventLoop {
+            buffers, poller, ..
+        } = &mut self.events;
+        client.connection.settle(buffers);
+        let drained = client.connection.output.is_empty();
+        let mut link = Link::Free;
+        if let Some(exchange) = &client.exchange
+            && let Some(place) = exchange.upstream
+        {
+            let upstream = &mut self.upstreams[place];
+            if !upstream.serves_first(slot) {
+                link = Link::Behind;
+            } else {
+                let unsent =
+                    !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
+                let sends = unsent && !upstream.ended && exchange.stage() != Stage::Check;
+                let interest = Interest {
+                    // While the client has not read what it got, the backend must wait.
+                    readable: !upstream.connecting && drained && !upstream.ended,
+                    writable: upstream.connecting || sends,
+                };
+                if upstream.connecting {
+                    link = Link::Connecting;
+                }
+                let token = upstreams::token(place);
+                if interest == Interest::NONE {
+                    upstream.connection.unwatch(poller, token);
+                } else if upstream
+                    .connection
+                    .wait_for(interest, poller, token)
+                    .is_err()
+                {
+                    return self.close(slot);
+                }
+                upstream.connection.settle(buffers);
+            }
+        }
+        let reads = match &client.exchange {
+            _ if client.ended || client.connection.is_full() => false,
+            None => drained || client.closing.is_some(),
+            Some(exchange) => exchange.has_room(),
+        };
+        let interest = Interest {
+            readable: reads,
+            writable: !drained,
+        };
+        if client
+            .connection
+            .wait_for(interest, poller, client_token(slot))
+            .is_err()
+        {
+            return self.close(slot);
+        }
+        let begun = request::has_begun(client.connection.input.unused());
+        let stage = client.exchange.as_ref().map(|exchange| exchange.stage());
+        let phase = phase(drained, client.closing.is_some(), begun, stage, link);
+        if std::mem::take(&mut client.progress) || phase != client.phase {
+            self.begin_phase(slot, phase);
+        }
+    }
+
+    fn begin_phase(&mut self, slot: usize, phase: Phase) {
+        let (limits, times) = (&self.shared.limits, &self.shared.times);
+        let limit = match phase {
+            Phase::Idle if self.events.is_stopping() => LAST_CHANCE,
+            Phase::Idle => limits.idle_timeout,
+            Phase::Head => limits.header_timeout,
+            Phase::Content => limits.content_timeout,
+            Phase::Connect => times.connect,
+            Phase::Check => SIGN_OF_LIFE,
+            Phase::Send | Phase::Response => times.response,
+            Phase::Behind => BEHIND,
+            Phase::Relay => times.relay,
+            Phase::Write => limits.write_timeout,
+            Phase::Linger => LINGER,
+        };
+        let client = &mut self.clients[slot];
+        client.phase = phase;
+        let mut until = self.events.clock.now + limit;
+        // All attempts at a request have one response timeout together.
+        if let Some(exchange) = &mut client.exchange {
+            let due = &mut exchange.history.due;
+            until = match phase {
+                Phase::Response => *due.get_or_insert(until),
+                Phase::Connect | Phase::Send => due.map_or(until, |due| due.min(until)),
+                _ => until,
+            };
+        }
+        self.events.timers.set(client_token(slot), Some(until));
+    }
+
+    /// The time of a client's phase is up.
+    pub(super) fn expire(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else {
+            return;
+        };
+        let now = self.events.clock.now;
+        let is_overdue = client
+            .exchange
+            .as_ref()
+            .is_some_and(|e| e.history.is_overdue(now));
+        match client.phase {
+            Phase::Idle | Phase::Write | Phase::Linger => self.close(slot),
+            Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
+            Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
+            Phase::Connect if !is_overdue => self.fail(slot, Fault::ConnectTimeout),
+            Phase::Send => self.fail(slot, Fault::SendTimeout),
+            Phase::Connect | Phase::Response | Phase::Relay => {
+                self.fail(slot, Fault::ResponseTimeout);
+            }
+            Phase::Check => self.end_check(slot),
+            Phase::Behind => self.leave_queue(slot),
+        }
+    }
+
+    fn refuse_late(&mut self, slot: usize, error: ParseError) {
+        match self.refuse(slot, error) {
+            Step::Cut => self.close(slot),
+            _ => self.advance(slot),
+        }
+    }
+
+    /// A request may be on its way to those who are idle: they get a moment for it.
+    pub(super) fn begin_drain(&mut self) {
+        for (slot, client) in self.clients.iter_mut() {
+            if client.phase == Phase::Idle {
+                self.events.set_deadline(client_token(slot), LAST_CHANCE);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_of_both_sides_has_its_phase() {
+        use Link::*;
+        // drained, closing, begun, stage, link
+        for (drained, closing, begun, stage, link, expected) in [
+            (true, false, false, None, Free, Phase::Idle),
+            (true, false, true, None, Free, Phase::Head),
+            (
+                true,
+                false,
+                false,
+                Some(Stage::Content),
+                Free,
+                Phase::Content,
+            ),
+            (
+                true,
+                false,
+                true,
+                Some(Stage::Content),
+                Connecting,
+                Phase::Connect,
+            ),
+            (true, false, false, Some(Stage::Send), Free, Phase::Send),
+            (
+                true,
+                false,
+                false,
+                Some(Stage::Response),
+                Free,
+                Phase::Response,
+            ),
+            (
+                true,
+                false,
+                false,
+                Some(Stage::Response),
+                Behind,
+                Phase::Behind,
+            ),
+            (true, false, false, Some(Stage::Check), Free, Phase::Check),
+            (true, false, true, Some(Stage::Relay), Free, Phase::Relay),
+            (false, false, true, Some(Stage::Relay), Free, Phase::Write),
+            (
+                false,
+                false,
+                false,
+                Some(Stage::Send),
+                Connecting,
+                Phase::Write,
+            ),
+            (
+                false,
+                false,
+                false,
+                Some(Stage::Response),
+                Behind,
+                Phase::Behind,
+            ),
+            (false, true, false, None, Free, Phase::Write),
+            (true, true, true, None, Free, Phase::Linger),
+        ] {
+            let found = phase(drained, closing, begun, stage, link);
+            assert_eq!(found, expected, "{stage:?} {link:?}");
+        }
+    }
+}
