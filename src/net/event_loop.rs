@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// The listener's token; the topics number their sockets from 1.
 const LISTENER: Token = 0;
 
+/// How long a loop that has its share sleeps at first before it looks whether the others have
+/// caught up; twice as long each time that nothing has happened.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Next {
@@ -62,6 +66,8 @@ pub struct EventLoop {
     acceptor: Option<Acceptor>,
     /// When to try again to accept, after a shortage.
     resume_at: Option<Instant>,
+    /// How long to sleep at most: less than a tick only while it has its share and they may not.
+    nap: Duration,
     /// The most clients at once; beyond it newcomers wait in the backlog.
     limit: usize,
     drain_timeout: Duration,
@@ -88,6 +94,7 @@ impl EventLoop {
             step: Step::Door,
             acceptor,
             resume_at: None,
+            nap: TICK,
             limit,
             drain_timeout,
             give_up: None,
@@ -148,6 +155,11 @@ impl EventLoop {
                 Step::Door => {
                     if let Some(acceptor) = &mut self.acceptor {
                         let has_room = clients < share.min(self.limit);
+                        self.nap = match clients < self.limit && clients >= share {
+                            true if self.events.is_empty() => (2 * self.nap).min(TICK),
+                            true => FIRST_LOOK,
+                            false => TICK,
+                        };
                         self.resume_at =
                             acceptor.resume(&mut self.poller, has_room, self.clock.now);
                     }
@@ -172,8 +184,8 @@ impl EventLoop {
     fn wait(&mut self) -> io::Result<()> {
         let wakes = [self.timers.next(), self.resume_at, self.give_up];
         let timeout = match wakes.into_iter().flatten().min() {
-            Some(at) => at.saturating_duration_since(Instant::now()).min(TICK),
-            None => TICK,
+            Some(at) => at.saturating_duration_since(Instant::now()).min(self.nap),
+            None => self.nap,
         };
         self.poller.wait(&mut self.events, Some(timeout))?;
         self.clock.refresh();

@@ -108,6 +108,8 @@ pub struct Worker<'a> {
     ready: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
+    /// How many clients it takes before it leaves newcomers to the others.
+    share: usize,
     /// Lines of the log of this turn.
     lines: Vec<u8>,
 }
@@ -135,13 +137,14 @@ impl<'a> Worker<'a> {
             budget: RETRIES,
             ready: Vec::new(),
             ejections: 0,
+            share: AHEAD,
             lines: Vec::new(),
         })
     }
 
     /// Serves until the stop flag is raised and the answers in flight have been given.
     pub fn run(mut self, stop: &Stop) -> io::Result<()> {
-        while let Some(next) = self.events.next(stop, self.clients.len(), self.share())? {
+        while let Some(next) = self.events.next(stop, self.clients.len(), self.share)? {
             match next {
                 Next::Accepted(stream, peer) => self.accept(stream, peer),
                 Next::Ready(event) if event.token % 2 == 1 => {
@@ -154,12 +157,6 @@ impl<'a> Worker<'a> {
             }
         }
         Ok(())
-    }
-
-    /// How many clients it takes before it leaves newcomers to the others.
-    fn share(&self) -> usize {
-        let all = self.shared.clients.iter().map(|count| count.load(Relaxed));
-        all.min().unwrap_or_default().saturating_add(AHEAD)
     }
 
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
@@ -194,7 +191,10 @@ impl<'a> Worker<'a> {
         }
         self.clients.end_turn();
         self.upstreams.end_turn();
-        self.shared.clients[self.worker_id].store(self.clients.len(), Relaxed);
+        let counts = &self.shared.clients;
+        counts[self.worker_id].store(self.clients.len(), Relaxed);
+        let least = counts.iter().map(|count| count.load(Relaxed)).min();
+        self.share = least.unwrap_or_default().saturating_add(AHEAD);
         self.shared.log.add(&mut self.lines);
     }
 
