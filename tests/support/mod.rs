@@ -215,6 +215,16 @@ impl Server {
         self.status_field("VmRSS:")
     }
 
+    /// How far resident memory rose while something was done, at its highest, in KiB.
+    pub fn growth_kib(&self, work: impl FnOnce()) -> u64 {
+        // Makes the peak what is resident now. Where it may not be written, the peak since the
+        // start counts, which is no less.
+        let _ = fs::write(self.proc("clear_refs"), "5");
+        let before = self.memory_kib();
+        work();
+        self.status_field("VmHWM:").saturating_sub(before)
+    }
+
     /// CPU time spent so far.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(self.proc("stat")).unwrap_or_default();
@@ -390,12 +400,19 @@ fn wrong(text: &str) -> io::Error {
 }
 
 /// Asks again and again until it is so; panics with `what` if it is not so in time.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(PATIENCE, what, is_so);
+}
+
+/// The same with a patience of its own. Returns how long it took.
+pub fn within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    let give_up = begun + patience;
     while !is_so() {
         assert!(Instant::now() < give_up, "it never happened that {what}");
         thread::sleep(Duration::from_millis(5)); // between two looks
     }
+    begun.elapsed()
 }
 
 /// Raises this process's own limit of descriptors. Returns how many connections one test may
