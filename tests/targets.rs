@@ -233,9 +233,13 @@ fn an_edited_file_is_seen_within_a_second() {
         assert_eq!(server.get("/page.html").text(), "page", "{topic}");
         let seen = |what: &str, expected: &dyn Fn(&Answer) -> bool| {
             let edited = Instant::now();
-            eventually(what, || expected(&server.get("/page.html")));
-            // Twice as long as promised: the machine may be busy.
-            assert!(edited.elapsed() < Duration::from_secs(2), "{topic}: {what}");
+            eventually(what, || {
+                // However long the answer takes: whoever asks after a second sees the edit.
+                let late = edited.elapsed() > Duration::from_secs(1);
+                let is_seen = expected(&server.get("/page.html"));
+                assert!(is_seen || !late, "{topic}: {what}, but after a second");
+                is_seen
+            });
         };
         folder.write("root/page.html", b"edit");
         seen("the edit is seen", &|a| a.text() == "edit");
@@ -339,22 +343,23 @@ fn a_large_file_arrives_byte_for_byte_in_bounded_memory() {
     for topic in SERVERS {
         let server = serve(topic, &folder);
         assert_eq!(server.get("/page.html").status, 200);
-        let before = server.memory_kib();
-        // All of them ask before the first reads: the server has eight answers under way.
-        let clients: Vec<_> = (0..8)
-            .map(|_| {
-                let mut stream = server.connect();
-                stream
-                    .write_all(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-                    .expect("it is sent");
-                stream
-            })
-            .collect();
-        for stream in clients {
-            let answer = Reader::new(stream).answer(false).expect("it is answered");
-            assert!(answer.content == content, "{topic}: the bytes differ");
-        }
-        let grown = server.memory_kib().saturating_sub(before);
+        let grown = server.growth_kib(|| {
+            // All of them ask before the first reads: the server has eight answers under way.
+            let clients: Vec<_> = (0..8)
+                .map(|_| {
+                    let mut stream = server.connect();
+                    stream
+                        .write_all(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+                        .expect("it is sent");
+                    stream
+                })
+                .collect();
+            for stream in clients {
+                let answer = Reader::new(stream).answer(false).expect("it is answered");
+                assert!(answer.content == content, "{topic}: the bytes differ");
+            }
+        });
+        println!("{topic}: eight downloads cost {grown} KiB");
         assert!(
             grown < 8 * 1024,
             "{topic}: eight downloads cost {grown} KiB"

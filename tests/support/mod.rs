@@ -404,15 +404,13 @@ pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
     within(PATIENCE, what, is_so);
 }
 
-/// The same with a patience of its own. Returns how long it took.
-pub fn within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    let give_up = begun + patience;
+/// The same with a patience of its own.
+pub fn within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + patience;
     while !is_so() {
         assert!(Instant::now() < give_up, "it never happened that {what}");
         thread::sleep(Duration::from_millis(5)); // between two looks
     }
-    begun.elapsed()
 }
 
 /// Raises this process's own limit of descriptors. Returns how many connections one test may
