@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::Folder;
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nServer: test/1.0 more\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
@@ -254,11 +254,14 @@ fn a_server_that_resets_is_counted_with_r_and_ends_the_run_without() {
         failed > 0.0 && failed < 40.0 && classes.contains(&format!("Receive: {failed}")),
         "{classes}"
     );
-    let seconds = ended.field("Time taken for tests").unwrap_or_default();
-    let rate = ended.field("Requests per second").unwrap_or_default();
+    // Failures are in no rate, and all the others are. Both are rounded in the report.
+    let field = |label| ended.field(label).expect(label);
+    let (seconds, rate) = (field("Time taken for tests"), field("Requests per second"));
+    let succeeded = complete - failed;
+    let (least, most) = (succeeded / (seconds + 0.001), succeeded / (seconds - 0.001));
     assert!(
-        rate <= (complete - failed) / (seconds - 0.0005).max(1e-4),
-        "failures are in no rate: {rate} in {seconds} s"
+        seconds > 0.001 && (least..=most).contains(&rate),
+        "{rate} in {seconds} s: from {least} to {most}"
     );
     let strict = bench("-n 40 -c 1", resetting());
     assert_eq!(
@@ -333,10 +336,21 @@ fn a_silent_server_costs_no_more_than_the_timeout() {
             }
         })
     };
-    let ended = bench("-n 5 -c 1 -k -r -s 0.2", address());
+    let timed = |options: &str, silences: u32, each: Duration| {
+        let begun = Instant::now();
+        let ended = bench(options, address());
+        let (took, timeouts) = (begun.elapsed(), silences * each);
+        // As long as that, and not another timeout: the program must start and end, too.
+        assert!(
+            (timeouts..timeouts + each).contains(&took),
+            "{options}: {took:?}"
+        );
+        ended
+    };
+    let ended = timed("-n 5 -c 1 -k -r -s 0.5", 2, Duration::from_millis(500));
     let expected = "(Connect: 0, Receive: 2, Length: 0, Exceptions: 0)".to_owned();
     assert_eq!(ended.counts(), (5.0, 2.0, expected));
-    let limited = bench("-t 0.2 -c 1 -k", address());
+    let limited = timed("-t 0.5 -c 1 -k", 1, Duration::from_millis(500));
     assert_eq!(
         (limited.code, limited.counts()),
         (Some(0), (3.0, 0.0, String::new()))
@@ -376,11 +390,14 @@ fn ctrl_c_ends_a_run_with_the_report_of_what_was_done() {
         .spawn()
         .expect("starts");
     assert_eq!(third.recv_timeout(Duration::from_secs(20)), Ok(3));
+    let begun = Instant::now();
     let kill = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
     assert!(kill.expect("kill exists").success());
     let ended = Ended::from(child.wait_with_output().expect("ends"));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "it ends after {took:?}");
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert_eq!(ended.counts(), (2.0, 0.0, String::new()));
 }
@@ -481,12 +498,38 @@ fn levels_and_targets_make_the_assignments_tables() {
         "eight columns"
     );
     assert!(rows[2].starts_with("|1|") && rows[3].starts_with("|2|") && rows[3].contains("|20|0|"));
-    let csv = bench("-n 20 -k -c 1,2 --csv -q", always(HELLO)).text;
+
+    let (one, other) = (always(HELLO), always(HELLO));
+    let both = |options: &str| {
+        let mut command = command(options, one);
+        command.arg(format!("http://{other}/"));
+        Ended::from(command.output().expect("starts"))
+    };
+    let ended = both("-n 20 -k -c 1,2 --table -q");
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
+    let lines = ended.text.lines().filter_map(|line| {
+        let row: Vec<&str> = line.split('|').collect();
+        match row[..] {
+            [_, level, _, complete, failed, ..] if level.parse::<u32>().is_ok() => {
+                Some(format!("{level}: {complete}, {failed}"))
+            }
+            _ => line.strip_prefix("### ").map(str::to_owned),
+        }
+    });
+    let rows = ["1: 20, 0", "2: 20, 0"].map(str::to_owned);
+    let expected = [one, other].map(|a| [&[format!("http://{a}/")], &rows[..]].concat());
+    assert_eq!(lines.collect::<Vec<_>>(), expected.concat(), "a table each");
+
+    let csv = both("-n 20 -k -c 1,2 --csv -q").text;
     let widths: Vec<usize> = csv.lines().map(|l| l.split(',').count()).collect();
     assert!(
-        widths.len() == 3 && widths.iter().all(|w| *w == widths[0]),
+        widths.len() == 5 && widths.iter().all(|w| *w == widths[0]),
         "{csv}"
     );
+    for address in [one, other] {
+        let url = format!("\"http://{address}/\",");
+        assert_eq!(csv.matches(&url).count(), 2, "{url} at each level: {csv}");
+    }
 }
 
 #[test]
