@@ -15,23 +15,28 @@ struct Size {
     connections: usize,
     /// Load before and after each event.
     time: Duration,
+    /// A backend takes so long for an answer, so that its end meets requests in flight.
+    delay: &'static str,
 }
 
 const SHORT: Size = Size {
     connections: 4,
     time: Duration::from_millis(300),
+    delay: "20ms",
 };
 const LONG: Size = Size {
     connections: 16,
     time: Duration::from_secs(10),
+    delay: "0",
 };
 
 fn is_ok(answer: &Answer) -> bool {
     answer.status == 200
 }
 
-fn start(options: &[&str]) -> ([Server; 4], Server) {
-    let backends = [(); 4].map(|()| Server::start("async_server", &[]));
+fn start(size: Size, options: &[&str]) -> ([Server; 4], Server) {
+    let delay = ["--delay", size.delay];
+    let backends = [(); 4].map(|()| Server::start("async_server", &delay));
     let options = [&["--workers", "2"], options].concat();
     let lb = Server::start_lb(&backends.each_ref(), &options);
     (backends, lb)
@@ -58,6 +63,19 @@ fn until_it_serves(server: &Server, load: &Load) -> Duration {
     begun.elapsed()
 }
 
+/// Until requests are in flight to the backend; on shared connections, more than it has busy ones.
+fn until_in_flight(lb: &Server, backend: &Server, options: &[&str]) {
+    let (name, shared) = (backend.address.to_string(), options.contains(&"--pipeline"));
+    eventually("requests are in flight", || {
+        let status = lb.status();
+        let mut backends = status.get("backends").items().iter();
+        let backend = backends.find(|b| b.get("name").text() == name);
+        let number = |field| backend.expect("it is listed").get(field).number();
+        let busy = number("open") - number("idle");
+        number("in_flight") > if shared { busy } else { 0.0 }
+    });
+}
+
 fn until_state(lb: &Server, backend: &Server, state: &str) -> Duration {
     let begun = Instant::now();
     let what = format!("{} is {state}", backend.address);
@@ -66,9 +84,10 @@ fn until_state(lb: &Server, backend: &Server, state: &str) -> Duration {
 }
 
 fn kill_and_restart(size: Size, options: &[&str]) {
-    let (mut backends, lb) = start(options);
+    let (mut backends, lb) = start(size, options);
     let load = Load::start(lb.address, size.connections, is_ok);
     keep_up(&load, size);
+    until_in_flight(&lb, &backends[1], options);
     backends[1].kill();
     let noticed = until_state(&lb, &backends[1], "down");
     keep_up(&load, size);
@@ -78,6 +97,8 @@ fn kill_and_restart(size: Size, options: &[&str]) {
         noticed.as_millis()
     );
     assert_eq!(figures.failures, Vec::<String>::new());
+    // The end of its connections is seen at once: nobody waits for a timeout.
+    assert!(figures.slowest < Duration::from_secs(1), "{figures}");
 
     let load = Load::start(lb.address, size.connections, is_ok);
     load.wait_for(20);
@@ -95,9 +116,10 @@ fn kill_and_restart(size: Size, options: &[&str]) {
 }
 
 fn stop_and_continue(size: Size, options: &[&str]) {
-    let (backends, lb) = start(options);
+    let (backends, lb) = start(size, options);
     let load = Load::start(lb.address, size.connections, is_ok);
     keep_up(&load, size);
+    until_in_flight(&lb, &backends[2], options);
     backends[2].signal("STOP");
     let noticed = until_state(&lb, &backends[2], "down");
     keep_up(&load, size);
@@ -113,13 +135,14 @@ fn stop_and_continue(size: Size, options: &[&str]) {
     // 3 s are promised, and at the latest the response timeout of 5 s.
     assert!(noticed < Duration::from_secs(5), "{noticed:?}");
     assert!(figures.slowest < Duration::from_secs(6), "{figures}");
+    assert!(back < Duration::from_secs(4), "{back:?}");
 }
 
 fn all_down_and_back(size: Size) {
     fn is_ok_or_says_when(answer: &Answer) -> bool {
         answer.status == 200 || (answer.status == 503 && answer.field("retry-after").is_some())
     }
-    let (mut backends, lb) = start(&[]);
+    let (mut backends, lb) = start(size, &[]);
     let load = Load::start(lb.address, size.connections, is_ok_or_says_when);
     keep_up(&load, size);
     backends.iter_mut().for_each(Server::kill);
@@ -151,6 +174,8 @@ fn all_down_and_back(size: Size) {
     assert_eq!(figures.failures, Vec::<String>::new());
     // A second is promised.
     assert!(refused < Duration::from_secs(3), "{refused:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(figures.slowest < Duration::from_secs(1), "{figures}");
     assert!(back < Duration::from_secs(4), "{back:?}");
 }
 

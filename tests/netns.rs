@@ -150,6 +150,7 @@ fn cut_one_off(network: &Network, arguments: &[&str], at_most: Duration) {
     );
     assert_eq!(figures.failures, Vec::<String>::new());
     assert!(figures.slowest < at_most, "{figures}");
+    assert!(back < at_most, "{back:?}");
 }
 
 #[test]
