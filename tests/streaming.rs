@@ -7,8 +7,8 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use support::backend::Backend;
 use support::{PATIENCE, Server, eventually};
@@ -148,32 +148,13 @@ fn upload(lb: &Server, size: u64) -> TcpStream {
     stream
 }
 
-/// Watches the memory of a process while something is done; its growth in KiB.
-fn growth(server: &Server, work: impl FnOnce()) -> u64 {
-    let before = server.memory_kib();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watch = scope.spawn(|| {
-            let mut most = before;
-            while !done.load(SeqCst) {
-                most = most.max(server.memory_kib());
-                std::thread::sleep(Duration::from_millis(10)); // between two looks
-            }
-            most - before
-        });
-        work();
-        done.store(true, SeqCst);
-        watch.join().expect("it only looks")
-    })
-}
-
 #[test]
 fn a_large_download_passes_whole_and_in_bounded_memory() {
     let (size, got) = (size(), AtomicU64::new(0));
     let streamer = Streamer::start(size);
     let lb = streamer.lb();
     let begun = Instant::now();
-    let grown = growth(&lb, || {
+    let grown = lb.growth_kib(|| {
         let mut reader = download(&lb);
         read_head(&mut reader);
         expect_pattern(&mut reader, size, &got);
@@ -193,7 +174,7 @@ fn a_large_upload_passes_whole_and_in_bounded_memory() {
     streamer.reads.store(true, SeqCst);
     let lb = streamer.lb();
     let begun = Instant::now();
-    let grown = growth(&lb, || {
+    let grown = lb.growth_kib(|| {
         let mut stream = upload(&lb, size);
         assert!(send_pattern(&mut stream, size, &sent), "all of it is taken");
         let head = read_head(&mut BufReader::new(stream));
@@ -211,16 +192,18 @@ fn a_large_upload_passes_whole_and_in_bounded_memory() {
 #[test]
 fn many_downloads_at_once_cost_less_than_a_mebibyte_each() {
     const CLIENTS: u64 = 16;
+    let all_began = Barrier::new(CLIENTS as usize);
     let size = 8 * MIB;
     let streamer = Streamer::start(size);
     let lb = streamer.lb();
     let got = AtomicU64::new(0);
-    let grown = growth(&lb, || {
+    let grown = lb.growth_kib(|| {
         std::thread::scope(|scope| {
             for _ in 0..CLIENTS {
                 scope.spawn(|| {
                     let mut reader = download(&lb);
                     read_head(&mut reader);
+                    all_began.wait();
                     expect_pattern(&mut reader, size, &got);
                 });
             }
@@ -236,7 +219,7 @@ fn a_slow_reader_slows_the_backend() {
     let streamer = Streamer::start(size);
     let lb = streamer.lb();
     let mut reader = None;
-    let grown = growth(&lb, || {
+    let grown = lb.growth_kib(|| {
         reader = Some(download(&lb)); // and reads nothing
         let sent = until_it_stands_still(&streamer.sent);
         assert!(sent < BUFFERS, "{sent} bytes were taken from the backend");
@@ -274,7 +257,7 @@ fn a_slow_backend_slows_the_uploader() {
     let mut stream = upload(&lb, size);
     let (sent, to_send) = (Arc::new(AtomicU64::new(0)), stream.try_clone());
     let (count, mut to_send) = (sent.clone(), to_send.expect("it is cloned"));
-    let grown = growth(&lb, || {
+    let grown = lb.growth_kib(|| {
         std::thread::spawn(move || send_pattern(&mut to_send, size, &count));
         let sent = until_it_stands_still(&sent);
         assert!(sent < BUFFERS, "{sent} bytes were taken from the client");
