@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::Folder;
+use support::{Folder, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,18 +72,9 @@ fn answers(address: &SocketAddr) -> bool {
     TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok()
 }
 
-/// Waits until the claim holds.
-fn eventually(what: &str, mut claim: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !claim() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn wait(child: &mut Child) -> ExitStatus {
     let mut status = None;
-    eventually("the program ends", || {
+    within(PATIENCE, "the program ends", || {
         status = child.try_wait().expect("a child");
         status.is_some()
     });
@@ -280,7 +271,9 @@ fn servers_end_even_if_all_is_killed() {
     );
     signal(&child, "-KILL");
     wait(&mut child);
-    eventually("no server is left", || !servers.iter().any(answers));
+    within(PATIENCE, "no server is left", || {
+        !servers.iter().any(answers)
+    });
 }
 
 #[test]

@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-use support::Folder;
+use std::time::Duration;
+use support::{Folder, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -255,15 +254,9 @@ fn what_there_is_not_is_named() {
 }
 
 fn wait(child: &mut Child, what: &str) {
-    eventually(what, || child.try_wait().expect("a child").is_some());
-}
-
-fn eventually(what: &str, mut claim: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !claim() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    within(PATIENCE, what, || {
+        child.try_wait().expect("a child").is_some()
+    });
 }
 
 #[test]
@@ -275,12 +268,16 @@ fn nothing_outlives_it_even_when_it_is_killed() {
             .spawn()
             .expect("runs");
         let wanted = if has("nginx") { 8 } else { 6 };
-        eventually("the systems run", || processes(&folder).len() > wanted);
+        within(PATIENCE, "the systems run", || {
+            processes(&folder).len() > wanted
+        });
         let kill = Command::new("kill")
             .args([format!("-{signal}"), child.id().to_string()])
             .status();
         assert!(kill.expect("kill runs").success());
         wait(&mut child, "it ends");
-        eventually("nothing is left", || processes(&folder).is_empty());
+        within(PATIENCE, "nothing is left", || {
+            processes(&folder).is_empty()
+        });
     }
 }

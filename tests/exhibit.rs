@@ -2,9 +2,21 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use support::Folder;
+
+const NAMES: [&str; 7] = [
+    "spin",
+    "not-found",
+    "dead-port",
+    "omission",
+    "noise",
+    "policies",
+    "pipeline",
+];
 
 fn exhibit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_progjar"))
@@ -46,16 +58,7 @@ fn without_a_name_they_are_listed() {
     let output = exhibit(&[]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success());
-    for name in [
-        "spin",
-        "not-found",
-        "dead-port",
-        "omission",
-        "noise",
-        "policies",
-        "pipeline",
-        "all",
-    ] {
+    for name in NAMES.into_iter().chain(["all"]) {
         assert!(text.contains(&format!("\n  {name} ")), "{name} in {text}");
     }
     let unknown = exhibit(&["nonsense"]);
@@ -77,7 +80,11 @@ fn threads_pile_up_with_the_fault_and_none_stays_with_the_return() {
     for cells in &rounds {
         assert_eq!(cells[5], 0.0, "live threads with the return: {text}");
     }
-    assert!(rounds[2][2] > 0.0, "live threads with the fault: {text}");
+    let live = [0, 1, 2].map(|round: usize| rounds[round][2]);
+    assert!(
+        0.0 < live[0] && live[0] < live[1] && live[1] < live[2],
+        "live threads with the fault: {text}"
+    );
 }
 
 #[test]
@@ -192,13 +199,25 @@ fn the_results_block_is_refreshed_and_the_others_stay() {
 
 #[test]
 fn a_stop_ends_every_exhibit_at_once() {
-    // Its standard input is at its end before it begins.
-    let output = Command::new(env!("CARGO_BIN_EXE_progjar"))
-        .args(["until_eof", "exhibit", "all"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("exhibit: stopped before the end"), "{text}");
+    for name in NAMES {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_progjar"))
+            .args(["until_eof", "exhibit", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let mut text = String::new();
+        stdout.read_line(&mut text).expect("it says what it shows");
+        assert!(text.starts_with(&format!("== {name}: ")), "{text}");
+        let begun = Instant::now();
+        drop(child.stdin.take()); // the stop
+        stdout.read_to_string(&mut text).expect("it ends");
+        let status = child.wait().expect("it has ended");
+        let took = begun.elapsed();
+        println!("{name}: {took:?}");
+        assert!(status.success(), "{text}");
+        assert!(text.contains("exhibit: stopped before the end"), "{text}");
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
+    }
 }
