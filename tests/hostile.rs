@@ -146,9 +146,7 @@ fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
             }
             among.extend((0..10).map(|_| target.serves()));
         }
-        if target.topic != "lb" {
-            target.delays_nobody(before, among, HOLD);
-        }
+        target.delays_nobody(before, among, HOLD);
         for stream in slow {
             let mut reader = Reader::new(stream);
             let answer = reader.answer(false).expect("who is slow is told so");
@@ -272,9 +270,7 @@ fn those_who_ask_for_a_large_file_and_read_nothing_delay_nobody_and_are_closed()
             });
             among = target.waits();
         });
-        if target.topic == "thread_server" {
-            target.delays_nobody(before, among, HOLD);
-        }
+        target.delays_nobody(before, among, HOLD);
         assert!(
             grown < CROWD as u64 * 512,
             "{}: {CROWD} who do not read cost {grown} KiB",
