@@ -458,8 +458,8 @@ fn without_a_backend_clients_are_told_when_to_come_back() {
 #[test]
 fn a_backend_that_is_silent_costs_its_timeout_and_gives_504() {
     let silent = Backend::start(|_, stream| stream.read(&mut [0; 1]).is_err());
-    const TIMEOUT: Duration = Duration::from_millis(500);
-    let lb = before(&[&silent], &["--response-timeout", "500ms"]);
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let lb = before(&[&silent], &["--response-timeout", "1s"]);
     let begun = Instant::now();
     let answer = lb.get("/");
     assert_eq!(answer.status, 504);
