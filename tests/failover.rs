@@ -30,6 +30,9 @@ const LONG: Size = Size {
     delay: "0",
 };
 
+/// What waits for no timeout takes less, on a busy machine too; a response may take 5 s.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 fn is_ok(answer: &Answer) -> bool {
     answer.status == 200
 }
@@ -98,7 +101,7 @@ fn kill_and_restart(size: Size, options: &[&str]) {
     );
     assert_eq!(figures.failures, Vec::<String>::new());
     // The end of its connections is seen at once: nobody waits for a timeout.
-    assert!(figures.slowest < Duration::from_secs(1), "{figures}");
+    assert!(figures.slowest < AT_ONCE, "{figures}");
 
     let load = Load::start(lb.address, size.connections, is_ok);
     load.wait_for(20);
@@ -174,8 +177,8 @@ fn all_down_and_back(size: Size) {
     assert_eq!(figures.failures, Vec::<String>::new());
     // A second is promised.
     assert!(refused < Duration::from_secs(3), "{refused:?}");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    assert!(figures.slowest < Duration::from_secs(1), "{figures}");
+    assert!(slowest < AT_ONCE, "{slowest:?}");
+    assert!(figures.slowest < AT_ONCE, "{figures}");
     assert!(back < Duration::from_secs(4), "{back:?}");
 }
 

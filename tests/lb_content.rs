@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use support::backend::{Backend, before, ok, read_head};
 use support::client::Client;
-use support::{Reader, Server, eventually, half_close};
+use support::{Answer, Reader, Server, eventually, half_close};
 
 /// Nobody listens here, and the port is none that the system hands out.
 const NOBODY: &str = "127.0.0.1:1";
@@ -51,25 +51,39 @@ fn with_content(line: &str, content: &[u8], in_chunks: bool) -> Vec<u8> {
     bytes
 }
 
+/// Sends it on a connection of its own.
+fn ask(server: &Server, request: &[u8]) -> Answer {
+    let mut stream = server.connect();
+    stream.write_all(request).expect("it is sent");
+    Reader::new(stream).answer(false).expect("it comes")
+}
+
 #[test]
 fn a_put_of_100_kib_is_tried_elsewhere() {
     let content = pattern(100 * 1024);
     for in_chunks in [false, true] {
-        // It reads all of a request, and closes.
-        let closes = Backend::start(|_, _| false);
+        // It reads all of a request, and closes, unless it is the first.
+        let closes = Backend::start(|request, stream| {
+            request.head.starts_with("PUT /first ") && stream.write_all(&ok("good")).is_ok()
+        });
         let good = Backend::honest("good");
         let lb = before(&[&closes, &good], &["--workers", "1"]);
+        // One that cannot be kept, so that something could be left of it.
+        let first = with_content("PUT /first", &pattern(4 << 20), in_chunks);
         let put = with_content("PUT /", &content, in_chunks);
-        for _ in 0..2 {
-            let mut stream = lb.connect();
-            stream.write_all(&put).expect("it is sent");
-            let answer = Reader::new(stream).answer(false).expect("it comes");
+        for request in [&first, &first, &put, &put] {
+            let answer = ask(&lb, request);
             assert_eq!(answer.text(), "good", "in chunks: {in_chunks}");
         }
-        let of = |backend: &Backend| backend.requests().into_iter().map(|r| r.content);
-        assert!(of(&closes).len() >= 1, "it was asked too");
+        let of = |backend: &Backend| -> Vec<Vec<u8>> {
+            let puts = backend.requests().into_iter();
+            let puts = puts.filter(|r| r.head.starts_with("PUT / "));
+            puts.map(|r| r.content).collect()
+        };
+        assert!(!of(&closes).is_empty(), "it was asked too");
         assert_eq!(of(&good).len(), 2);
-        assert!(of(&closes).chain(of(&good)).all(|got| got == content));
+        let all = [of(&closes), of(&good)].concat();
+        assert!(all.iter().all(|got| *got == content));
     }
 }
 
@@ -81,17 +95,16 @@ fn content_of_exactly_the_limit_passes_and_one_byte_more_is_413() {
         for in_chunks in [false, true] {
             let case = format!("{topic}, in chunks: {in_chunks}");
             let content = pattern(LIMIT + 1);
-            let mut stream = server.connect();
+            let mut reader = Reader::new(server.connect());
             let exactly = with_content("POST /echo", &content[..LIMIT], in_chunks);
-            stream.write_all(&exactly).expect("it is sent");
-            let mut reader = Reader::new(stream);
-            let answer = reader.answer(false).expect("it comes");
-            assert_eq!(
-                (answer.status, answer.content.len()),
-                (200, LIMIT),
-                "{case}"
-            );
-            assert!(answer.content == content[..LIMIT], "{case}");
+            // The limit is that of a request, not of a connection.
+            for _ in 0..2 {
+                let sent = reader.get_mut().write_all(&exactly);
+                sent.expect("it is sent");
+                let answer = reader.answer(false).expect("it comes");
+                assert_eq!(answer.status, 200, "{case}");
+                assert!(answer.content == content[..LIMIT], "{case}");
+            }
 
             let one_more = with_content("POST /echo", &content, in_chunks);
             let sent = reader.get_mut().write_all(&one_more);
@@ -111,12 +124,7 @@ fn a_put_too_large_to_be_kept_is_not_tried_elsewhere_in_part() {
         let good = Backend::honest("good");
         let lb = before(&[&closes, &good], &["--workers", "1"]);
         let put = with_content("PUT /", &content, in_chunks);
-        let statuses = [(); 2].map(|()| {
-            let mut stream = lb.connect();
-            stream.write_all(&put).expect("it is sent");
-            let answer = Reader::new(stream).answer(false);
-            answer.expect("it comes").status
-        });
+        let statuses = [(); 2].map(|()| ask(&lb, &put).status);
         assert_eq!(statuses.iter().min(), Some(&200), "{statuses:?}");
         assert_eq!(statuses.iter().max(), Some(&502), "{statuses:?}");
         let got = good.requests();
@@ -210,7 +218,7 @@ fn a_gateway_error_before_the_content_came_closes_the_connection() {
 }
 
 /// Sends the request, and on and on when the answer is there; then reads it all.
-fn answer_while_sending_on(server: &Server, request: &str, case: &str) -> support::Answer {
+fn answer_while_sending_on(server: &Server, request: &str, case: &str) -> Answer {
     let mut stream = server.connect();
     stream.write_all(request.as_bytes()).expect("it is sent");
     stream.peek(&mut [0]).expect("an answer comes");

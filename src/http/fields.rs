@@ -307,6 +307,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_that_comes_byte_by_byte_has_each_byte_looked_at_once() {
+        let line = [b'a'; 1000];
+        let mut partial = Partial::of(&line[..1], &Limits::DEFAULT);
+        for at in 1..=line.len() {
+            assert!(partial.still(&line[..at]));
+            assert_eq!(partial.seen, at);
+        }
+        assert!(!partial.still(b"a"), "other bytes");
+    }
+
+    #[test]
     fn a_number_reads_as_it_was_written() {
         for number in [0, 9, 10, 200, 65_535, u64::MAX] {
             let mut out = Vec::new();

@@ -47,7 +47,23 @@ pub fn responses() -> Vec<ResponseCase> {
     let mut all = status_lines();
     all.extend(framings());
     all.extend(fields());
+    all.extend(of_the_connection());
     all
+}
+
+/// Fields that are not for the client.
+fn of_the_connection() -> Vec<ResponseCase> {
+    let of = |name, lines| response(name, head("200 OK", lines), Ok(200, Length(0), true));
+    vec![
+        of(
+            "fields that Connection names",
+            "Connection: x, date\r\nX: y\r\nDate: then\r\nContent-Length: 0\r\n",
+        ),
+        of(
+            "fields of one connection",
+            "Keep-Alive: x\r\nUpgrade: h2c\r\nTrailer: x\r\nTE: x\r\nContent-Length: 0\r\n",
+        ),
+    ]
 }
 
 fn status_lines() -> Vec<ResponseCase> {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// A request as the backend got it.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ impl Request {
     pub fn method(&self) -> &str {
         self.head.split(' ').next().unwrap_or_default()
     }
+
+    pub fn target(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
 }
 
 /// See the module; ends when dropped.
@@ -45,6 +50,18 @@ pub struct Backend {
 pub fn ok(content: &str) -> Vec<u8> {
     let length = content.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{content}").into_bytes()
+}
+
+/// On until it is turned off.
+pub fn switch() -> Arc<AtomicBool> {
+    Arc::new(AtomicBool::new(true))
+}
+
+/// For backends: waits without a deadline of its own, since whoever waits for them has one.
+pub fn wait_while(switch: &AtomicBool, is_concerned: bool) {
+    while is_concerned && switch.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(1)); // between two looks
+    }
 }
 
 /// A load balancer before these backends. Probes would be counted as requests: there are none.

@@ -250,6 +250,22 @@ impl Server {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Time that its threads have been on a CPU, to the nearest scheduler tick; None where the
+    /// system does not tell.
+    pub fn time_on_cpu(&self) -> Option<Duration> {
+        let threads = fs::read_dir(self.proc("task")).ok()?.flatten();
+        let of_thread = |thread: fs::DirEntry| {
+            let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            times
+                .split(' ')
+                .next()?
+                .parse()
+                .ok()
+                .map(Duration::from_nanos)
+        };
+        threads.map(of_thread).sum()
+    }
+
     fn status_field(&self, name: &str) -> u64 {
         let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(name));
