@@ -120,9 +120,15 @@ struct Answer {
 }
 
 impl Exchange {
-    /// Takes up a request whose head has been read.
-    pub fn begin(request: &Request, from: &From, now: Instant, logs: bool) -> Exchange {
-        let mut bytes = Vec::with_capacity(HEAD);
+    /// Takes up a request whose head has been read; `bytes` is an empty buffer for it.
+    pub fn begin(
+        request: &Request,
+        from: &From,
+        mut bytes: Vec<u8>,
+        now: Instant,
+        logs: bool,
+    ) -> Exchange {
+        bytes.reserve(HEAD);
         let framed = rewrite::write_request(&mut bytes, request, from);
         let mut what = Vec::new();
         if logs {
@@ -343,6 +349,11 @@ impl Exchange {
                 .is_some_and(|answer| answer.upstream_persists)
     }
 
+    /// At the end: the buffer that [`Exchange::begin`] got.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.request
+    }
+
     /// The version that the client speaks.
     pub fn version(&self) -> Version {
         self.version
@@ -395,7 +406,7 @@ mod tests {
             via: "lb",
             authority: "lb:1",
         };
-        Exchange::begin(&request, &from, Instant::now(), false)
+        Exchange::begin(&request, &from, Vec::new(), Instant::now(), false)
     }
 
     /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no

@@ -41,7 +41,8 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        let exchange = Exchange::begin(&request, &from, self.clock.now, logs);
+        let buffer = self.lender.take();
+        let exchange = Exchange::begin(&request, &from, buffer, self.clock.now, logs);
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(Box::new(exchange));
@@ -148,6 +149,7 @@ impl Worker<'_> {
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
             }
         }
+        self.lender.give(exchange.into_buffer());
         Step::Again
     }
 
