@@ -12,6 +12,7 @@ use crate::net::connection::{Connection, Filled, Lender};
 use crate::net::listener::{Acceptor, announce};
 use crate::net::poller::{Event, Interest, Kind, Poller, Token};
 use crate::net::slots::Slots;
+use crate::net::sys;
 use crate::net::timers::Timers;
 use crate::site::Site;
 use crate::site::serve;
@@ -226,6 +227,9 @@ pub fn run(
         }
         server.ring_alarms();
         server.clients.end_turn();
+        if server.lender.drop_spares(now) {
+            sys::return_free_memory();
+        }
         if let Some(acceptor) = &mut acceptor {
             let has_room = server.clients.len() < limits.connections;
             retry_accept = acceptor.resume(&mut server.poller, has_room, now);

@@ -88,15 +88,17 @@ struct Answer {
 }
 
 impl Exchange {
-    /// Takes up a request whose head has been read. The error: it is too large to be forwarded.
+    /// Takes up a request whose head has been read; `bytes` is an empty buffer for it. The error:
+    /// it is too large to be forwarded.
     pub fn begin(
         request: &Request,
         from: &From,
         limits: &http::Limits,
+        mut bytes: Vec<u8>,
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
-        let mut bytes = Vec::with_capacity(HEAD);
+        bytes.reserve(HEAD);
         let framed = rewrite::write_request(&mut bytes, request, from, limits)?;
         let mut what = Vec::new();
         if logs {
@@ -326,6 +328,11 @@ impl Exchange {
                 .is_some_and(|answer| answer.upstream_persists)
     }
 
+    /// At the end: the buffer that [`Exchange::begin`] got.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.request
+    }
+
     /// The version that the client speaks.
     pub fn version(&self) -> Version {
         self.version
@@ -379,7 +386,8 @@ mod tests {
             authority: "lb:1",
         };
         let limits = http::Limits::DEFAULT;
-        Exchange::begin(&request, &from, &limits, Instant::now(), false).expect("small enough")
+        let begun = Exchange::begin(&request, &from, &limits, Vec::new(), Instant::now(), false);
+        begun.expect("small enough")
     }
 
     /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no

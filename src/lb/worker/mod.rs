@@ -23,6 +23,7 @@ use crate::net::connection::{Connection, Filled, Lender};
 use crate::net::listener::Acceptor;
 use crate::net::poller::{Event, Interest, Kind, Poller, Token};
 use crate::net::slots::Slots;
+use crate::net::sys;
 use crate::net::timers::Timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -199,6 +200,10 @@ impl<'a> Worker<'a> {
             if look <= now {
                 look = now + TICK;
                 self.close_idle_upstreams();
+                // That is done for all workers at once.
+                if self.lender.drop_spares(now) && self.number == 0 {
+                    sys::return_free_memory();
+                }
                 // A newcomer wakes one of the workers. If just that one is full by now, nobody tells
                 // the others: they look by themselves, once in a while.
                 if !self.has_enough()

@@ -47,7 +47,8 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        let exchange = match Exchange::begin(&request, &from, &limits.head, self.clock.now, logs) {
+        let (buffer, now) = (self.lender.take(), self.clock.now);
+        let exchange = match Exchange::begin(&request, &from, &limits.head, buffer, now, logs) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
@@ -175,6 +176,7 @@ impl Worker<'_> {
                 self.write_line(peer, &exchange, number, exchange.status().unwrap_or(0));
             }
         }
+        self.lender.give(exchange.into_buffer());
         Step::Again
     }
 
