@@ -96,6 +96,9 @@ struct Client {
 /// may cost a look at the disk.
 const ANSWERS: usize = 64;
 
+/// Where the poller naps before each turn, one share per turn would make a download slow.
+const SHARES_PER_NAP: usize = 16;
+
 /// How `--delay` stands to the request that comes next or is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delay {
@@ -197,7 +200,10 @@ pub fn run(
         stopping: false,
         delay,
     };
-    let (clients, timers, lender) = (Slots::new(), Timers::new(), Lender::new());
+    let (clients, timers, mut lender) = (Slots::new(), Timers::new(), Lender::new());
+    if poller.naps() {
+        lender.share *= SHARES_PER_NAP;
+    }
     let mut server = Server {
         poller,
         clients,

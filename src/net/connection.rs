@@ -57,6 +57,8 @@ impl Input {
 pub struct Lender {
     input: Input,
     outputs: Vec<Vec<u8>>,
+    /// What a connection may write per turn.
+    pub share: usize,
     /// When the spare ones go.
     drops: Instant,
 }
@@ -74,6 +76,7 @@ impl Lender {
         Lender {
             input: Input::with_room(),
             outputs: Vec::new(),
+            share: SHARE,
             drops: Instant::now(),
         }
     }
@@ -217,7 +220,7 @@ impl Connection {
     /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
     /// size. In the next turn there is a new share to be written.
     pub fn settle(&mut self, lender: &mut Lender) {
-        self.share = SHARE;
+        self.share = lender.share;
         if self.input.bytes.len() == READ {
             let left = self.input.unused().to_vec();
             let left = Input {
