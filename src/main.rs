@@ -6,7 +6,6 @@
 use progjar::cli::args::{Failure, Topic};
 use progjar::cli::shutdown::{Stop, UNTIL_EOF};
 use progjar::lab::{compare, exhibit, floor};
-use progjar::net::sys;
 use progjar::{assignment, async_server, bench, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
@@ -27,7 +26,6 @@ const TOPICS: &[(&Topic, Main)] = &[
 ];
 
 fn main() -> ExitCode {
-    sys::return_large_buffers();
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|a| a.to_string_lossy().into_owned())

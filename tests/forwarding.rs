@@ -4,10 +4,9 @@
 mod support;
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, OnceLock};
+use std::net::TcpListener;
 use support::backend::Backend;
-use support::{Answer, Reader, Server, connect};
+use support::{Answer, Reader, Server};
 
 fn before(backend: &Backend, arguments: &[&str]) -> Server {
     let address = backend.text();
@@ -154,49 +153,6 @@ fn an_answer_has_one_date_also_when_connection_takes_the_backends() {
         assert!(
             date.ends_with(" GMT") && date.len() == theirs.len(),
             "{date}"
-        );
-    }
-}
-
-#[test]
-fn what_is_known_of_half_an_answer_is_not_taken_for_the_next() {
-    let lb_address: Arc<OnceLock<SocketAddr>> = Arc::default();
-    let lb = Arc::clone(&lb_address);
-    let half = format!("X: {}", "b".repeat(100));
-    let content = "c".repeat(300);
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n{content}");
-    let backend = Backend::start(move |request, stream| {
-        let mut send = |bytes: &str| {
-            let _ = stream.write_all(bytes.as_bytes());
-            // The answer shows that the load balancer has had time to read the bytes.
-            let mut tick = connect(*lb.wait()).expect("it takes a connection");
-            let _ = tick.write_all(b"GET /lb-status HTTP/1.0\r\n\r\n");
-            support::read_to_close(&mut tick);
-        };
-        match (request.head.split(' ').nth(1), request.before) {
-            // Half an interim answer, then the rest of it and the final one.
-            (Some("/interim"), _) => {
-                send(&format!("HTTP/1.1 103 Early Hints\r\n{half}"));
-                send(&format!("\r\n\r\n{answer}"));
-            }
-            // Half an answer on a connection that was used before: the request is sent again.
-            (Some("/half"), 1..) => {
-                send(&format!("HTTP/1.1 200 OK\r\n{half}"));
-                return false;
-            }
-            _ => send(&answer),
-        }
-        true
-    });
-    let lb = before(&backend, &["--workers", "1", "--response-timeout", "60s"]);
-    lb_address.set(lb.address).expect("it is set once");
-    for path in ["/interim", "/", "/half"] {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = ask(&lb, head.as_bytes());
-        assert_eq!(
-            (answer.status, answer.text()),
-            (200, content.clone()),
-            "{path}"
         );
     }
 }

@@ -288,6 +288,7 @@ fn command_line(topic: &str, port: u16, arguments: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::net::TcpStream;
 
     /// What is said of ports that are not free.
@@ -338,8 +339,9 @@ mod tests {
         let waits = std::thread::spawn(move || check_free(&ports, &stop));
         std::thread::sleep(Duration::from_millis(200));
         assert!(!waits.is_finished(), "the port is held");
-        // The end that closes last keeps nothing of the connection.
+        // The end that closes last, and knows it, keeps nothing of the connection.
         drop(peer);
+        assert!(matches!((&client).read(&mut [0]), Ok(0)), "it is closed");
         drop(client);
         assert!(matches!(waits.join(), Ok(Ok(()))), "it is free");
     }

@@ -88,41 +88,6 @@ pub fn take_line(
     }
 }
 
-/// What is known of bytes that are the beginning of a head and no more: while only its last line
-/// grows, another look at all of it would be in vain. Without this a head of 24 KiB that comes
-/// byte by byte would be read 24,000 times from its first byte: 0.4 s of CPU time instead of 5 ms.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Partial {
-    /// So many bytes were looked at.
-    seen: usize,
-    /// Where the last line becomes too long.
-    until: usize,
-}
-
-impl Partial {
-    /// Of `bytes` that a parser found to be no whole head yet.
-    pub fn of(bytes: &[u8], limits: &Limits) -> Partial {
-        let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-        let first_line = bytes[start..].iter().position(|&b| b == b'\n');
-        let until = match first_line {
-            // Whatever comes next, a CR waits for it.
-            _ if bytes.ends_with(b"\r") => bytes.len(),
-            None => start + limits.request_line,
-            Some(end) => start + end + 1 + limits.field_section,
-        };
-        let seen = bytes.len();
-        Partial { seen, until }
-    }
-
-    /// Whether `bytes`, the same ones and perhaps more, are still no whole head and no wrong one.
-    /// False: only a parser can tell, at most twice for each line.
-    pub fn still(&mut self, bytes: &[u8]) -> bool {
-        let new = bytes.get(self.seen..);
-        self.seen = bytes.len();
-        bytes.len() <= self.until && new.is_some_and(|new| new.iter().all(|&b| is_text_char(b)))
-    }
-}
-
 /// A field line: name and value, the white space around the value gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -305,17 +270,6 @@ pub fn is_authority(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_that_comes_byte_by_byte_has_each_byte_looked_at_once() {
-        let line = [b'a'; 1000];
-        let mut partial = Partial::of(&line[..1], &Limits::DEFAULT);
-        for at in 1..=line.len() {
-            assert!(partial.still(&line[..at]));
-            assert_eq!(partial.seen, at);
-        }
-        assert!(!partial.still(b"a"), "other bytes");
-    }
 
     #[test]
     fn a_number_reads_as_it_was_written() {

@@ -175,6 +175,42 @@ pub fn parse<'a>(
     Ok(Some((request, bytes.len() - rest.len())))
 }
 
+/// What is known of bytes that are the beginning of a request's head and no more: while only its last line
+/// grows, another look at all of it would be in vain. Without this a head of 24 KiB that comes
+/// byte by byte would be read 24,000 times from its first byte: 0.4 s of CPU time instead of 5 ms.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Partial {
+    /// So many bytes were looked at.
+    seen: usize,
+    /// Where the last line becomes too long.
+    until: usize,
+}
+
+impl Partial {
+    /// Of `bytes` that a parser found to be no whole head yet.
+    pub fn of(bytes: &[u8], limits: &Limits) -> Partial {
+        let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+        let first_line = bytes[start..].iter().position(|&b| b == b'\n');
+        let until = match first_line {
+            // Whatever comes next, a CR waits for it.
+            _ if bytes.ends_with(b"\r") => bytes.len(),
+            None => start + limits.request_line,
+            Some(end) => start + end + 1 + limits.field_section,
+        };
+        let seen = bytes.len();
+        Partial { seen, until }
+    }
+
+    /// Whether `bytes`, the same ones and perhaps more, are still no whole head and no wrong one.
+    /// False: only a parser can tell, at most twice for each line.
+    pub fn still(&mut self, bytes: &[u8]) -> bool {
+        let new = bytes.get(self.seen..);
+        self.seen = bytes.len();
+        bytes.len() <= self.until
+            && new.is_some_and(|new| new.iter().all(|&b| fields::is_text_char(b)))
+    }
+}
+
 /// Whether bytes that are no whole request are the beginning of one: the empty line that may
 /// precede it is not.
 pub fn has_begun(bytes: &[u8]) -> bool {
@@ -302,4 +338,20 @@ fn check_uri(target: &[u8]) -> Result<(), ParseError> {
 /// Bytes that have been checked to be URI characters, hence ASCII.
 fn ascii(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_comes_byte_by_byte_has_each_byte_looked_at_once() {
+        let line = [b'a'; 1000];
+        let mut partial = Partial::of(&line[..1], &Limits::DEFAULT);
+        for at in 1..=line.len() {
+            assert!(partial.still(&line[..at]));
+            assert_eq!(partial.seen, at);
+        }
+        assert!(!partial.still(b"a"), "other bytes");
+    }
 }

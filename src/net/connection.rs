@@ -11,6 +11,7 @@ use crate::net::output::{Output, SHARE};
 use crate::net::poller::{Interest, Poller, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 /// Bytes received and not yet used.
 #[derive(Debug, Default)]
@@ -56,12 +57,18 @@ impl Input {
 pub struct Lender {
     input: Input,
     outputs: Vec<Vec<u8>>,
+    /// What a connection may write per turn.
+    pub share: usize,
+    /// When the spare ones go.
+    drops: Instant,
 }
 
-/// Empty output buffers kept for the next connection, and how large one may have grown: 2 MiB in
-/// all. Few are lent at a time, since most connections give theirs back in the same turn.
-const SPARE_OUTPUTS: usize = 8;
+/// Empty buffers kept for the next one who needs one, and how large one may have grown.
+const SPARE_OUTPUTS: usize = 64;
 const SPARE_SIZE: usize = 256 * 1024;
+
+/// How often the spare ones go: soon after a rush, and too seldom to cost anything during one.
+const DROP_EVERY: Duration = Duration::from_secs(3);
 
 impl Lender {
     /// Buffers for one loop.
@@ -69,7 +76,20 @@ impl Lender {
         Lender {
             input: Input::with_room(),
             outputs: Vec::new(),
+            share: SHARE,
+            drops: Instant::now(),
         }
+    }
+
+    /// To be called in each turn: once in a while the spare buffers go. Returns whether they did,
+    /// and free memory is to be returned to the system.
+    pub fn drop_spares(&mut self, now: Instant) -> bool {
+        let is_due = self.drops <= now;
+        if is_due {
+            self.drops = now + DROP_EVERY;
+            self.outputs = Vec::new();
+        }
+        is_due
     }
 
     /// An empty buffer for bytes to be sent.
@@ -200,7 +220,7 @@ impl Connection {
     /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
     /// size. In the next turn there is a new share to be written.
     pub fn settle(&mut self, lender: &mut Lender) {
-        self.share = SHARE;
+        self.share = lender.share;
         if self.input.bytes.len() == READ {
             let left = self.input.unused().to_vec();
             let left = Input {

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::connection::Lender;
 use super::listener::Acceptor;
 use super::poller::{Event, Kind, Poller, Token};
+use super::sys;
 use super::timers::Timers;
 use crate::cli::shutdown::{Stop, TICK};
 use std::io;
@@ -20,6 +21,9 @@ const LISTENER: Token = 0;
 /// How long a loop that has its share sleeps at first before it looks whether the others have
 /// caught up; twice as long each time that nothing has happened.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// Where the poller naps before each turn, one share per turn would make a download slow.
+const SHARES_PER_NAP: usize = 16;
 
 /// What to do next.
 #[derive(Debug)]
@@ -83,12 +87,15 @@ impl EventLoop {
         limit: usize,
         drain_timeout: Duration,
     ) -> io::Result<EventLoop> {
-        let mut poller = Poller::new(kind)?;
+        let (mut poller, mut buffers) = (Poller::new(kind)?, Lender::new());
+        if poller.naps() {
+            buffers.share *= SHARES_PER_NAP;
+        }
         let acceptor = Some(Acceptor::new(listener, &mut poller, LISTENER)?);
         Ok(EventLoop {
             poller,
             timers: Timers::new(),
-            buffers: Lender::new(),
+            buffers,
             clock: Clock::new(),
             events: Vec::new(),
             step: Step::Door,
@@ -153,6 +160,9 @@ impl EventLoop {
                 }
                 Step::Door if stop.is_raised() && !self.is_stopping() => self.step = Step::Backlog,
                 Step::Door => {
+                    if self.buffers.drop_spares(self.clock.now) {
+                        sys::return_free_memory();
+                    }
                     if let Some(acceptor) = &mut self.acceptor {
                         let has_room = clients < share.min(self.limit);
                         self.nap = match clients < self.limit && clients >= share {

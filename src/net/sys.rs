@@ -15,19 +15,17 @@ pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
 use std::time::Duration;
 
-/// Buffers of 128 KiB and more go back to the system as soon as they are freed. glibc begins like
-/// that, but once a large buffer has been freed it serves the next ones of that size from its heap,
-/// and a heap shrinks at its end only: one small block there keeps all that was freed before it.
-/// To set the threshold ends that (mallopt(3)). Other allocators are left alone.
-pub fn return_large_buffers() {
+/// Has the allocator return the memory that is free. By itself glibc's heap shrinks at its end only:
+/// one small block that lives on there keeps all that was freed before it (malloc_trim(3)). Takes
+/// microseconds if there is little to return. Other allocators are left alone.
+pub fn return_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const M_MMAP_THRESHOLD: i32 = -3;
         unsafe extern "C" {
-            fn mallopt(param: i32, value: i32) -> i32;
+            fn malloc_trim(keep: usize) -> i32;
         }
-        // SAFETY: it sets a number inside the allocator and is passed no memory.
-        unsafe { mallopt(M_MMAP_THRESHOLD, 128 * 1024) };
+        // SAFETY: it returns only pages that nothing allocated lies on.
+        unsafe { malloc_trim(0) };
     }
 }
 

@@ -6,9 +6,8 @@
 //! [`Session::time_out`]. Note: `notes/http.md`.
 
 use crate::cli::limits::Limits;
-use crate::http::fields::Partial;
 use crate::http::framing::{Body, Framing};
-use crate::http::request::{self, Method, Request};
+use crate::http::request::{self, Method, Partial, Request};
 use crate::http::response::{CONTINUE, Connection, Response};
 use crate::http::{ParseError, Version};
 use crate::net::clock::Clock;

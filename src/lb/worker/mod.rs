@@ -19,7 +19,7 @@ use super::retry::Fault;
 use super::stats::Counters;
 use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
-use crate::http::fields::Partial;
+use crate::http::request::Partial;
 use crate::net::connection::{Connection, Filled};
 use crate::net::event_loop::{EventLoop, Next};
 use crate::net::poller::{Kind, Token};

@@ -7,9 +7,8 @@ use super::super::exchange::{Exchange, Gateway, Relayed};
 use super::super::retry::Fault;
 use super::super::rewrite::From;
 use super::{Closing, RETRIES, RETRY, Step, Worker};
-use crate::http::fields::Partial;
 use crate::http::framing::Framing;
-use crate::http::request::{self, Method};
+use crate::http::request::{self, Method, Partial};
 use crate::http::response::{self, Response};
 use crate::http::{ParseError, Version};
 use std::io::Write;
@@ -46,11 +45,11 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
-        let exchange =
-            match Exchange::begin(&request, &from, &limits.head, self.events.clock.now, logs) {
-                Ok(exchange) => exchange,
-                Err(error) => return self.refuse(slot, error),
-            };
+        let (buffer, now) = (self.events.buffers.take(), self.events.clock.now);
+        let exchange = match Exchange::begin(&request, &from, &limits.head, buffer, now, logs) {
+            Ok(exchange) => exchange,
+            Err(error) => return self.refuse(slot, error),
+        };
         let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(Box::new(exchange));
@@ -189,6 +188,7 @@ impl Worker<'_> {
                 );
             }
         }
+        self.events.buffers.give(exchange.into_buffer());
         Step::Again
     }
 
