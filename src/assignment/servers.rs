@@ -59,7 +59,11 @@ pub fn check_free(ports: &Ports, stop: &Stop) -> Result<(), End> {
         }
         let will_pass = taken.iter().all(|(port, _)| is_held_by_a_client(*port));
         if !will_pass || Instant::now() > deadline {
-            return Err(End::Failed(in_use(&taken, will_pass)));
+            // Whoever held a port may have left it while the system's long list was read.
+            match self::taken(ports) {
+                still if still == taken => return Err(End::Failed(in_use(&taken, will_pass))),
+                _ => continue,
+            }
         }
         if !told {
             say("all: a client's connection holds a port; waiting for its end");
@@ -343,6 +347,7 @@ mod tests {
         drop(peer);
         assert!(matches!((&client).read(&mut [0]), Ok(0)), "it is closed");
         drop(client);
-        assert!(matches!(waits.join(), Ok(Ok(()))), "it is free");
+        let waited = waits.join().expect("it does not panic");
+        assert!(waited.is_ok(), "{waited:?}");
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::Stop;
 use crate::net::connection::{Connection, Filled, Lender};
-use crate::net::event_loop::{EventLoop, Next};
+use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::listener::announce;
 use crate::net::poller::{Interest, Kind, Token};
 use crate::net::slots::Slots;
@@ -73,11 +73,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         run(listener, &site, &limits, kind, delay, log, stop)
     })
 }
-
-/// Requests of one client answered per turn at most: then the others have theirs. Bytes have
-/// their own bound, [`crate::net::output::SHARE`]; this one is for small answers, each of which
-/// may cost a look at the disk.
-const ANSWERS: usize = 64;
 
 /// A client's token; 0 is the listener's.
 fn token(slot: usize) -> Token {

@@ -35,6 +35,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Any size.
+    pub const NONE: Limits = Limits {
+        request_line: usize::MAX / 8,
+        field_section: usize::MAX / 8,
+        fields: usize::MAX / 8,
+    };
+
     /// The defaults of all servers here.
     pub const DEFAULT: Limits = Limits {
         request_line: 8192,

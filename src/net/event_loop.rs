@@ -25,6 +25,11 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// Where the poller naps before each turn, one share per turn would make a download slow.
 const SHARES_PER_NAP: usize = 16;
 
+/// Requests of one client that a topic answers by itself per turn at most: then the others have
+/// theirs. Bytes have their own bound, [`super::output::SHARE`]; this one is for small answers,
+/// each of which may cost a look at the disk.
+pub const ANSWERS: usize = 64;
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Next {

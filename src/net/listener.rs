@@ -86,18 +86,13 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 pub struct Acceptor {
     listener: TcpListener,
     token: Token,
-    blocking_clients: bool,
     paused: Option<Paused>,
     told: bool,
-    /// Newcomers to take per turn. One is enough if the poller tells again when more wait: to ask
-    /// until nobody is left would cost a call in vain in each turn, and accept(2) makes a socket
-    /// before it looks whether there is somebody for it.
-    pub per_turn: usize,
 }
 
-/// Newcomers taken per turn if the poller naps in between, and those passed over who have left
-/// again; not more, so that those who are here already are not kept waiting.
-const CROWD: usize = 256;
+/// Newcomers passed over at once who have left again; not more, so that those who are here already
+/// are not kept waiting.
+const LEFT_AGAIN: usize = 256;
 
 #[derive(Debug)]
 enum Paused {
@@ -116,29 +111,15 @@ impl Acceptor {
         Ok(Acceptor {
             listener,
             token,
-            blocking_clients: false,
             paused: None,
             told: false,
-            per_turn: if poller.naps() { CROWD } else { 1 },
         })
-    }
-
-    /// Hands out clients whose reads and writes block.
-    pub fn with_blocking_clients(self) -> Acceptor {
-        Acceptor {
-            blocking_clients: true,
-            ..self
-        }
     }
 
     /// The next newcomer; None: nobody waits, or nobody can be taken now.
     pub fn accept(&mut self, poller: &mut Poller, now: Instant) -> Option<(TcpStream, SocketAddr)> {
-        for _ in 0..CROWD {
-            let accepted = match self.blocking_clients {
-                true => self.listener.accept(),
-                false => sys::accept(&self.listener),
-            };
-            let error = match accepted {
+        for _ in 0..LEFT_AGAIN {
+            let error = match sys::accept(&self.listener) {
                 Ok(newcomer) => return Some(newcomer),
                 Err(error) => error,
             };

@@ -33,11 +33,6 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
-    /// The place that [`Slots::insert`] will take next.
-    pub fn next(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.places.len())
-    }
-
     /// Takes a place.
     pub fn insert(&mut self, value: T) -> usize {
         let place = self.free.pop().unwrap_or(self.places.len());

@@ -21,7 +21,7 @@ use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
 use crate::http::request::Partial;
 use crate::net::connection::{Connection, Filled};
-use crate::net::event_loop::{EventLoop, Next};
+use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::poller::{Kind, Token};
 use crate::net::slots::Slots;
 use std::io;
@@ -54,6 +54,8 @@ struct Client {
     phase: Phase,
     /// Something moved, so the time of the phase begins anew.
     progress: bool,
+    /// Requests are left in the input for the next turn.
+    has_more: bool,
     /// It has sent all it will send.
     ended: bool,
     exchange: Option<Box<Exchange>>,
@@ -166,6 +168,7 @@ impl<'a> Worker<'a> {
             head: Partial::default(),
             phase: Phase::Idle,
             progress: true,
+            has_more: false,
             ended: false,
             exchange: None,
             closing: None,
@@ -257,6 +260,8 @@ impl<'a> Worker<'a> {
 
     /// Takes a client as far as it gets now, then decides what to wait for.
     fn advance(&mut self, slot: usize) {
+        let mut begun = 0;
+        self.clients[slot].has_more = false;
         loop {
             if self.clients[slot].connection.flush().is_err() {
                 return self.close(slot);
@@ -264,8 +269,15 @@ impl<'a> Worker<'a> {
             let step = match &self.clients[slot] {
                 client if client.closing.is_some() => self.end_client(slot),
                 client if client.exchange.is_some() => self.exchange(slot),
-                client if client.connection.output.is_empty() => self.begin(slot),
-                _ => Step::Wait,
+                client if !client.connection.output.is_empty() => Step::Wait,
+                client if begun == ANSWERS => {
+                    self.clients[slot].has_more = !client.connection.input.unused().is_empty();
+                    break;
+                }
+                _ => {
+                    begun += 1;
+                    self.begin(slot)
+                }
             };
             let connection = &mut self.clients[slot].connection;
             match step {

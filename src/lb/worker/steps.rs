@@ -10,7 +10,7 @@ use super::{Closing, RETRIES, RETRY, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
 use crate::http::response::{self, Response};
-use crate::http::{ParseError, Version};
+use crate::http::{self, ParseError, Version};
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -45,12 +45,16 @@ impl Worker<'_> {
             via: &self.shared.via,
             authority: &self.shared.authority,
         };
+        let local = self.shared.answer_locally(&request, client.peer.ip());
+        let most = match local {
+            Some(_) => http::Limits::NONE, // nothing of it is forwarded
+            None => limits.head,
+        };
         let (buffer, now) = (self.events.buffers.take(), self.events.clock.now);
-        let exchange = match Exchange::begin(&request, &from, &limits.head, buffer, now, logs) {
+        let exchange = match Exchange::begin(&request, &from, &most, buffer, now, logs) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
-        let local = self.shared.answer_locally(&request, client.peer.ip());
         client.connection.input.consume(used);
         client.exchange = Some(Box::new(exchange));
         match local {

@@ -84,7 +84,8 @@ impl Worker<'_> {
             buffers, poller, ..
         } = &mut self.events;
         client.connection.settle(buffers);
-        let drained = client.connection.output.is_empty();
+        // If requests are left for the next turn, a socket that can be written to brings it.
+        let drained = client.connection.output.is_empty() && !client.has_more;
         let mut link = Link::Free;
         if let Some(exchange) = &client.exchange
             && let Some(place) = exchange.upstream
