@@ -116,7 +116,7 @@ enum Phase {
     /// The rest of a head: the time runs from its first byte.
     Head,
     /// That `--delay` passes.
-    Delay,
+    Held,
     /// More content: the time runs from the last piece.
     Content,
     /// That it reads its answer, or that the others have had their turn.
@@ -231,7 +231,7 @@ impl Server<'_> {
         let phase = client.phase().ok_or(ErrorKind::NotConnected)?;
         let interest = match phase {
             Phase::Write => Interest::WRITE,
-            Phase::Delay => Interest::NONE,
+            Phase::Held => Interest::NONE,
             _ => Interest::READ,
         };
         client
@@ -248,7 +248,7 @@ impl Server<'_> {
                 Phase::Idle if self.events.is_stopping() => LAST_CHANCE,
                 Phase::Idle => limits.idle_timeout,
                 Phase::Head => limits.header_timeout,
-                Phase::Delay => self.delay,
+                Phase::Held => self.delay,
                 Phase::Content => limits.content_timeout,
                 Phase::Write => limits.write_timeout,
                 Phase::Linger => LINGER,
@@ -286,7 +286,7 @@ impl Server<'_> {
 impl Client {
     /// Its socket is ready: writes what was left over, reads once, answers.
     fn go_on(&mut self, readable: bool, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
-        if self.phase == Phase::Delay {
+        if self.phase == Phase::Held {
             return Err(ErrorKind::ConnectionReset.into()); // nothing else is told meanwhile
         }
         let connection = &mut self.connection;
@@ -339,7 +339,7 @@ impl Client {
     fn expire(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
         match self.phase {
             Phase::Write | Phase::Linger => return Err(ErrorKind::TimedOut.into()),
-            Phase::Delay => {
+            Phase::Held => {
                 self.delay = Delay::Over;
                 return self.answer(lender, turn);
             }
@@ -355,7 +355,7 @@ impl Client {
         Some(match self.session.waits_for() {
             _ if !self.connection.output.is_empty() => Phase::Write,
             Wait::Close { linger } => return (linger && !self.ended).then_some(Phase::Linger),
-            _ if self.has_more && self.delay == Delay::Due => Phase::Delay,
+            _ if self.has_more && self.delay == Delay::Due => Phase::Held,
             // A socket that can be written to is reported in the next turn. One that waits to
             // read more, with requests unanswered in its input, may wait for ever.
             _ if self.has_more => Phase::Write,
