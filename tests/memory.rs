@@ -53,7 +53,9 @@ fn many_uploads(server: &Server) {
         stream.write_all(b"x").expect("it is sent");
         let mut status = [0; 12];
         stream.read_exact(&mut status).expect("it is answered");
-        assert_eq!(&status, b"HTTP/1.1 200");
+        // What all hold together has a bound; those over it are told so.
+        let is_answered = [b"HTTP/1.1 200", b"HTTP/1.1 503"].contains(&&status);
+        assert!(is_answered, "{}", status.escape_ascii());
     }
 }
 
