@@ -327,8 +327,9 @@ mod tests {
             "{error}"
         );
     }
-    #[test]
-    fn a_port_that_a_clients_connection_holds_is_waited_for() {
+
+    /// Waits for a port that a client's connection leaves meanwhile.
+    fn wait_for_a_port() -> Result<(), End> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let there = listener.local_addr().expect("bound");
         let client = TcpStream::connect(there).expect("it listens");
@@ -337,7 +338,7 @@ mod tests {
         ports.lb = client.local_addr().expect("connected").port();
         if !is_held_by_a_client(ports.lb) {
             eprintln!("SKIPPED: this system does not tell who holds a port");
-            return;
+            return Ok(());
         }
         let stop = Stop::new();
         let waits = std::thread::spawn(move || check_free(&ports, &stop));
@@ -347,7 +348,16 @@ mod tests {
         drop(peer);
         assert!(matches!((&client).read(&mut [0]), Ok(0)), "it is closed");
         drop(client);
-        let waited = waits.join().expect("it does not panic");
-        assert!(waited.is_ok(), "{waited:?}");
+        waits.join().expect("it does not panic")
+    }
+
+    #[test]
+    fn a_port_that_a_clients_connection_holds_is_waited_for() {
+        // Another connection of this busy machine may be given just this port when it is free.
+        let waited: Vec<_> = (0..3)
+            .map(|_| wait_for_a_port())
+            .take_while(Result::is_err)
+            .collect();
+        assert!(waited.len() < 3, "{waited:?}");
     }
 }
