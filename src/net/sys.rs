@@ -15,9 +15,9 @@ pub use unix::{PollFd, listen_backlog, poll, poll_flags};
 
 use std::time::Duration;
 
-/// Has the allocator return the memory that is free. By itself glibc's heap shrinks at its end only:
-/// one small block that lives on there keeps all that was freed before it (malloc_trim(3)). Takes
-/// microseconds if there is little to return. Other allocators are left alone.
+/// Has the allocator return the memory that is free. By itself glibc's heap shrinks at its end
+/// only: one small block that lives on there keeps all that was freed before it (malloc_trim(3)).
+/// Takes microseconds if there is little to return. Other allocators are left alone.
 pub fn return_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -26,6 +26,9 @@ pub fn return_free_memory() {
         }
         // SAFETY: it returns only pages that nothing allocated lies on.
         unsafe { malloc_trim(0) };
+        // It leaves out the end of a thread's own heap, which is returned when something large is
+        // freed there.
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(100 * 1024)));
     }
 }
 
