@@ -1,12 +1,17 @@
 //! The parts of the instrument by themselves: where an answer ends, what a request says, what
 //! times and figures come to, when two systems differ.
 
+use progjar::bench::Outcome;
+use progjar::bench::json::Json;
 use progjar::bench::options::{Format, TOPIC, parse};
 use progjar::bench::plan::{Plan, Target, base64};
 use progjar::bench::reader::{Answer, HEAD_LIMIT, Heads, Reader, Step};
+use progjar::bench::report::{Parts, ab_text, ms};
 use progjar::bench::stats::{Histogram, RELATIVE_ERROR, Spread, median_run};
 use progjar::bench::table::{COLUMNS, Table};
+use progjar::bench::tally::{Class, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
+use std::time::Duration;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
 fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
@@ -386,6 +391,19 @@ fn quantiles_are_within_the_stated_error_of_the_sorted_samples() {
 }
 
 #[test]
+fn every_time_is_read_back_within_the_stated_error() {
+    let mut value = 1_u64;
+    while value < u64::MAX / 8 {
+        for v in [value - 1, value, value + 1, value + value / 3] {
+            let read = histogram(&[0, v, u64::MAX / 2]).quantile(0.5);
+            let error = read.abs_diff(v) as f64;
+            assert!(error <= RELATIVE_ERROR * v as f64 + 1.0, "{v}: {read}");
+        }
+        value += value / 2 + 1;
+    }
+}
+
+#[test]
 fn hand_computed_samples_and_their_halves_merged() {
     for (samples, median, mean, deviation) in [
         (&[][..], 0, 0.0, 0.0),
@@ -435,6 +453,34 @@ fn a_table_is_text_markdown_or_csv() {
         format!("{columns}\n{rule}\n"),
         "the assignment's, to the letter"
     );
+}
+
+#[test]
+fn json_is_read_as_it_was_written_and_nothing_else_is() {
+    let text = "{\"a\":[1,-2.5,null,true],\"b \\\"\\\\\\u0001é\":{},\"c\":[]}";
+    let json = Json::parse(text).expect("valid");
+    assert_eq!(json.to_string(), text);
+    assert_eq!(
+        Json::parse(&text.replace([',', ':'], " , ").replace(" , 1", "1")),
+        None
+    );
+    assert_eq!(
+        Json::parse(" [ 1 , \"\\n\" ] ").map(|j| j.to_string()),
+        Some("[1,\"\\u000a\"]".to_owned())
+    );
+    for bad in [
+        "",
+        "[1,]",
+        "[1 2]",
+        "{\"a\"}",
+        "\"open",
+        "nul",
+        "1 2",
+        "[",
+        &"[".repeat(100_000),
+    ] {
+        assert_eq!(Json::parse(bad), None, "{bad:.20}");
+    }
 }
 
 #[test]
@@ -542,7 +588,7 @@ fn report(noise: &mut Noise, rounds: usize, gap: f64) -> Vec<Verdict> {
 
 #[test]
 fn identical_systems_get_a_verdict_in_one_report_of_twenty_at_most_and_a_gap_of_a_tenth_is_found() {
-    const REPORTS: usize = 2000;
+    const REPORTS: usize = 1000;
     let mut noise = Noise(20_260_811);
     let is_different = |verdict: &Verdict| verdict.is_different();
     for rounds in [9, 12, 15, 20] {
@@ -558,5 +604,101 @@ fn identical_systems_get_a_verdict_in_one_report_of_twenty_at_most_and_a_gap_of_
         );
         assert!(wrong <= 5.0, "{rounds} rounds: {wrong} %");
         assert!(rounds < 15 || found >= 90.0, "{rounds} rounds: {found} %");
+    }
+}
+
+/// Four requests in a tenth of a second, one of them failed.
+fn outcome() -> Outcome {
+    let mut plan = Plan::new("http://127.0.0.1:44444/page.html").expect("valid");
+    plan.keep_alive = true;
+    plan.concurrency = 2;
+    let mut tally = Tally::default();
+    let answer = Answer {
+        status: 404,
+        persistent: true,
+        body: 31,
+        total: 131,
+    };
+    for ms in [1, 2, 3] {
+        tally.answered(answer, 0, ms * 1_000_000, 1_000_000);
+    }
+    tally.failed.add(Class::Length);
+    (
+        tally.done,
+        tally.keep_alive,
+        tally.non_2xx,
+        tally.transferred,
+    ) = (4, 4, 4, 524);
+    tally.software = "test/1.0".to_owned();
+    Outcome {
+        plan,
+        wall: Duration::from_millis(100),
+        tally,
+        document_length: 31,
+        cpu: None,
+        interrupted: false,
+    }
+}
+
+const GOLDEN: &str = "
+
+Server Software:        test/1.0
+Server Hostname:        127.0.0.1
+Server Port:            44444
+
+Document Path:          /page.html
+Document Length:        31 bytes
+
+Concurrency Level:      2
+Time taken for tests:   0.100 seconds
+Complete requests:      4
+Failed requests:        1
+   (Connect: 0, Receive: 0, Length: 1, Exceptions: 0)
+Non-2xx responses:      4
+Keep-Alive requests:    4
+Total transferred:      524 bytes
+HTML transferred:       93 bytes
+Requests per second:    30.00 [#/sec] (mean)
+Time per request:       66.667 [ms] (mean)
+Time per request:       33.333 [ms] (mean, across all concurrent requests)
+Transfer rate:          3.84 [Kbytes/sec] received
+
+Connection Times (ms)
+              min  mean[+/-sd] median   max
+Connect:    0.000 0.000 0.000  0.000  0.000
+Processing: 1.000 2.000 1.000  2.003  3.000
+Waiting:    1.000 1.000 0.000  1.000  1.000
+Total:      1.000 2.000 1.000  2.003  3.000
+
+Percentage of the requests served within a certain time (ms)
+  50%  2.003
+  66%  2.003
+  75%  3.000
+  80%  3.000
+  90%  3.000
+  95%  3.000
+  98%  3.000
+  99%  3.000
+ 100%  3.000 (longest request)
+
+Latency:         p50 2.003 p90 3.000 p99 3.000 p99.9 3.000 max 3.000 stddev 1.000 (ms)
+";
+
+#[test]
+fn the_text_is_abs_to_the_column() {
+    assert_eq!(ab_text(&outcome(), Parts::default()), GOLDEN);
+}
+
+#[test]
+fn a_time_has_the_digits_that_mean_something() {
+    for (nanos, text) in [
+        (0.0, "0.000"),
+        (1_234.0, "0.001"),
+        (9_999_600.0, "10.00"),
+        (99_990_000.0, "99.99"),
+        (123_456_789.0, "123.5"),
+        (61_000_000_000.0, "61000"),
+    ] {
+        assert_eq!(ms(nanos), text);
     }
 }

@@ -165,39 +165,32 @@ fn string(rest: &mut &str) -> Option<String> {
 
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let text = |f: &mut fmt::Formatter, text: &str| {
-            f.write_str("\"")?;
-            for c in text.chars() {
-                match c {
-                    '"' | '\\' => write!(f, "\\{c}")?,
-                    c if c < ' ' => write!(f, "\\u{:04x}", c as u32)?,
-                    c => write!(f, "{c}")?,
-                }
-            }
-            f.write_str("\"")
-        };
-        let between = |i: usize| if i > 0 { "," } else { "" };
+        let joined = |items: Vec<String>| items.join(",");
         match self {
             Json::Number(number) if number.is_finite() => write!(f, "{number}"),
             Json::Null | Json::Number(_) => f.write_str("null"),
             Json::Bool(value) => write!(f, "{value}"),
-            Json::Text(value) => text(f, value),
+            Json::Text(text) => f.write_str(&quoted(text)),
             Json::List(values) => {
-                f.write_str("[")?;
-                for (i, value) in values.iter().enumerate() {
-                    write!(f, "{}{value}", between(i))?;
-                }
-                f.write_str("]")
+                write!(
+                    f,
+                    "[{}]",
+                    joined(values.iter().map(Json::to_string).collect())
+                )
             }
             Json::Object(members) => {
-                f.write_str("{")?;
-                for (i, (name, value)) in members.iter().enumerate() {
-                    f.write_str(between(i))?;
-                    text(f, name)?;
-                    write!(f, ":{value}")?;
-                }
-                f.write_str("}")
+                let member = |(name, value): &(String, Json)| format!("{}:{value}", quoted(name));
+                write!(f, "{{{}}}", joined(members.iter().map(member).collect()))
             }
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c < ' ' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }

@@ -124,15 +124,19 @@ pub fn attempt(
     let tallies = results
         .into_iter()
         .collect::<Result<Vec<Tally>, String>>()?;
-    let tally = tallies.into_iter().reduce(Tally::merged);
-    let tally = tally.unwrap_or_else(|| Tally::new(shared.epoch));
+    let tally = tallies
+        .into_iter()
+        .reduce(Tally::merged)
+        .unwrap_or_default();
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
         plan: Plan {
             threads,
             ..plan.clone()
         },
-        wall: tally.last - tally.begun,
+        wall: tally
+            .span
+            .map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
         document_length: match document {
             client::UNKNOWN => 0,

@@ -20,139 +20,65 @@ const TIME_ON_SCHEDULE: Duration = Duration::from_secs(2);
 /// More than a client can send.
 const HIGHEST_RATE: f64 = 1e6;
 
-/// ab's options that are left out, and why.
-const LEFT_OUT: [(&str, &str); 12] = [
-    ("-P", "no proxy is spoken to"),
-    ("-X", "no proxy is spoken to"),
-    (
-        "-b",
-        "the kernel sizes the buffers of a socket better by itself",
-    ),
-    ("-B", "the kernel chooses the address to send from"),
-    (
-        "-w",
-        "the report is text; --table, --csv and --json are for other programs",
-    ),
-    ("-x", "there is no report in HTML"),
-    ("-y", "there is no report in HTML"),
-    ("-z", "there is no report in HTML"),
-    ("-I", "https is not spoken"),
-    ("-Z", "https is not spoken"),
-    ("-f", "https is not spoken"),
-    ("-E", "https is not spoken"),
-];
+/// A line for each flag, which rustfmt would break into six.
+macro_rules! flags {
+    ($($name:literal $value:literal $default:literal $help:literal)*) => {
+        &[$(flag($name, $value, $default, $help)),*]
+    };
+}
 
-/// The same to the parser: without a line of help, so they are not shown.
-const HIDDEN: &[Flag] = &[
-    flag("-P", "auth", "", ""),
-    flag("-X", "proxy", "", ""),
-    flag("-b", "size", "", ""),
-    flag("-B", "address", "", ""),
-    flag("-w", "", "", ""),
-    flag("-x", "attributes", "", ""),
-    flag("-y", "attributes", "", ""),
-    flag("-z", "attributes", "", ""),
-    flag("-I", "", "", ""),
-    flag("-Z", "ciphers", "", ""),
-    flag("-f", "protocol", "", ""),
-    flag("-E", "certificate", "", ""),
-];
+/// ab's options that are left out: where others have their default stands the reason. The help
+/// shows no flag without a line of its own.
+const LEFT_OUT: &[Flag] = flags! {
+    "-P" "auth" "no proxy is spoken to" ""
+    "-X" "proxy" "no proxy is spoken to" ""
+    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
+    "-B" "address" "the kernel chooses the address to send from" ""
+    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
+    "-x" "attributes" "there is no report in HTML" ""
+    "-y" "attributes" "there is no report in HTML" ""
+    "-z" "attributes" "there is no report in HTML" ""
+    "-I" "" "https is not spoken" ""
+    "-Z" "ciphers" "https is not spoken" ""
+    "-f" "protocol" "https is not spoken" ""
+    "-E" "certificate" "https is not spoken" ""
+};
 
-const FLAGS: &[Flag] = &[
-    flag("-n", "requests", "", "requests in all [1]"),
-    flag(
-        "-c",
-        "concurrency",
-        "",
-        "at a time [1, with --rate 64]; a list (1,10,50,100) runs each level",
-    ),
-    flag(
-        "-t",
-        "timelimit",
-        "",
-        "seconds at most; implies -n 50000, unless -n follows",
-    ),
-    flag("-s", "timeout", "30", "seconds to wait for an answer"),
-    flag(
-        "-k",
-        "",
-        "",
-        "keep connections alive (as ab: HTTP/1.0, Connection: Keep-Alive)",
-    ),
-    flag("-r", "", "", "go on after a connection broke"),
-    flag("-l", "", "", "answers may differ in length"),
-    flag("-i", "", "", "HEAD instead of GET"),
-    flag("-m", "method", "", "another method"),
-    flag("-p", "file", "", "POST this file"),
-    flag("-u", "file", "", "PUT this file"),
-    flag("-T", "type", "text/plain", "content type of the file"),
-    flag(
-        "-H",
-        "field",
-        "",
-        "a header line, 'Name: value' (repeatable)",
-    ),
-    flag("-C", "name=value", "", "a cookie (repeatable)"),
-    flag("-A", "user:password", "", "basic authentication"),
-    flag("-q", "", "", "no progress"),
-    flag(
-        "-v",
-        "verbosity",
-        "0",
-        "1: failures, 2: heads too, 3: status codes too",
-    ),
-    flag(
-        "-g",
-        "file",
-        "",
-        "a row per request, tab-separated, in order of completion",
-    ),
-    flag("-e", "file", "", "CSV: percentage served, time in ms"),
-    flag("-d", "", "", "no table of percentiles"),
-    flag("-S", "", "", "no deviations, medians and warnings"),
-    flag("-h", "", "", "this help"),
-    flag("-V", "", "", "version"),
-    flag(
-        "--table",
-        "",
-        "",
-        "report as the assignment's Markdown table",
-    ),
-    flag("--csv", "", "", "report as CSV"),
-    flag("--json", "", "", "report as JSON"),
-    flag(
-        "--rounds",
-        "K",
-        "",
-        "all URLs and levels in turn, K times; verdicts [several URLs: 15]",
-    ),
-    flag(
-        "--warmup",
-        "time",
-        "0",
-        "load each target first, uncounted (2s, 250ms)",
-    ),
-    flag(
-        "--rate",
-        "R",
-        "",
-        "requests/s on a schedule, counted from when due; 1k,5k or auto: a curve",
-    ),
-    flag(
-        "--against",
-        "FILE",
-        "",
-        "verdicts also against a run saved by --json",
-    ),
-    flag(
-        "--cpu",
-        "PID,…",
-        "",
-        "CPU time per request of these processes",
-    ),
-    flag("--http11", "", "", "send HTTP/1.1, as browsers do"),
-    flag("--threads", "T", "", "client threads [1 per 4 cores]"),
-];
+const FLAGS: &[Flag] = flags! {
+    "-n" "requests" "" "requests in all [1]"
+    "-c" "concurrency" "" "at a time [1, with --rate 64]; a list (1,10,50,100) runs each level"
+    "-t" "timelimit" "" "seconds at most; implies -n 50000, unless -n follows"
+    "-s" "timeout" "30" "seconds to wait for an answer"
+    "-k" "" "" "keep connections alive (as ab: HTTP/1.0, Connection: Keep-Alive)"
+    "-r" "" "" "go on after a connection broke"
+    "-l" "" "" "answers may differ in length"
+    "-i" "" "" "HEAD instead of GET"
+    "-m" "method" "" "another method"
+    "-p" "file" "" "POST this file"
+    "-u" "file" "" "PUT this file"
+    "-T" "type" "text/plain" "content type of the file"
+    "-H" "field" "" "a header line, 'Name: value' (repeatable)"
+    "-C" "name=value" "" "a cookie (repeatable)"
+    "-A" "user:password" "" "basic authentication"
+    "-q" "" "" "no progress"
+    "-v" "verbosity" "0" "1: failures, 2: heads too, 3: status codes too"
+    "-g" "file" "" "a row per request, tab-separated, in order of completion"
+    "-e" "file" "" "CSV: percentage served, time in ms"
+    "-d" "" "" "no table of percentiles"
+    "-S" "" "" "no deviations, medians and warnings"
+    "-h" "" "" "this help"
+    "-V" "" "" "version"
+    "--table" "" "" "report as the assignment's Markdown table"
+    "--csv" "" "" "report as CSV"
+    "--json" "" "" "report as JSON"
+    "--rounds" "K" "" "all URLs and levels in turn, K times; verdicts [several URLs: 15]"
+    "--warmup" "time" "0" "load each target first, uncounted (2s, 250ms)"
+    "--rate" "R" "" "requests/s on a schedule, counted from when due; 1k,5k or auto: a curve"
+    "--against" "FILE" "" "verdicts also against a run saved by --json"
+    "--cpu" "PID,…" "" "CPU time per request of these processes"
+    "--http11" "" "" "send HTTP/1.1, as browsers do"
+    "--threads" "T" "" "client threads [1 per 4 cores]"
+};
 
 /// `progjar bench`.
 pub const TOPIC: Topic = Topic {
@@ -160,7 +86,7 @@ pub const TOPIC: Topic = Topic {
     summary: "load a web server and report as ab does",
     operand: "[NAME=]URL…",
     operand_default: "",
-    flags: &[FLAGS, HIDDEN],
+    flags: &[FLAGS, LEFT_OUT],
     more: "Unlike ab, on purpose: a failed request is in no rate, and in exactly one class: Connect,\n\
         Receive (broken, cut short, or silent for -s), Length, Exceptions (not HTTP). One without\n\
         an answer counts in the times, with the time it waited. Non-2xx answers are always shown.\n\
@@ -208,8 +134,8 @@ pub struct Options {
 impl Options {
     /// Reads the flags. The error is one line that says what to do.
     pub fn of(given: &Given) -> Result<Options, String> {
-        if let Some((name, why)) = LEFT_OUT.iter().find(|(name, _)| given.has(name)) {
-            return Err(TOPIC.wrong(format_args!("{name} is not supported, because {why}")));
+        if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
+            return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
         }
         given.operand()?;
         let (levels, auto) = (levels(given)?, given.text("--rate") == Some("auto"));

@@ -179,27 +179,3 @@ pub fn median_run<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> &T {
     order.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
     order[(order.len() - 1) / 2]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_value_falls_into_a_bucket_that_is_narrow_enough() {
-        let mut value = 1_u64;
-        let mut last = 0;
-        while value < u64::MAX / 2 {
-            for v in [value - 1, value, value + 1, value + value / 3] {
-                let (low, width) = range(bucket(v));
-                assert!(low <= v && v - low < width, "{v} in {low}+{width}");
-                let middle = low + width / 2;
-                let error = middle.abs_diff(v) as f64;
-                assert!(error <= RELATIVE_ERROR * v as f64 || error < 1.0, "{v}");
-            }
-            assert!(bucket(value) > last, "buckets rise at {value}");
-            last = bucket(value);
-            value += value / 2 + 1;
-        }
-        assert!(bucket(u64::MAX) < BUCKETS);
-    }
-}

@@ -54,12 +54,10 @@ impl Failed {
 }
 
 /// What one thread counted. The terms are ab's.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// When the thread began, and when its last request ended.
-    pub begun: Instant,
-    /// See `begun`.
-    pub last: Instant,
+    pub span: Option<(Instant, Instant)>,
     /// Requests that ended, well or badly.
     pub done: u64,
     /// Those that ended badly.
@@ -107,35 +105,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet.
-    pub fn new(now: Instant) -> Tally {
-        Tally {
-            begun: now,
-            last: now,
-            done: 0,
-            failed: Failed::default(),
-            reason: None,
-            timed_out: 0,
-            unanswered: 0,
-            retried: 0,
-            good: 0,
-            non_2xx: 0,
-            keep_alive: 0,
-            transferred: 0,
-            useful: 0,
-            html: 0,
-            sent: 0,
-            connect: Histogram::default(),
-            processing: Histogram::default(),
-            waiting: Histogram::default(),
-            total: Histogram::default(),
-            response: Histogram::default(),
-            software: String::new(),
-            cpu: None,
-            broken: None,
-        }
-    }
-
     /// Counts an answer that is as it should be; times in nanoseconds.
     #[inline]
     pub fn answered(&mut self, answer: Answer, connect: u64, processing: u64, waiting: u64) {
@@ -158,8 +127,8 @@ impl Tally {
 
     /// Both threads' together.
     pub fn merged(mut self, other: Tally) -> Tally {
-        self.begun = self.begun.min(other.begun);
-        self.last = self.last.max(other.last);
+        let spans = self.span.zip(other.span);
+        self.span = spans.map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)));
         self.done += other.done;
         for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
             *mine += theirs;

@@ -278,7 +278,7 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
-        self.tally.last = self.now;
+        self.last = self.now;
     }
 
     fn close(&mut self, token: usize) {

@@ -128,6 +128,9 @@ struct Client<'a> {
     document: u64,
     heads: reader::Heads,
     rows: Option<Rows<'a>>,
+    /// When it began, and when the last request ended.
+    begun: Instant,
+    last: Instant,
     tally: Tally,
 }
 
@@ -148,6 +151,7 @@ pub fn run(shared: &Shared, share: Share, counters: &Counters) -> Result<Tally, 
         }
         tally.broken = Some(why);
     }
+    tally.span = Some((client.begun, client.last));
     tally.software = software(&client.heads.head);
     let used = cpu::of_this_thread().zip(cpu);
     tally.cpu = used.map(|(after, before)| after - before);
@@ -204,7 +208,9 @@ impl<'a> Client<'a> {
             },
             rows: shared.rows.map(Rows::new),
             // On a schedule time begins with the schedule.
-            tally: Tally::new(shared.plan.rate.map_or(now, |_| shared.epoch)),
+            begun: shared.plan.rate.map_or(now, |_| shared.epoch),
+            last: now,
+            tally: Tally::default(),
         })
     }
 
@@ -212,7 +218,7 @@ impl<'a> Client<'a> {
         let mut buffer = vec![0; BUFFER].into_boxed_slice();
         let mut events: Vec<Event> = Vec::new();
         let plan = self.shared.plan;
-        let end = plan.time_limit.map(|limit| self.tally.begun + limit);
+        let end = plan.time_limit.map(|limit| self.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
@@ -251,7 +257,7 @@ impl<'a> Client<'a> {
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         let now = self.now;
         // The time in which nothing came counts too.
-        self.tally.last = now;
+        self.last = now;
         let scheduled = self.shared.plan.rate.is_some();
         let longest = self.tally.total.max();
         for slot in self.slots.iter().filter(|s| s.phase != Phase::Idle) {
