@@ -1,6 +1,6 @@
 //! One request on one connection: connect, write, read, count.
 //!
-//! Each step ends where the kernel would block; the loop in `client.rs` comes back when it
+//! Each step ends where the kernel would block; the loop in `client/mod.rs` comes back when it
 //! no longer would. Entry points: [`Client::open`], [`Client::send`], [`Client::ready`].
 //! Note: `notes/bench.md`.
 
