@@ -588,7 +588,7 @@ fn report(noise: &mut Noise, rounds: usize, gap: f64) -> Vec<Verdict> {
 
 #[test]
 fn identical_systems_get_a_verdict_in_one_report_of_twenty_at_most_and_a_gap_of_a_tenth_is_found() {
-    const REPORTS: usize = 1000;
+    const REPORTS: usize = 2000;
     let mut noise = Noise(20_260_811);
     let is_different = |verdict: &Verdict| verdict.is_different();
     for rounds in [9, 12, 15, 20] {
