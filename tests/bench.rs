@@ -1021,3 +1021,21 @@ fn browsers_send_http_1_1_and_so_can_bench() {
         "{head}"
     );
 }
+
+#[test]
+fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
+    let address = server(|mut peer| {
+        while let Some((_, n)) = peer.request() {
+            peer.say(match n {
+                1 => HELLO,
+                _ => "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno",
+            });
+        }
+    });
+    let mut plan = progjar::bench::Plan::new(&format!("http://{address}/")).expect("valid");
+    (plan.requests, plan.keep_alive, plan.go_on) = (10, true, true);
+    let stop = progjar::cli::shutdown::Stop::new();
+    let outcome = progjar::bench::run(&plan, &stop).expect("it ran");
+    assert_eq!((outcome.good(), outcome.succeeded()), (1, 1));
+    assert_eq!((outcome.tally.non_2xx, outcome.tally.failed.all()), (9, 9));
+}
