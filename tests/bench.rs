@@ -915,7 +915,7 @@ fn a_load_curve_shows_for_each_rate_what_was_answered_how_late_and_how_much_is_m
 #[test]
 fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let folder = Folder::new();
-    let (quick, slow) = (always(HELLO), slow(5));
+    let (quick, slow) = (always(HELLO), slow(60));
     let saved = bench_all("-q -k -n 20 --rounds 6 --json", &[("server", quick)]).text;
     for name in [
         "version",
@@ -936,7 +936,7 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
         .write("old.json", saved.as_bytes())
         .display()
         .to_string();
-    let options = format!("-q -k -n 20 --rounds 6 --against {old}");
+    let options = format!("-q -k -n 4 --rounds 6 --against {old}");
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(
