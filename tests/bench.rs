@@ -413,13 +413,7 @@ fn a_schedule_shows_the_wait_that_a_closed_loop_hides() {
         }
     });
     let ended = bench("-n 60 -c 1 -k --rate 100 --json", address);
-    let number = |name: &str| -> f64 {
-        let (_, rest) = ended.text.split_once(&format!("\"{name}\":")).expect(name);
-        rest.split([',', '}'])
-            .next()
-            .and_then(|n| n.parse().ok())
-            .expect(name)
-    };
+    let number = |name: &str| number(&ended.text, name);
     assert_eq!(
         (ended.code, number("complete")),
         (Some(0), 60.0),
@@ -520,14 +514,20 @@ fn levels_and_targets_make_the_assignments_tables() {
     assert_eq!(lines.collect::<Vec<_>>(), expected.concat(), "a table each");
 
     let csv = both("-n 20 -k -c 1,2 --csv -q").text;
-    let widths: Vec<usize> = csv.lines().map(|l| l.split(',').count()).collect();
+    // Commas between quotes belong to a cell.
+    let commas = |line: &str| -> usize {
+        let outside = line.split('"').step_by(2);
+        outside.map(|part| part.matches(',').count()).sum()
+    };
+    let widths: Vec<usize> = csv.lines().map(commas).collect();
     assert!(
         widths.len() == 5 && widths.iter().all(|w| *w == widths[0]),
         "{csv}"
     );
     for address in [one, other] {
-        let url = format!("\"http://{address}/\",");
-        assert_eq!(csv.matches(&url).count(), 2, "{url} at each level: {csv}");
+        let url = format!("http://{address}/,");
+        let rows = csv.lines().filter(|line| line.starts_with(&url)).count();
+        assert_eq!(rows, 2, "{url} at each level: {csv}");
     }
 }
 
@@ -669,4 +669,417 @@ fn posted() -> SocketAddr {
             peer.say(HELLO);
         }
     })
+}
+
+/// Answers with HELLO until `n` requests have come, then reads on and says nothing more.
+fn silent_after(n: usize) -> SocketAddr {
+    server(move |mut peer| {
+        while let Some((_, number)) = peer.request() {
+            if number <= n {
+                peer.say(HELLO);
+            }
+        }
+    })
+}
+
+/// Every connection answers once and closes when it has read the next request.
+fn closing_after_the_next_request(received: Arc<AtomicUsize>) -> SocketAddr {
+    server(move |mut peer| {
+        for turn in 0..2 {
+            if peer.request().is_none() {
+                return;
+            }
+            received.fetch_add(1, SeqCst);
+            if turn == 0 {
+                peer.say(HELLO);
+            }
+        }
+    })
+}
+
+#[test]
+fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as_it_is() {
+    let ended = bench("--rate 200 -t 0.5 -c 10 -k", silent_after(50));
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert_eq!(ended.counts(), (50.0, 0.0, String::new()));
+    assert_eq!(ended.field("Unanswered requests"), Some(50.0));
+    let response = ended.text.lines().find(|l| l.starts_with("Response time:"));
+    let p99 = response.and_then(|l| l.split_whitespace().skip_while(|w| *w != "p99").nth(1));
+    let p99: f64 = p99.and_then(|p| p.parse().ok()).expect("a p99");
+    assert!(p99 > 200.0, "{}", ended.text);
+    assert!(
+        ended.text.contains("short"),
+        "said in words: {}",
+        ended.text
+    );
+    // In every other output too.
+    let json = bench("--rate 200 -t 0.5 -c 10 -k --json", silent_after(50)).text;
+    assert!(json.contains("\"unanswered\":50"), "{json}");
+    let csv = bench("--rate 200 -t 0.5 -c 10 -k --csv", silent_after(50)).text;
+    assert_eq!(column(&csv, "unanswered"), ["50"], "{csv}");
+    let table = bench("--rate 200 -t 0.5 -c 10 -k --table", silent_after(50)).text;
+    assert!(table.contains("|50|"), "{table}");
+    // A closed loop has a request waiting on each connection.
+    let closed = bench("-t 0.5 -c 10 -k", silent_after(50));
+    assert_eq!(
+        closed.field("Unanswered requests"),
+        Some(10.0),
+        "{}",
+        closed.text
+    );
+    assert!(
+        closed.field("100%").is_some_and(|ms| ms > 250.0),
+        "{}",
+        closed.text
+    );
+}
+
+/// The cells of a column of CSV whose cells hold no comma before it.
+fn column(csv: &str, name: &str) -> Vec<String> {
+    let mut lines = csv.lines();
+    let heading = lines.next().unwrap_or_default();
+    let place = heading.split(',').position(|n| n == name);
+    let place = place.unwrap_or_else(|| panic!("no {name} in {heading}"));
+    let cell = |line: &str| line.split(',').nth(place).unwrap_or_default().to_owned();
+    lines.map(cell).collect()
+}
+
+#[test]
+fn a_request_that_is_sent_again_is_counted_as_retried() {
+    let received = Arc::new(AtomicUsize::new(0));
+    let ended = bench(
+        "-n 20 -c 1 -k",
+        closing_after_the_next_request(received.clone()),
+    );
+    assert_eq!(
+        ended.counts(),
+        (20.0, 0.0, String::new()),
+        "{}",
+        ended.errors
+    );
+    let again = received.load(SeqCst) - 20;
+    assert!(
+        again >= 18,
+        "the server closes on every second request: {again}"
+    );
+    assert_eq!(
+        ended.field("Retried requests"),
+        Some(again as f64),
+        "{}",
+        ended.text
+    );
+    for (format, wanted) in [
+        ("--csv", ""),
+        ("--json", "\"retried\":"),
+        ("--table", "sent again"),
+    ] {
+        let received = Arc::new(AtomicUsize::new(0));
+        let options = format!("-n 20 -c 1 -k {format}");
+        let text = bench(&options, closing_after_the_next_request(received.clone())).text;
+        let again = (received.load(SeqCst) - 20).to_string();
+        match format {
+            "--csv" => assert_eq!(column(&text, "retried"), [again]),
+            _ => assert!(text.contains(wanted) && text.contains(&again), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn a_post_is_never_sent_twice() {
+    let folder = Folder::new();
+    folder.write("body", b"");
+    let body = folder.path().join("body").display().to_string();
+    for method in [format!("-p {body}"), "-m PATCH".to_owned()] {
+        let received = Arc::new(AtomicUsize::new(0));
+        let address = closing_after_the_next_request(received.clone());
+        let ended = bench(&format!("-n 10 -c 1 -k -r {method}"), address);
+        assert_eq!(received.load(SeqCst), 10, "{}", ended.text);
+        let (complete, failed, _) = ended.counts();
+        assert_eq!((complete, failed), (10.0, 5.0), "{}", ended.text);
+        assert_eq!(ended.field("Retried requests"), None);
+    }
+}
+
+#[test]
+fn a_request_that_timed_out_counts_with_the_time_it_waited() {
+    let ended = bench("-n 20 -c 5 -k -r -s 0.3", silent_after(15));
+    assert_eq!(ended.counts().1, 5.0, "{}", ended.text);
+    for percent in ["80%", "90%", "100%"] {
+        let ms = ended.field(percent);
+        assert!(
+            ms.is_some_and(|ms| (ms >= 300.0) == (percent != "75%")),
+            "{}",
+            ended.text
+        );
+    }
+    assert!(
+        ended.field("75%").is_some_and(|ms| ms < 300.0),
+        "{}",
+        ended.text
+    );
+    assert!(
+        ended.text.contains("5 of these requests got no answer"),
+        "{}",
+        ended.text
+    );
+    let scheduled = bench("-n 20 -c 5 -k -r -s 0.3 --rate 100", silent_after(15));
+    let percentages = scheduled
+        .text
+        .lines()
+        .filter(|l| l.trim_start().starts_with("90%"));
+    let slow = percentages.filter(|l| {
+        let ms = l
+            .split_whitespace()
+            .nth(1)
+            .and_then(|ms| ms.parse::<f64>().ok());
+        ms.is_some_and(|ms| ms >= 300.0)
+    });
+    assert_eq!(slow.count(), 2, "both tables: {}", scheduled.text);
+}
+
+#[test]
+fn without_r_a_broken_connection_ends_the_run_and_leaves_the_report() {
+    let address = server(|mut peer| {
+        while let Some((_, n)) = peer.request() {
+            if n == 16 {
+                return peer.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+            }
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-n 40 -c 1 -k -q", address);
+    assert_eq!(
+        (ended.code, ended.errors.lines().count()),
+        (Some(1), 1),
+        "{}",
+        ended.errors
+    );
+    assert!(ended.errors.contains("-r"), "{}", ended.errors);
+    let (complete, failed, _) = ended.counts();
+    assert_eq!((complete, failed), (16.0, 1.0), "{}", ended.text);
+    assert!(
+        ended.field("Requests per second").is_some(),
+        "{}",
+        ended.text
+    );
+}
+
+/// The number behind a name in JSON, the first that is there.
+fn number(json: &str, name: &str) -> f64 {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).expect(name);
+    let digits = rest.split([',', '}']).next();
+    digits.and_then(|n| n.parse().ok()).expect(name)
+}
+
+/// Several targets, each with the options before it.
+fn bench_all(options: &str, targets: &[(&str, SocketAddr)]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
+    command.arg("bench").args(options.split_whitespace());
+    command.args(
+        targets
+            .iter()
+            .map(|(name, at)| format!("{name}=http://{at}/")),
+    );
+    command.output().expect("starts").into()
+}
+
+/// Answers after so many milliseconds.
+fn slow(ms: u64) -> SocketAddr {
+    server(move |mut peer| {
+        while peer.request().is_some() {
+            thread::sleep(Duration::from_millis(ms));
+            peer.say(HELLO);
+        }
+    })
+}
+
+#[test]
+fn targets_on_a_schedule_are_compared_by_their_response_times() {
+    let targets = [("quick", always(HELLO)), ("slow", slow(400))];
+    // Eight rounds allow the machine a hiccup.
+    let ended = bench_all("-q -k -n 3 --rate 50 --rounds 8", &targets);
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    let verdict = ended
+        .text
+        .lines()
+        .find(|l| l.contains("response time (p99) of"));
+    let verdict = verdict.unwrap_or_else(|| panic!("{}", ended.text));
+    assert!(
+        verdict.contains("of slow is ") && verdict.contains("x that of quick ("),
+        "{verdict}"
+    );
+    let csv = bench_all("-q -k -n 3 --rate 50 --rounds 1 --csv", &targets[1..]).text;
+    let p50: f64 = column(&csv, "response_p50_ms")[0].parse().expect("a time");
+    assert!(p50 >= 400.0 && csv.starts_with("target,"), "{csv}");
+}
+
+#[test]
+fn a_load_curve_shows_for_each_rate_what_was_answered_how_late_and_how_much_is_missing() {
+    // Two connections that take 10 ms for an answer can do 200 requests/s.
+    let ended = bench("-q -k -c 2 -t 0.5 --rate 50,2k", slow(10));
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    let rows: Vec<Vec<f64>> = ended
+        .text
+        .lines()
+        .filter(|line| line.starts_with("|2|"))
+        .map(|line| {
+            line.split('|')
+                .filter_map(|cell| cell.parse().ok())
+                .collect()
+        })
+        .collect();
+    let [easy, hard] = &rows[..] else {
+        panic!("{}", ended.text);
+    };
+    // Level, asked, answered, short in percent, p50, p99, unanswered.
+    assert_eq!(
+        (easy[1], easy[3], easy[6]),
+        (50.0, 0.0, 0.0),
+        "{}",
+        ended.text
+    );
+    assert_eq!(hard[1], 2000.0);
+    assert!(
+        hard[2] <= 200.0 && hard[3] >= 90.0 && hard[6] >= 800.0,
+        "{}",
+        ended.text
+    );
+    assert!(hard[4] > easy[4] && hard[5] >= 200.0, "{}", ended.text);
+    let csv = bench("-q -k -c 2 -t 0.1 --rate auto --csv", slow(10)).text;
+    let asked: Vec<f64> = column(&csv, "rate_asked")
+        .iter()
+        .filter_map(|r| r.parse().ok())
+        .collect();
+    assert!(
+        asked.len() == 9 && asked.is_sorted() && asked[8] <= 250.0,
+        "{csv}"
+    );
+}
+
+#[test]
+fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
+    let folder = Folder::new();
+    let (quick, slow) = (always(HELLO), slow(60));
+    let saved = bench_all("-q -k -n 20 --rounds 8 --json", &[("server", quick)]).text;
+    for name in [
+        "version",
+        "date",
+        "command",
+        "method",
+        "machine",
+        "client_cpu_share",
+    ] {
+        assert!(saved.contains(&format!("\"{name}\":")), "{name}: {saved}");
+    }
+    assert!(saved.contains("--rounds 8") && number(&saved, "client_cpu_share") > 0.0);
+    let csv = bench_all("-q -k -n 20 --csv", &[("server", quick)]).text;
+    for name in ["version", "date", "machine"] {
+        assert!(!column(&csv, name)[0].is_empty(), "{name}: {csv}");
+    }
+    let old = folder
+        .write("old.json", saved.as_bytes())
+        .display()
+        .to_string();
+    let options = format!("-q -k -n 4 --rounds 8 --against {old}");
+    let now = bench_all(&options, &[("server", slow)]);
+    assert_eq!(now.code, Some(0), "{}", now.errors);
+    assert!(
+        now.text.contains("x as fast as server now ("),
+        "{}",
+        now.text
+    );
+    folder.write("old.json", b"[]");
+    let no = bench_all(&options, &[("server", slow)]);
+    assert!(
+        no.code == Some(2) && no.errors.contains("not what bench --json writes"),
+        "{}",
+        no.errors
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn cpu_time_of_the_named_processes_is_a_column() {
+    let options = format!("-q -k -n 20000 --cpu {} --table", std::process::id());
+    let ended = bench(&options, always(HELLO));
+    assert!(
+        ended.text.contains("| CPU (µs/request) |"),
+        "{}{}",
+        ended.text,
+        ended.errors
+    );
+    let row = ended
+        .text
+        .lines()
+        .find(|l| l.starts_with("|1|"))
+        .expect("a row");
+    let cpu: f64 = row
+        .trim_end_matches('|')
+        .rsplit('|')
+        .next()
+        .and_then(|c| c.parse().ok())
+        .expect("a time");
+    assert!(cpu > 0.0 && cpu < 10_000.0, "{row}");
+}
+
+#[test]
+fn a_server_that_is_measured_against_itself_is_no_faster_than_itself() {
+    let address = always(HELLO);
+    let options = "-q -k -n 300 -c 1,10 --rounds 8";
+    let ended = bench_all(options, &[("one", address), ("other", address)]);
+    let verdicts = ended.text.matches("cannot be told apart").count();
+    let faster = ended.text.matches("x as fast as").count();
+    assert!(
+        verdicts + faster == 2 && ended.text.contains("corrected for 2 verdicts"),
+        "{}",
+        ended.text
+    );
+    let few = bench_all(
+        "-q -k -n 20 --rounds 5",
+        &[("one", address), ("other", address)],
+    );
+    assert!(
+        few.text.contains("No verdict: 5 rounds are too few") && few.text.contains("it takes 6"),
+        "{}",
+        few.text
+    );
+}
+
+#[test]
+fn browsers_send_http_1_1_and_so_can_bench() {
+    let (sender, heads) = mpsc::channel();
+    let address = server(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            let _ = sender.send(head);
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let ended = bench("-n 5 -k --http11 -q", address);
+    assert_eq!(ended.counts(), (5.0, 0.0, String::new()));
+    assert_eq!(ended.field("Keep-Alive requests"), Some(5.0));
+    let head = heads
+        .recv_timeout(Duration::from_secs(20))
+        .expect("a request");
+    assert!(
+        head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("Connection"),
+        "{head}"
+    );
+}
+
+#[test]
+fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
+    let address = server(|mut peer| {
+        while let Some((_, n)) = peer.request() {
+            peer.say(match n {
+                1 => HELLO,
+                _ => "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno",
+            });
+        }
+    });
+    let mut plan = progjar::bench::Plan::new(&format!("http://{address}/")).expect("valid");
+    (plan.requests, plan.keep_alive, plan.go_on) = (10, true, true);
+    let stop = progjar::cli::shutdown::Stop::new();
+    let outcome = progjar::bench::run(&plan, &stop).expect("it ran");
+    assert_eq!((outcome.good(), outcome.succeeded()), (1, 1));
+    assert_eq!((outcome.tally.non_2xx, outcome.tally.failed.all()), (9, 9));
 }

@@ -4,8 +4,8 @@
 //! Entry point: [`run`]. Note: `notes/README.md`.
 
 use super::{End, program, say};
-use crate::bench::rounds::{Cell, Turn, rounds};
-use crate::bench::{Plan, fruitless};
+use crate::bench::Plan;
+use crate::bench::rounds::{Cell, State, Turn, measure};
 use crate::cli::shutdown::Stop;
 use crate::lab::report::{AbCell, AbRun, System};
 use std::io::{IsTerminal, Write};
@@ -50,7 +50,7 @@ pub fn run(
     let mut plans = Vec::new();
     for level in LEVELS {
         for system in &systems {
-            plans.push(plan(&system.url, level, requests)?);
+            plans.push(plan(system, level, requests)?);
         }
     }
     let ab = program::find(&["ab"]);
@@ -62,19 +62,16 @@ pub fn run(
         ab,
         cells: Vec::new(),
         terminal: std::io::stdout().is_terminal(),
-        line: Line::default(),
+        rates: Vec::new(),
     };
-    let cells = rounds(&plans, count, warmup, stop, &mut |turn| {
-        watch.see(turn, stop);
+    let measured = measure(&plans, count, warmup, stop, &mut |turn| {
+        watch.see(turn, &plans, stop);
     });
     watch.clear();
-    let cells = cells?;
     if stop.is_raised() {
         return Err(End::Stopped);
     }
-    if let Some(why) = cells.iter().flat_map(Cell::runs).find_map(fruitless) {
-        return Err(End::Failed(why));
-    }
+    let cells = measured.whole()?;
     Ok(Measurement {
         systems,
         cells,
@@ -84,8 +81,9 @@ pub fn run(
 }
 
 /// `bench -n … -c … -k -r -s 99999`
-fn plan(url: &str, level: usize, requests: u64) -> Result<Plan, String> {
-    let mut plan = Plan::new(url)?;
+fn plan(system: &System, level: usize, requests: u64) -> Result<Plan, String> {
+    let mut plan = Plan::new(&system.url)?;
+    plan.target.name = system.title.to_owned();
     plan.requests = requests;
     plan.concurrency = level;
     plan.timeout = ANSWER_PATIENCE;
@@ -100,30 +98,31 @@ struct Watch {
     ab_version: Option<String>,
     cells: Vec<AbCell>,
     terminal: bool,
-    line: Line,
-}
-
-/// The rates of a round so far.
-#[derive(Default)]
-struct Line {
-    round: usize,
-    text: String,
-    level: usize,
+    /// The rates of the round so far, with the place of each plan.
+    rates: Vec<(usize, f64)>,
 }
 
 impl Watch {
-    fn see(&mut self, turn: &Turn, stop: &Stop) {
-        self.draw(turn);
-        let Some(outcome) = turn.outcome.filter(|_| turn.round > 0) else {
-            return;
+    fn see(&mut self, turn: &Turn, plans: &[Plan], stop: &Stop) {
+        let State::Ended(outcome) = turn.state else {
+            return self.draw(turn);
         };
+        if turn.round == 0 {
+            return;
+        }
         if let Some(ab) = self.ab.clone()
             && !stop.is_raised()
-            && let Some(run) = run_ab(&ab, turn.plan, stop)
+            && let Some(run) = run_ab(&ab, turn.plan, turn.round, stop)
         {
             self.keep(turn.plan, run);
         }
-        self.add(turn, outcome.rate());
+        let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
+        self.rates
+            .extend(place.map(|place| (place, outcome.rate())));
+        if self.rates.len() == plans.len() {
+            self.clear();
+            say(&self.line(turn, plans));
+        }
     }
 
     fn keep(&mut self, plan: &Plan, run: AbRun) {
@@ -139,40 +138,24 @@ impl Watch {
         }
     }
 
-    /// A line per round, said when the round is over: the rates at each level, in the order of
-    /// the systems.
-    fn add(&mut self, turn: &Turn, rate: f64) {
-        let line = &mut self.line;
-        if line.round != turn.round {
-            *line = Line {
-                round: turn.round,
-                ..Line::default()
-            };
+    /// A line for the round: the rates at each level, in the order of the systems.
+    fn line(&mut self, turn: &Turn, plans: &[Plan]) -> String {
+        let mut text = format!("      round {}/{}:", turn.round, turn.rounds);
+        let mut level = 0;
+        self.rates.sort_by_key(|(place, _)| *place);
+        for (place, rate) in self.rates.drain(..) {
+            if level != plans[place].concurrency {
+                level = plans[place].concurrency;
+                text.push_str(&format!("  c={level}:"));
+            }
+            text.push_str(&format!(" {rate:.0}"));
         }
-        let level = turn.plan.concurrency;
-        if line.level == level {
-            line.text.push_str(&format!(" {rate:.0}"));
-        } else {
-            line.text.push_str(&format!("  c={level}: {rate:.0}"));
-            line.level = level;
-        }
-        let is_last = level == LEVELS[LEVELS.len() - 1]
-            && line
-                .text
-                .rsplit(':')
-                .next()
-                .map_or(0, |rates| rates.split_whitespace().count())
-                == 3;
-        if is_last {
-            let text = format!("      round {}/{}:{}", turn.round, turn.rounds, line.text);
-            self.clear();
-            say(&text);
-        }
+        text
     }
 
     /// On a terminal, what is being done at this moment.
     fn draw(&self, turn: &Turn) {
-        if self.terminal && turn.outcome.is_none() {
+        if self.terminal {
             let what = match turn.round {
                 0 => "warming up".to_owned(),
                 round => format!("round {round}/{}", turn.rounds),
@@ -199,7 +182,7 @@ fn version(ab: &Path, stop: &Stop) -> Option<String> {
 }
 
 /// The same run by ab; None if ab did not end well or is not understood.
-fn run_ab(ab: &Path, plan: &Plan, stop: &Stop) -> Option<AbRun> {
+fn run_ab(ab: &Path, plan: &Plan, round: usize, stop: &Stop) -> Option<AbRun> {
     let mut command = Command::new(ab);
     command
         .args(["-q", "-r", "-k", "-s", "99999"])
@@ -207,15 +190,16 @@ fn run_ab(ab: &Path, plan: &Plan, stop: &Stop) -> Option<AbRun> {
         .args(["-c", &plan.concurrency.to_string()])
         .arg(plan.target.url());
     let text = program::output(&mut command, AB_PATIENCE, stop).ok()?;
-    read_ab(&text)
+    read_ab(&text, round)
 }
 
-fn read_ab(text: &str) -> Option<AbRun> {
+fn read_ab(text: &str, round: usize) -> Option<AbRun> {
     let field = |label: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(label))?;
         value.split_whitespace().next()?.parse::<f64>().ok()
     };
     Some(AbRun {
+        round,
         seconds: field("Time taken for tests:")?,
         complete: field("Complete requests:")? as u64,
         failed: field("Failed requests:")? as u64,
@@ -243,11 +227,11 @@ mod tests {
             Time per request:       4.121 [ms] (mean)\n\
             Time per request:       0.041 [ms] (mean, across all concurrent requests)\n\
             Transfer rate:          5971.99 [Kbytes/sec] received\n";
-        let run = read_ab(text).expect("whole");
+        let run = read_ab(text, 3).expect("whole");
         assert_eq!((run.complete, run.failed, run.non_2xx), (1000, 3, 7));
         assert_eq!((run.seconds, run.rate), (0.041, 24267.13));
         assert_eq!((run.time_per_request, run.kbytes), (4.121, 5971.99));
         assert_eq!(run.transferred, 252_000);
-        assert!(read_ab("ab: apr_socket_connect(): Connection refused").is_none());
+        assert!(read_ab("ab: apr_socket_connect(): Connection refused", 1).is_none());
     }
 }

@@ -38,7 +38,7 @@ pub const TOPIC: Topic = Topic {
         flag(
             "--rounds",
             "N",
-            "9",
+            "15",
             "measure everything in turn, N times; the median counts",
         ),
         flag("-n", "requests", "1000", "requests per run"),

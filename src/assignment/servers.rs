@@ -353,11 +353,10 @@ mod tests {
 
     #[test]
     fn a_port_that_a_clients_connection_holds_is_waited_for() {
-        // Another connection of this busy machine may be given just this port when it is free.
-        let waited: Vec<_> = (0..3)
-            .map(|_| wait_for_a_port())
-            .take_while(Result::is_err)
-            .collect();
-        assert!(waited.len() < 3, "{waited:?}");
+        // On a busy machine another connection is given just this port when it is free. Then it is
+        // that one which is told of in the end.
+        let waited = wait_for_a_port();
+        let is_told = matches!(&waited, Err(End::Failed(e)) if e.contains(WHAT_TO_DO));
+        assert!(waited.is_ok() || is_told, "{waited:?}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It imports neither `http` nor `site`: an instrument that shares a parser with the thing it
 //! measures shares its faults. Entry points: [`main`] for the command line, [`run`] for one
-//! run, [`rounds::rounds`] for a comparison. Note: `notes/bench.md`.
+//! run, [`rounds::measure`] for a comparison. Note: `notes/bench.md`.
 
 // what to do: the URL, the bytes of a request, how many of them
 pub mod plan;
@@ -16,18 +16,28 @@ pub mod reader;
 mod client;
 // what is counted
 pub mod tally;
-// times in bounded memory; are two sets of rates different?
+// times in bounded memory, medians
 pub mod stats;
+// do two systems differ?
+pub mod verdict;
 // ab's -g
 mod rows;
 // several targets and levels in turn
 pub mod rounds;
+// --rate auto
+mod curve;
 // what one sees while it runs
 mod progress;
 // ab's report
 pub mod report;
-// the assignment's table, CSV, JSON
+// the assignment's table, the load curve, any table
 pub mod table;
+// values as text and back
+pub mod json;
+// CSV, JSON, --against
+pub mod saved;
+// the CPU time of processes
+pub mod cpu;
 
 pub use options::{Options, TOPIC};
 pub use plan::Plan;
@@ -36,18 +46,20 @@ pub use tally::Outcome;
 use crate::cli::args::{Failure, Given};
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::sys;
-use client::{Pulse, Share, Shared};
+use client::{Counters, Share, Shared};
+use cpu::Cpu;
 use options::Format;
 use plan::Target;
 use progress::Progress;
 use rows::RowFile;
+use saved::Origin;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tally::{Tally, Timeline};
+use tally::Tally;
 
 /// Descriptors beside those of the connections: standard streams, pollers, files.
 const OTHER_DESCRIPTORS: u64 = 16;
@@ -55,23 +67,29 @@ const OTHER_DESCRIPTORS: u64 = 16;
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A run under way, ten times a second.
-#[derive(Debug)]
-pub struct Glance<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
     /// Since when.
     pub elapsed: Duration,
     /// Requests that ended.
     pub done: u64,
     /// Those that ended badly.
     pub failed: u64,
-    /// The slowest thread's, of the last half second.
-    pub p99: Duration,
-    /// Requests per interval so far.
-    pub timeline: &'a Timeline,
 }
 
 /// Runs the plan, to its end or until `stop`. The error is one line: the target refuses, or
 /// something broke and the plan does not say to go on.
-pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Result<Outcome, String> {
+pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
+    let mut outcome = attempt(plan, stop, &mut |_| {})?;
+    outcome.tally.broken.take().map_or(Ok(outcome), Err)
+}
+
+/// The same, but a run that breaks is an outcome too, as far as it came.
+pub fn attempt(
+    plan: &Plan,
+    stop: &Stop,
+    progress: &mut dyn FnMut(Status),
+) -> Result<Outcome, String> {
     let address = resolve(&plan.target)?;
     let threads = plan.threads.clamp(1, plan.concurrency);
     check_descriptors(plan.concurrency, threads)?;
@@ -79,6 +97,7 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
     let shared = Shared {
         plan,
         request: plan.request(),
+        idempotent: plan.is_idempotent(),
         address,
         stop,
         epoch: Instant::now(),
@@ -87,40 +106,46 @@ pub fn run(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&Glance)) -> Resul
         aborted: AtomicBool::new(false),
         rows: rows.as_ref(),
     };
-    let pulses: Vec<Pulse> = (0..threads).map(|_| Pulse::default()).collect();
-    let mut timeline = Timeline::new(TICK);
+    let cpu = Cpu::of(&plan.processes);
+    let counters: Vec<Counters> = (0..threads).map(|_| Counters::default()).collect();
     let results = thread::scope(|scope| {
         let (sender, results) = mpsc::channel();
-        for (index, pulse) in pulses.iter().enumerate() {
+        for (index, counters) in counters.iter().enumerate() {
             let (sender, shared) = (sender.clone(), &shared);
             let share = share(plan, index, threads);
             scope.spawn(move || {
                 // The receiver lives until all have ended: sending cannot fail.
-                let _ = sender.send(client::run(shared, share, pulse));
+                let _ = sender.send(client::run(shared, share, counters));
             });
         }
         drop(sender);
-        watch(&results, &shared, &pulses, &mut timeline, progress)
+        watch(&results, &shared, &counters, progress)
     });
     let tallies = results
         .into_iter()
         .collect::<Result<Vec<Tally>, String>>()?;
-    let tally = tallies.into_iter().reduce(Tally::merged);
-    let tally = tally.unwrap_or_else(|| Tally::new(shared.epoch));
+    let tally = tallies
+        .into_iter()
+        .reduce(Tally::merged)
+        .unwrap_or_default();
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
         plan: Plan {
             threads,
             ..plan.clone()
         },
-        wall: tally.last - tally.begun,
+        wall: tally
+            .span
+            .map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
         document_length: match document {
             client::UNKNOWN => 0,
             length => length,
         },
         tally,
-        timeline,
+        cpu: cpu
+            .filter(|_| !plan.processes.is_empty())
+            .and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
     })
 }
 
@@ -142,29 +167,18 @@ fn share(plan: &Plan, index: usize, of: usize) -> Share {
 fn watch(
     results: &mpsc::Receiver<Result<Tally, String>>,
     shared: &Shared,
-    pulses: &[Pulse],
-    timeline: &mut Timeline,
-    progress: &mut dyn FnMut(&Glance),
+    counters: &[Counters],
+    progress: &mut dyn FnMut(Status),
 ) -> Vec<Result<Tally, String>> {
     let mut ended = Vec::new();
-    let mut known = 0;
     loop {
         let result = results.recv_timeout(TICK);
-        let sum = |of: fn(&Pulse) -> &AtomicU64| pulses.iter().map(|p| of(p).load(Relaxed)).sum();
-        let elapsed = shared.epoch.elapsed();
-        let done: u64 = sum(|p| &p.done);
-        timeline.add(elapsed, done - known);
-        known = done;
-        progress(&Glance {
-            elapsed,
-            done,
-            failed: sum(|p| &p.failed),
-            p99: pulses
-                .iter()
-                .map(|p| Duration::from_nanos(p.p99.load(Relaxed)))
-                .max()
-                .unwrap_or_default(),
-            timeline,
+        let sum =
+            |of: fn(&Counters) -> &AtomicU64| counters.iter().map(|c| of(c).load(Relaxed)).sum();
+        progress(Status {
+            elapsed: shared.epoch.elapsed(),
+            done: sum(|c| &c.done),
+            failed: sum(|c| &c.failed),
         });
         match result {
             Ok(result) => ended.push(result),
@@ -223,52 +237,46 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         ));
         return Ok(());
     }
-    let options = Options::of(given).map_err(Failure::Usage)?;
+    let mut options = Options::of(given).map_err(Failure::Usage)?;
     let work = |e: String| Failure::CannotWork(format!("bench: {e}"));
-    if matches!(options.format, Format::Text | Format::Html) {
+    if options.format == Format::Text {
         print(&report::opening(&options));
+    }
+    if options.auto {
+        options.plans = curve::plans(&options.plans, stop).map_err(work)?;
     }
     let mut progress = Progress::new(&options);
     let (plans, count) = (&options.plans, options.rounds);
     let show = &mut |turn: &rounds::Turn| progress.show(turn);
-    let cells = rounds::rounds(plans, count, options.warmup, stop, show);
+    let measured = rounds::measure(plans, count, options.warmup, stop, show);
     progress.end();
-    let cells = cells.map_err(work)?;
-    print(&match options.format {
-        Format::Table => table::tables(&cells),
-        Format::Csv => table::csv(&cells),
-        Format::Json => table::json(&cells),
-        Format::Text => cells
-            .iter()
-            .map(|c| report::ab_text(c.median(), &options.look))
-            .collect(),
-        Format::Html => cells.iter().map(|c| report::ab_html(c.median())).collect(),
-    });
-    for cell in &cells {
-        if let Some(path) = &options.percentages {
-            let text = report::percentages(cell.median());
-            std::fs::write(path, text)
-                .map_err(|e| work(format!("cannot write '{}': {e}", path.display())))?;
-        }
+    let cells = &measured.cells;
+    if !cells.is_empty() {
+        print(&text_of(cells, &options));
     }
-    let mut runs = cells.iter().flat_map(rounds::Cell::runs);
-    runs.find_map(fruitless).map_or(Ok(()), |e| Err(work(e)))
+    if let (Some(path), Some(cell)) = (&options.percentages, cells.first()) {
+        let text = report::percentages(cell.median());
+        std::fs::write(path, text)
+            .map_err(|e| work(format!("cannot write '{}': {e}", path.display())))?;
+    }
+    measured.failure().map_or(Ok(()), |e| Err(work(e)))
 }
 
-/// A run without a single good answer is an error, not a rate.
-pub fn fruitless(outcome: &Outcome) -> Option<String> {
-    if outcome.succeeded() > 0 || outcome.interrupted {
-        return None;
+fn text_of(cells: &[rounds::Cell], options: &Options) -> String {
+    let mut pairs = rounds::pairs(cells);
+    pairs.extend(options.against.iter().flat_map(|old| old.pairs(cells)));
+    let origin = || Origin::here(options.rounds, options.warmup);
+    match options.format {
+        Format::Table => table::tables(cells, pairs),
+        Format::Csv => saved::csv(cells, &origin()),
+        Format::Json => saved::json(cells, &origin()),
+        Format::Text => {
+            let reports = cells
+                .iter()
+                .map(|c| report::ab_text(c.median(), options.parts));
+            reports.collect()
+        }
     }
-    let why = outcome
-        .tally
-        .reason
-        .as_deref()
-        .unwrap_or("no answer came in time");
-    Some(format!(
-        "{}: no request succeeded; the first failed with {why}",
-        outcome.target().url()
-    ))
 }
 
 /// A reader of our output that went away (`| head`) is no fault of ours.

@@ -2,108 +2,95 @@
 //!
 //! Knows no socket. Entry point: [`Options::of`]. Note: `notes/bench.md`.
 
-use super::plan::Plan;
-use super::report::Look;
+use super::cpu::Cpu;
+use super::plan::{Plan, base64};
+use super::report::Parts;
+use super::saved::Saved;
+use super::verdict::{ROUNDS, rounds_needed};
 use crate::cli::args::{Flag, Given, Topic, flag};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// ab's limit when a time limit but no number of requests is given.
 const REQUESTS_WITHIN_A_TIME_LIMIT: u64 = 50_000;
+/// With --rate, unless -c or -t and -n are given: the server, not the number of connections, is
+/// to be the limit, and each point of a curve needs its time.
+const CONNECTIONS_ON_SCHEDULE: usize = 64;
+const TIME_ON_SCHEDULE: Duration = Duration::from_secs(2);
+/// More than a client can send.
+const HIGHEST_RATE: f64 = 1e6;
 
-const FLAGS: &[Flag] = &[
-    flag("-n", "requests", "", "requests in all [1]"),
-    flag(
-        "-c",
-        "concurrency",
-        "1",
-        "at a time; a list (1,10,50,100) runs each level",
-    ),
-    flag(
-        "-t",
-        "timelimit",
-        "",
-        "seconds at most; implies -n 50000, unless -n is given",
-    ),
-    flag("-s", "timeout", "30", "seconds to wait for an answer"),
-    flag(
-        "-k",
-        "",
-        "",
-        "keep connections alive (as ab: HTTP/1.0, Connection: Keep-Alive)",
-    ),
-    flag("-r", "", "", "go on after a connection broke"),
-    flag("-l", "", "", "answers may differ in length"),
-    flag("-i", "", "", "HEAD instead of GET"),
-    flag("-m", "method", "", "another method"),
-    flag("-p", "file", "", "POST this file"),
-    flag("-u", "file", "", "PUT this file"),
-    flag("-T", "type", "text/plain", "content type of the file"),
-    flag(
-        "-H",
-        "field",
-        "",
-        "a header line, 'Name: value' (repeatable)",
-    ),
-    flag("-C", "name=value", "", "a cookie (repeatable)"),
-    flag("-q", "", "", "no progress"),
-    flag(
-        "-v",
-        "verbosity",
-        "0",
-        "1: failures, 2: heads too, 3: status codes too",
-    ),
-    flag(
-        "-g",
-        "file",
-        "",
-        "a row per request, tab-separated, in order of completion",
-    ),
-    flag("-e", "file", "", "CSV: percentage served, time in ms"),
-    flag("-w", "", "", "report as HTML tables"),
-    flag("-d", "", "", "no table of percentiles"),
-    flag("-S", "", "", "no deviations, medians and warnings"),
-    flag("-h", "", "", "this help"),
-    flag("-V", "", "", "version"),
-    flag(
-        "--table",
-        "",
-        "",
-        "report as the assignment's Markdown table",
-    ),
-    flag("--csv", "", "", "report as CSV"),
-    flag("--json", "", "", "report as JSON"),
-    flag(
-        "--rounds",
-        "K",
-        "1",
-        "run all URLs and levels in turn, K times; show medians, min-max",
-    ),
-    flag(
-        "--warmup",
-        "time",
-        "0",
-        "load each target first, uncounted (2s, 250ms)",
-    ),
-    flag(
-        "--rate",
-        "R",
-        "",
-        "send R requests/s on a fixed schedule; count from when each was due",
-    ),
-    flag("--threads", "T", "", "client threads [1 per 4 cores]"),
-];
+/// A line for each flag, which rustfmt would break into six.
+macro_rules! flags {
+    ($($name:literal $value:literal $default:literal $help:literal)*) => {
+        &[$(flag($name, $value, $default, $help)),*]
+    };
+}
+
+/// ab's options that are left out: where others have their default stands the reason. The help
+/// shows no flag without a line of its own.
+const LEFT_OUT: &[Flag] = flags! {
+    "-P" "auth" "no proxy is spoken to" ""
+    "-X" "proxy" "no proxy is spoken to" ""
+    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
+    "-B" "address" "the kernel chooses the address to send from" ""
+    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
+    "-x" "attributes" "there is no report in HTML" ""
+    "-y" "attributes" "there is no report in HTML" ""
+    "-z" "attributes" "there is no report in HTML" ""
+    "-I" "" "https is not spoken" ""
+    "-Z" "ciphers" "https is not spoken" ""
+    "-f" "protocol" "https is not spoken" ""
+    "-E" "certificate" "https is not spoken" ""
+};
+
+const FLAGS: &[Flag] = flags! {
+    "-n" "requests" "" "requests in all [1]"
+    "-c" "concurrency" "" "at a time [1, with --rate 64]; a list (1,10,50,100) runs each level"
+    "-t" "timelimit" "" "seconds at most; implies -n 50000, unless -n follows"
+    "-s" "timeout" "30" "seconds to wait for an answer"
+    "-k" "" "" "keep connections alive (as ab: HTTP/1.0, Connection: Keep-Alive)"
+    "-r" "" "" "go on after a connection broke"
+    "-l" "" "" "answers may differ in length"
+    "-i" "" "" "HEAD instead of GET"
+    "-m" "method" "" "another method"
+    "-p" "file" "" "POST this file"
+    "-u" "file" "" "PUT this file"
+    "-T" "type" "text/plain" "content type of the file"
+    "-H" "field" "" "a header line, 'Name: value' (repeatable)"
+    "-C" "name=value" "" "a cookie (repeatable)"
+    "-A" "user:password" "" "basic authentication"
+    "-q" "" "" "no progress"
+    "-v" "verbosity" "0" "1: failures, 2: heads too, 3: status codes too"
+    "-g" "file" "" "a row per request, tab-separated, in order of completion"
+    "-e" "file" "" "CSV: percentage served, time in ms"
+    "-d" "" "" "no table of percentiles"
+    "-S" "" "" "no deviations, medians and warnings"
+    "-h" "" "" "this help"
+    "-V" "" "" "version"
+    "--table" "" "" "report as the assignment's Markdown table"
+    "--csv" "" "" "report as CSV"
+    "--json" "" "" "report as JSON"
+    "--rounds" "K" "" "all URLs and levels in turn, K times; verdicts [several URLs: 15]"
+    "--warmup" "time" "0" "load each target first, uncounted (2s, 250ms)"
+    "--rate" "R" "" "requests/s on a schedule, counted from when due; 1k,5k or auto: a curve"
+    "--against" "FILE" "" "verdicts also against a run saved by --json"
+    "--cpu" "PID,…" "" "CPU time per request of these processes"
+    "--http11" "" "" "send HTTP/1.1, as browsers do"
+    "--threads" "T" "" "client threads [1 per 4 cores]"
+};
 
 /// `progjar bench`.
 pub const TOPIC: Topic = Topic {
     name: "bench",
     summary: "load a web server and report as ab does",
-    operand: "URL…",
+    operand: "[NAME=]URL…",
     operand_default: "",
-    flags: &[FLAGS],
-    more: "Unlike ab, on purpose: a failed request is in no rate and no latency, and in exactly one class:\n\
-        Connect, Receive (broken, cut short, or silent for -s), Length, Exceptions (not HTTP).\n\
-        Non-2xx answers are always shown. A target that refuses, or that never answered: exit 1.\n\
+    flags: &[FLAGS, LEFT_OUT],
+    more: "Unlike ab, on purpose: a failed request is in no rate, and in exactly one class: Connect,\n\
+        Receive (broken, cut short, or silent for -s), Length, Exceptions (not HTTP). One without\n\
+        an answer counts in the times, with the time it waited. Non-2xx answers are always shown.\n\
+        A target that refuses, a run that broke, or that had no answer: exit 1.\n\
         Times are within 0.4 % (a histogram: constant memory); -g streams, unsorted, in UTC.\n\
         A connection opens while fewer than 128 others are still being set up.",
 };
@@ -113,21 +100,21 @@ pub const TOPIC: Topic = Topic {
 pub enum Format {
     /// ab's text.
     Text,
-    /// ab's -w.
-    Html,
     /// The assignment's table.
     Table,
     /// A line per target and level.
     Csv,
-    /// An array of objects.
+    /// For programs, and for --against.
     Json,
 }
 
 /// All that the command line says.
 #[derive(Debug)]
 pub struct Options {
-    /// For each level, each target: the order in which a round runs them.
+    /// For each level, each rate, each target: the order in which a round runs them.
     pub plans: Vec<Plan>,
+    /// --rate auto: the plans are still without their rates.
+    pub auto: bool,
     /// How often all of them are run.
     pub rounds: usize,
     /// Load before the first round.
@@ -138,43 +125,75 @@ pub struct Options {
     pub quiet: bool,
     /// -e.
     pub percentages: Option<PathBuf>,
+    /// --against.
+    pub against: Option<Saved>,
     /// -d and -S.
-    pub look: Look,
+    pub parts: Parts,
 }
 
 impl Options {
     /// Reads the flags. The error is one line that says what to do.
     pub fn of(given: &Given) -> Result<Options, String> {
+        if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
+            return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
+        }
         given.operand()?;
-        let levels = levels(given)?;
+        let (levels, auto) = (levels(given)?, given.text("--rate") == Some("auto"));
+        let rates = if auto { None } else { rates(given)? };
+        let targets = given.operands.len();
         let mut plans = Vec::new();
-        for level in &levels {
-            for url in &given.operands {
-                plans.push(plan(given, url, *level)?);
+        for level in levels {
+            let at_level = given.operands.iter().map(|url| plan(given, url, level));
+            let at_level = at_level.collect::<Result<Vec<Plan>, String>>()?;
+            let names = at_level.iter().map(|plan| &plan.target.name);
+            if names.collect::<std::collections::BTreeSet<_>>().len() < targets {
+                return Err(
+                    TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL")
+                );
             }
+            match &rates {
+                None => plans.extend(at_level),
+                Some(rates) => plans.extend(
+                    rates
+                        .iter()
+                        .flat_map(|rate| at_level.iter().map(|plan| plan.at_rate(*rate))),
+                ),
+            }
+        }
+        let against = given
+            .text("--against")
+            .map(|path| Saved::read(Path::new(path)));
+        let against = against.transpose().map_err(|e| TOPIC.wrong(e))?;
+        let curve = auto || rates.is_some_and(|rates| rates.len() > 1);
+        let verdicts = plans.len() * (targets - 1) / 2 + against.iter().count() * plans.len();
+        let rounds = given.number("--rounds", 1..=1000)?.map(|n| n as usize);
+        // A curve is looked at; a verdict on each of its points takes long, and is asked for.
+        let rounds = rounds.unwrap_or(match verdicts {
+            n if n > 0 && !curve => ROUNDS.max(rounds_needed(n)),
+            _ => 1,
+        });
+        let many = plans.len() > 1 || rounds > 1 || auto;
+        if many && (given.has("-g") || given.has("-e")) {
+            return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
         let formats = [
             ("--json", Format::Json),
             ("--csv", Format::Csv),
             ("--table", Format::Table),
-            ("-w", Format::Html),
         ];
-        let rounds = given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize;
-        let many = plans.len() > 1 || rounds > 1;
-        if many && (given.has("-g") || given.has("-e")) {
-            return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
-        }
         let format = formats
             .iter()
             .find(|(name, _)| given.has(name))
             .map(|f| f.1);
         Ok(Options {
+            auto,
             rounds,
             warmup: given.duration("--warmup")?.unwrap_or_default(),
             format: format.unwrap_or(if many { Format::Table } else { Format::Text }),
             quiet: given.has("-q"),
             percentages: given.text("-e").map(PathBuf::from),
-            look: Look {
+            against,
+            parts: Parts {
                 percentiles: !given.has("-d"),
                 confidence: !given.has("-S"),
             },
@@ -183,25 +202,59 @@ impl Options {
     }
 }
 
+/// The values of a list, each once.
+fn list<T: PartialEq>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let values: Vec<T> = text
+        .split(',')
+        .map(|one| read(one.trim()))
+        .collect::<Option<_>>()?;
+    let is_new = |(i, value): (usize, &T)| !values[..i].contains(value);
+    values.iter().enumerate().all(is_new).then_some(values)
+}
+
 fn levels(given: &Given) -> Result<Vec<usize>, String> {
-    let level = |text: &str| {
-        let number = text.trim().parse().ok();
-        number.filter(|n| (1..=1_000_000).contains(n))
+    let level = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
+    let wanted = "give a number, or several, each once: 1,10,50,100";
+    let levels = given.value("-c", wanted, |text| list(text, level))?;
+    let most = given.number("-n", 1..=u64::MAX)?.unwrap_or(u64::MAX);
+    let usual = match given.has("--rate") {
+        true => CONNECTIONS_ON_SCHEDULE.min(most as usize),
+        false => 1,
     };
-    let levels = given.value("-c", "give a number, or several: 1,10,50,100", |text| {
-        text.split(',').map(level).collect()
-    })?;
-    Ok(levels.unwrap_or_default())
+    Ok(levels.unwrap_or_else(|| vec![usual]))
+}
+
+fn rates(given: &Given) -> Result<Option<Vec<f64>>, String> {
+    let rate = |text: &str| {
+        let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+            Some(digits) => (digits, 1000.0),
+            None => (text, 1.0),
+        };
+        let rate = digits.parse::<f64>().ok()? * unit;
+        Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
+    };
+    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
+    given.value("--rate", wanted, |text| list(text, rate))
 }
 
 fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
     let mut plan = Plan::new(url).map_err(|e| TOPIC.wrong(e))?;
     plan.concurrency = concurrency;
     plan.time_limit = given.duration("-t")?;
-    plan.requests = match (given.number("-n", 1..=u64::MAX)?, plan.time_limit) {
-        (Some(n), _) => n,
-        (None, Some(_)) => REQUESTS_WITHIN_A_TIME_LIMIT,
-        (None, None) => 1,
+    if plan.time_limit.is_some_and(|limit| limit.is_zero()) {
+        return Err(TOPIC.wrong("-t 0: give the run some time"));
+    }
+    let requests = given.number("-n", 1..=u64::MAX)?;
+    let scheduled = given.has("--rate");
+    if scheduled && requests.is_none() {
+        plan.time_limit = plan.time_limit.or(Some(TIME_ON_SCHEDULE));
+    }
+    // As ab: -t sets -n too, and the last one counts.
+    plan.requests = match (requests, plan.time_limit) {
+        (None, Some(_)) if scheduled => u64::MAX,
+        (Some(n), _) if given.last_of(&["-n", "-t"]) == Some("-n") => n,
+        (_, Some(_)) => REQUESTS_WITHIN_A_TIME_LIMIT,
+        (n, None) => n.unwrap_or(1),
     };
     if concurrency as u64 > plan.requests {
         return Err(TOPIC.wrong(format_args!(
@@ -214,10 +267,24 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
         .unwrap_or(plan.timeout)
         .max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
+    plan.http11 = given.has("--http11");
     plan.go_on = given.has("-r");
     plan.any_length = given.has("-l");
     plan.verbosity = given.number("-v", 0..=9)?.unwrap_or(0);
     plan.rows = given.text("-g").map(PathBuf::from);
+    let pids =
+        |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
+    let wanted = "give process ids that /proc knows: 4711,4712";
+    plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
+    if let Some(threads) = given.number("--threads", 1..=1024)? {
+        plan.threads = threads as usize;
+    }
+    content(given, &mut plan)?;
+    Ok(plan)
+}
+
+/// What each request says.
+fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
     plan.content_type = given.text("-T").unwrap_or_default().to_owned();
     for (name, method) in [("-p", "POST"), ("-u", "PUT")] {
         if let Some(path) = given.text(name) {
@@ -228,20 +295,21 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
         }
     }
     if given.has("-i") {
+        if plan.body.is_some() {
+            return Err(
+                TOPIC.wrong("-i asks for the head alone, -p and -u send a file: give one of them")
+            );
+        }
         plan.method = "HEAD".to_owned();
     }
     plan.method = given.text("-m").unwrap_or(&plan.method).to_owned();
     plan.fields = given.all("-H").map(str::to_owned).collect();
-    plan.cookies = given.all("-C").map(str::to_owned).collect();
-    check_lines(&plan)?;
-    plan.rate = given.value("--rate", "give requests per second", |text| {
-        let rate = text.parse::<f64>().ok();
-        rate.filter(|rate| (0.001..=1e9).contains(rate))
-    })?;
-    if let Some(threads) = given.number("--threads", 1..=1024)? {
-        plan.threads = threads as usize;
+    if let Some(user) = given.text("-A") {
+        plan.fields
+            .push(format!("Authorization: Basic {}", base64(user.as_bytes())));
     }
-    Ok(plan)
+    plan.cookies = given.all("-C").map(str::to_owned).collect();
+    check_lines(plan)
 }
 
 /// A line end inside a field would be two fields, or a second request.
@@ -268,52 +336,4 @@ fn check_lines(plan: &Plan) -> Result<(), String> {
 pub fn parse(words: &[&str]) -> Result<Options, String> {
     let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
     Options::of(&TOPIC.parse(&words)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_mean_what_they_mean_to_ab() {
-        let of = |line: &str| parse(&line.split(' ').collect::<Vec<_>>());
-        let options = of("-n 1000 -c 100 -r -k -s 99999 http://127.0.0.1:44444/").expect("valid");
-        let plan = &options.plans[0];
-        assert_eq!((plan.requests, plan.concurrency), (1000, 100));
-        assert!(plan.keep_alive && plan.go_on && plan.timeout.as_secs() == 99_999);
-        assert_eq!(options.format, Format::Text);
-        assert_eq!(of("-t 5 h").expect("valid").plans[0].requests, 50_000);
-        assert_eq!(of("-i h").expect("valid").plans[0].method, "HEAD");
-        let many = of("-n 100 -c 1,10 a b").expect("valid");
-        let order: Vec<_> = many
-            .plans
-            .iter()
-            .map(|p| (p.concurrency, p.target.host.as_str()))
-            .collect();
-        assert_eq!(order, [(1, "a"), (1, "b"), (10, "a"), (10, "b")]);
-        assert_eq!(many.format, Format::Table);
-        for bad in [
-            "-c 5 h",
-            "-n 0 h",
-            "-c 0 h",
-            "-H x h",
-            "-m  h",
-            "--rate 0 h",
-            "-n 1",
-        ] {
-            let error = of(bad).expect_err(bad);
-            assert!(
-                error.contains("progjar help bench") && !error.contains('\n'),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_help_fits_a_screen() {
-        let help = TOPIC.help();
-        assert!(help.lines().count() <= 50, "{}", help.lines().count());
-        let widest = help.lines().map(|l| l.chars().count()).max();
-        assert!(widest <= Some(100), "{widest:?}");
-    }
 }

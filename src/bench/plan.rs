@@ -9,6 +9,8 @@ use std::time::Duration;
 /// Where the requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
+    /// What it is called in tables: `NAME` of `NAME=URL`, else the URL.
+    pub name: String,
     /// As in the URL, without brackets.
     pub host: String,
     /// 80 unless the URL names one.
@@ -18,8 +20,23 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `[http://]host[:port][/path]`. The error says what is wrong.
-    pub fn parse(url: &str) -> Result<Target, String> {
+    /// Reads `[NAME=][http://]host[:port][/path]`. The error says what is wrong.
+    pub fn parse(operand: &str) -> Result<Target, String> {
+        let (name, url) = match operand.split_once('=') {
+            Some((name, url)) if !name.is_empty() && !name.contains(['/', ':', '?', '[']) => {
+                (name, url)
+            }
+            _ => ("", operand),
+        };
+        let mut target = Target::of_url(url)?;
+        target.name = match name {
+            "" => target.url(),
+            name => name.to_owned(),
+        };
+        Ok(target)
+    }
+
+    fn of_url(url: &str) -> Result<Target, String> {
         let wrong = |what: &str| format!("URL '{url}': {what}");
         let rest = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -47,6 +64,7 @@ impl Target {
             return Err(wrong("write blanks and letters beyond ASCII as %XX"));
         }
         Ok(Target {
+            name: String::new(),
             host: host.to_owned(),
             port: port.ok_or_else(|| wrong("the port is a number from 1 to 65535"))?,
             path: match path.starts_with('/') {
@@ -102,6 +120,10 @@ pub struct Plan {
     /// --rate: requests per second on a fixed schedule; None: each connection sends its next
     /// request when it has the answer to the last.
     pub rate: Option<f64>,
+    /// --http11: as browsers send it; otherwise HTTP/1.0, as ab does.
+    pub http11: bool,
+    /// --cpu: the processes whose CPU time is read before and after.
+    pub processes: Vec<u32>,
     /// Client threads.
     pub threads: usize,
     /// -v.
@@ -128,42 +150,41 @@ impl Plan {
             go_on: false,
             any_length: false,
             rate: None,
+            http11: false,
+            processes: Vec::new(),
             threads: default_threads(),
             verbosity: 0,
             rows: None,
         })
     }
 
-    /// The bytes of each request, in ab's order.
+    /// The bytes of each request, in ab's order. A line that the user gives replaces ours.
     pub fn request(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.0\r\n", self.method, self.target.path);
-        if self.keep_alive {
-            head.push_str("Connection: Keep-Alive\r\n");
-        }
-        if let Some(body) = &self.body {
-            let _ = write!(
-                head,
-                "Content-length: {}\r\nContent-type: {}\r\n",
-                body.len(),
-                self.content_type
-            );
-        }
-        for cookie in &self.cookies {
-            let _ = write!(head, "Cookie: {cookie}\r\n");
-        }
-        let ours = [
-            ("Host", self.target.authority()),
-            (
-                "User-Agent",
-                format!("progjar/{}", env!("CARGO_PKG_VERSION")),
-            ),
-            ("Accept", "*/*".to_owned()),
-        ];
-        for (name, value) in ours {
-            if !self.fields.iter().any(|f| is_named(f, name)) {
+        let (version, connection) = match (self.http11, self.keep_alive) {
+            (false, false) => ("1.0", ""),
+            (false, true) => ("1.0", "Keep-Alive"),
+            (true, false) => ("1.1", "close"),
+            (true, true) => ("1.1", ""),
+        };
+        let mut head = format!("{} {} HTTP/{version}\r\n", self.method, self.target.path);
+        let mut ours = |name: &str, value: &str| {
+            if !value.is_empty() && !self.fields.iter().any(|f| is_named(f, name)) {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
+        };
+        ours("Connection", connection);
+        if let Some(body) = &self.body {
+            ours("Content-length", &body.len().to_string());
+            ours("Content-type", &self.content_type);
         }
+        for cookie in &self.cookies {
+            ours("Cookie", cookie);
+        }
+        // As ab: the port only if it is not the usual one.
+        ours("Host", self.target.authority().trim_end_matches(":80"));
+        let agent = concat!("progjar/", env!("CARGO_PKG_VERSION"));
+        ours("User-Agent", agent);
+        ours("Accept", "*/*");
         for field in &self.fields {
             let _ = write!(head, "{field}\r\n");
         }
@@ -172,69 +193,58 @@ impl Plan {
         bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
         bytes
     }
+
+    /// The same on a schedule; within a time limit with the requests that fall due.
+    pub fn at_rate(&self, rate: f64) -> Plan {
+        let due = self
+            .time_limit
+            .map_or(u64::MAX, |t| (rate * t.as_secs_f64()).ceil() as u64);
+        Plan {
+            rate: Some(rate),
+            requests: self.requests.min(due.max(1)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
+    /// section 9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
+    }
+
+    /// The number of requests under way and, on a schedule, the rate: what a row of a table is about.
+    pub fn level(&self) -> String {
+        match self.rate {
+            Some(rate) => format!("c = {}, {rate} requests/s", self.concurrency),
+            None => format!("c = {}", self.concurrency),
+        }
+    }
 }
 
 fn is_named(field: &str, name: &str) -> bool {
-    field
-        .split(':')
-        .next()
-        .is_some_and(|n| n.trim().eq_ignore_ascii_case(name))
+    let found = field.split(':').next().unwrap_or_default();
+    found.trim().eq_ignore_ascii_case(name)
+}
+
+/// RFC 4648, section 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |i| u32::from(three.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            text.push(match i <= three.len() {
+                true => char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
 }
 
 /// One thread keeps a server busy that runs on the other cores of a small machine; a second
 /// one would take the server's place. Measured on 2 cores; above, a quarter of the cores.
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| (n.get() / 4).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_taken_in_every_spelling() {
-        for (url, host, port, path) in [
-            ("http://127.0.0.1:44444/", "127.0.0.1", 44444, "/"),
-            ("localhost", "localhost", 80, "/"),
-            ("localhost:8080", "localhost", 8080, "/"),
-            ("HTTP://a.example/x/y?q=1#part", "a.example", 80, "/x/y?q=1"),
-            ("http://[::1]:9/p", "::1", 9, "/p"),
-            ("http://a?q", "a", 80, "/?q"),
-        ] {
-            let target = Target::parse(url).expect(url);
-            assert_eq!(
-                (target.host.as_str(), target.port, target.path.as_str()),
-                (host, port, path)
-            );
-        }
-        for url in [
-            "https://a/",
-            "http:///x",
-            "http://a:x/",
-            "http://a:0/",
-            "http://u@a/",
-            "http://a/b c",
-            "",
-            "[::1",
-        ] {
-            assert!(Target::parse(url).is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_request_has_abs_lines_in_abs_order() {
-        let mut plan = Plan::new("http://h:8/p").expect("valid");
-        plan.keep_alive = true;
-        plan.cookies = vec!["a=1".to_owned()];
-        plan.fields = vec!["accept: text/html".to_owned(), "X-Y: z".to_owned()];
-        plan.body = Some(b"body".to_vec());
-        let text = String::from_utf8(plan.request()).expect("ASCII");
-        let agent = format!("User-Agent: progjar/{}\r\n", env!("CARGO_PKG_VERSION"));
-        let expected = "GET /p HTTP/1.0\r\nConnection: Keep-Alive\r\nContent-length: 4\r\n\
-            Content-type: text/plain\r\nCookie: a=1\r\nHost: h:8\r\n"
-            .to_owned()
-            + &agent
-            + "accept: text/html\r\nX-Y: z\r\n\r\nbody";
-        assert_eq!(text, expected);
-    }
 }

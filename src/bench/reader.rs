@@ -2,7 +2,7 @@
 //!
 //! This is the instrument's own parser, on purpose none of the servers': a fault that both
 //! sides shared would be invisible. It knows no socket and no clock, and it keeps nothing of a
-//! body. Entry point: [`Reader::feed`]. Note: `notes/bench.md`.
+//! body. Entry point: [`Reader::feed`]. Its tables of cases: `tests/instrument.rs`. Note: `notes/bench.md`.
 
 use super::head::{Head, end_of_head};
 
@@ -63,7 +63,7 @@ pub struct Reader {
 
 /// What holds for all responses of a run.
 #[derive(Debug, Default)]
-pub struct Run {
+pub struct Heads {
     /// The request was HEAD: no response has a body, whatever its head says.
     pub head_only: bool,
     /// Keep each head's text in `head`; otherwise only the first one's.
@@ -100,7 +100,7 @@ impl Reader {
 
     /// Takes the bytes that came next. After `Done` and `Malformed` it is ready for a new response.
     #[inline]
-    pub fn feed(&mut self, bytes: &[u8], run: &mut Run) -> Step {
+    pub fn feed(&mut self, bytes: &[u8], run: &mut Heads) -> Step {
         let step = self.advance(bytes, run);
         match step {
             Step::More => self.answer.total += bytes.len() as u64,
@@ -123,7 +123,7 @@ impl Reader {
         }
     }
 
-    fn advance(&mut self, bytes: &[u8], run: &mut Run) -> Step {
+    fn advance(&mut self, bytes: &[u8], run: &mut Heads) -> Step {
         let mut rest = bytes;
         while self.state == State::Head {
             let before = self.kept.len();
@@ -261,200 +261,4 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(digits).ok().filter(|_| valid)?;
     u64::from_str_radix(text, 16).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
-    fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
-        let mut reader = Reader::default();
-        let mut run = Run {
-            head_only,
-            ..Run::default()
-        };
-        let mut from = 0;
-        for &to in cuts.iter().chain([&bytes.len()]) {
-            match reader.feed(&bytes[from..to], &mut run) {
-                Step::More => from = to,
-                step => return step,
-            }
-        }
-        reader.end().map_or(Step::More, Step::Done)
-    }
-
-    fn done(status: u16, persistent: bool, body: u64, total: usize) -> Step {
-        let total = total as u64;
-        Step::Done(Answer {
-            status,
-            persistent,
-            body,
-            total,
-        })
-    }
-
-    /// The bytes; whether the request was HEAD; status, persistent, body.
-    const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            false,
-            200,
-            true,
-            5,
-        ),
-        (
-            "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length:2\r\n\r\nhi",
-            false,
-            200,
-            true,
-            2,
-        ),
-        (
-            "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n",
-            false,
-            200,
-            false,
-            6,
-        ),
-        (
-            "HTTP/1.0 404 Not Found\r\n\r\nuntil the end",
-            false,
-            404,
-            false,
-            13,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nConnection: foo, close\r\nContent-Length: 1\r\n\r\nx",
-            false,
-            200,
-            false,
-            1,
-        ),
-        ("HTTP/1.1 204 No Content\r\n\r\n", false, 204, true, 0),
-        (
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
-            false,
-            304,
-            true,
-            0,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-            true,
-            200,
-            true,
-            0,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            false,
-            200,
-            true,
-            0,
-        ),
-        (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx",
-            false,
-            200,
-            true,
-            1,
-        ),
-        (
-            "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
-            false,
-            200,
-            true,
-            3,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n",
-            false,
-            200,
-            true,
-            14,
-        ),
-    ];
-
-    #[test]
-    fn a_response_cut_at_any_two_bytes_gives_the_same_answer() {
-        for &(text, head_only, status, persistent, body) in WHOLE {
-            let bytes = text.as_bytes();
-            let whole = done(status, persistent, body, bytes.len());
-            assert_eq!(read(bytes, &[], head_only), whole, "{text:?}");
-            for i in 1..bytes.len() {
-                for j in i..bytes.len() {
-                    assert_eq!(
-                        read(bytes, &[i, j], head_only),
-                        whole,
-                        "{text:?} cut at {i}, {j}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_response_cut_short_is_never_taken_for_a_whole_one() {
-        for &(text, head_only, ..) in WHOLE {
-            // One that ends with the connection and promises no length may end anywhere.
-            if text.contains("until the end") {
-                continue;
-            }
-            let body = text.find("\r\n\r\nhi\r\n").map_or(text.len(), |i| i + 6);
-            for i in 0..body {
-                assert_eq!(
-                    read(&text.as_bytes()[..i], &[], head_only),
-                    Step::More,
-                    "{text:?} to {i}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_response_is_refused() {
-        for text in [
-            "SSH-2.0-OpenSSH\r\n\r\n",
-            "HTTP/2 200 OK\r\n\r\n",
-            "HTTP/1.1 2x0 OK\r\n\r\n",
-            "HTTP/1.1 2000 OK\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy",
-        ] {
-            assert!(
-                matches!(read(text.as_bytes(), &[], false), Step::Malformed(_)),
-                "{text:?}"
-            );
-        }
-        let endless = vec![b'x'; HEAD_LIMIT + 1];
-        assert!(matches!(read(&endless, &[], false), Step::Malformed(_)));
-    }
-
-    #[test]
-    fn a_reader_is_ready_for_the_next_response() {
-        let mut reader = Reader::default();
-        let mut run = Run::default();
-        for (text, status) in [
-            (
-                "HTTP/1.1 200 OK\r\nServer: one\r\nContent-Length: 0\r\n\r\n",
-                200,
-            ),
-            (
-                "HTTP/1.1 503 Busy\r\nServer: two\r\nContent-Length: 0\r\n\r\n",
-                503,
-            ),
-        ] {
-            let step = reader.feed(text.as_bytes(), &mut run);
-            assert_eq!(step, done(status, true, 0, text.len()));
-        }
-        let text = String::from_utf8_lossy(&run.head);
-        assert!(
-            text.contains("Server: one"),
-            "the first head is kept: {text}"
-        );
-    }
 }

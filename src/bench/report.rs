@@ -4,7 +4,7 @@
 //! Entry point: [`ab_text`]. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::options::{Format, Options};
+use super::options::Options;
 use super::stats::{Histogram, PERCENTILES};
 use std::fmt::Write;
 
@@ -13,16 +13,16 @@ const PERCENTAGES: [u64; 9] = [50, 66, 75, 80, 90, 95, 98, 99, 100];
 
 /// Which parts of the report are wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct Parts {
     /// Not -d: the table of percentages.
     pub percentiles: bool,
     /// Not -S: deviations, medians, warnings.
     pub confidence: bool,
 }
 
-impl Default for Look {
+impl Default for Parts {
     fn default() -> Self {
-        Look {
+        Parts {
             percentiles: true,
             confidence: true,
         }
@@ -31,14 +31,8 @@ impl Default for Look {
 
 /// What ab says before it begins.
 pub fn opening(options: &Options) -> String {
-    let title = format!(
-        "This is progjar bench, Version {}, after ApacheBench",
-        env!("CARGO_PKG_VERSION")
-    );
-    if options.format == Format::Html {
-        return format!("<p>\n {title}<br>\n</p>\n<p>\n");
-    }
-    let mut text = format!("{title}\n\n");
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("This is progjar bench, Version {version}, after ApacheBench\n\n");
     for plan in &options.plans {
         let _ = writeln!(text, "Benchmarking {} (be patient)", plan.target.host);
         if plan.verbosity >= 2 {
@@ -66,7 +60,7 @@ pub fn ms(nanos: f64) -> String {
 }
 
 /// ab's report.
-pub fn ab_text(outcome: &Outcome, look: &Look) -> String {
+pub fn ab_text(outcome: &Outcome, parts: Parts) -> String {
     let mut text = String::from("\n\n");
     for (label, value) in fields(outcome) {
         let line = match label {
@@ -77,19 +71,16 @@ pub fn ab_text(outcome: &Outcome, look: &Look) -> String {
         text.push('\n');
     }
     if outcome.succeeded() > 0 {
-        connection_times(&mut text, outcome, look);
-        if look.percentiles && outcome.succeeded() > 1 {
-            percentage_table(
-                &mut text,
-                "Percentage of the requests served within a certain time (ms)",
-                &outcome.tally.total,
-            );
-            if outcome.tally.response.count() > 0 {
+        connection_times(&mut text, outcome, parts);
+        if parts.percentiles && outcome.tally.total.count() > 1 {
+            let title = "Percentage of the requests served within a certain time (ms)";
+            percentage_table(&mut text, title, &outcome.tally.total);
+            if outcome.plan.rate.is_some() {
                 let title = "Percentage of the requests answered within a certain time since they were due (ms)";
                 percentage_table(&mut text, title, &outcome.tally.response);
             }
         }
-        latency_lines(&mut text, outcome);
+        last_lines(&mut text, outcome);
     }
     text
 }
@@ -125,6 +116,12 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
     if tally.non_2xx > 0 {
         add("Non-2xx responses", tally.non_2xx.to_string());
     }
+    if tally.unanswered > 0 {
+        add("Unanswered requests", tally.unanswered.to_string());
+    }
+    if tally.retried > 0 {
+        add("Retried requests", tally.retried.to_string());
+    }
     if plan.keep_alive {
         add("Keep-Alive requests", tally.keep_alive.to_string());
     }
@@ -153,7 +150,7 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
     fields
 }
 
-fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
+fn connection_times(text: &mut String, outcome: &Outcome, parts: Parts) {
     let tally = &outcome.tally;
     let rows = [
         ("Connect:", "the initial connection time", &tally.connect),
@@ -162,7 +159,7 @@ fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
         ("Total:", "the total time", &tally.total),
     ];
     text.push_str("\nConnection Times (ms)\n");
-    text.push_str(match look.confidence {
+    text.push_str(match parts.confidence {
         true => "              min  mean[+/-sd] median   max\n",
         false => "              min   avg   max\n",
     });
@@ -172,7 +169,7 @@ fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
             ms(times.mean()),
             ms(times.max() as f64),
         );
-        let _ = match look.confidence {
+        let _ = match parts.confidence {
             true => {
                 let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
                 writeln!(
@@ -183,7 +180,7 @@ fn connection_times(text: &mut String, outcome: &Outcome, look: &Look) {
             false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
         };
     }
-    for (_, what, times) in rows.iter().filter(|_| look.confidence) {
+    for (_, what, times) in rows.iter().filter(|_| parts.confidence) {
         let apart = (times.mean() - times.quantile(0.5) as f64).abs();
         if apart > 2.0 * times.deviation() {
             let _ = write!(
@@ -212,8 +209,8 @@ fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
     }
 }
 
-/// What ab has not: the tail beyond 99 %, in one line, and with a schedule in a second one.
-fn latency_lines(text: &mut String, outcome: &Outcome) {
+/// What ab has not: the tail beyond 99 %, and what the figures above do not show.
+fn last_lines(text: &mut String, outcome: &Outcome) {
     let tally = &outcome.tally;
     text.push('\n');
     let mut line = |name: &str, times: &Histogram| {
@@ -223,18 +220,39 @@ fn latency_lines(text: &mut String, outcome: &Outcome) {
         }
         let _ = writeln!(text, " stddev {} (ms)", ms(times.deviation()));
     };
-    match tally.response.count() {
-        0 => line("Latency:", &tally.total),
-        _ => {
+    let rate = outcome.rate();
+    match outcome.plan.rate {
+        None => line("Latency:", &tally.total),
+        Some(asked) => {
             line("Service time:", &tally.total);
             line("Response time:", &tally.response);
-            let asked = outcome.plan.rate.unwrap_or_default();
+            let kept = match outcome.shortfall() {
+                Some(part) => format!(": {:.1} % short of the schedule", 100.0 * part.max(0.0)),
+                None => String::new(),
+            };
             let _ = writeln!(
                 text,
-                "Schedule:        {asked:.2} [#/sec] asked, {:.2} answered",
-                outcome.rate()
+                "Schedule:        {asked:.2} [#/sec] asked, {rate:.2} answered{kept}"
             );
         }
+    }
+    if outcome.without_answer() > 0 {
+        let _ = writeln!(
+            text,
+            "Waits:           {} of these requests got no answer ({} timed out, {} when the run ended): they count with the time they waited",
+            outcome.without_answer(),
+            tally.timed_out,
+            tally.unanswered
+        );
+    }
+    if let Some(cpu) = outcome.cpu_per_request() {
+        let _ = writeln!(
+            text,
+            "CPU time:        {cpu:.1} [us] per request, of the processes of --cpu"
+        );
+    }
+    if let Some(limited) = outcome.client_limit() {
+        let _ = writeln!(text, "Client:          {limited}");
     }
 }
 
@@ -250,167 +268,4 @@ pub fn percentages(outcome: &Outcome) -> String {
         let _ = writeln!(text, "{percentage},{:.3}", nanos as f64 / 1e6);
     }
     text
-}
-
-/// ab's -w.
-pub fn ab_html(outcome: &Outcome) -> String {
-    let mut text = String::from("\n\n<table>\n");
-    for (label, value) in fields(outcome) {
-        // Here ab has neither blank lines nor the two means.
-        if label == "Time per request" || (label.is_empty() && value.is_empty()) {
-            continue;
-        }
-        let value = value.trim().trim_end_matches(" [#/sec] (mean)");
-        let value = escape(&value.replace("[Kbytes/sec]", "kb/s"));
-        let _ = match label {
-            "" => writeln!(text, "<tr><td colspan=4>   {value}</td></tr>"),
-            _ => writeln!(
-                text,
-                "<tr><th colspan=2>{label}:</th><td colspan=2>{value}</td></tr>"
-            ),
-        };
-    }
-    if outcome.succeeded() > 0 {
-        text.push_str("<tr><th colspan=4>Connection Times (ms)</th></tr>\n");
-        text.push_str("<tr><th>&nbsp;</th> <th>min</th>   <th>avg</th>   <th>max</th></tr>\n");
-        let tally = &outcome.tally;
-        for (label, times) in [
-            ("Connect:", &tally.connect),
-            ("Processing:", &tally.processing),
-            ("Total:", &tally.total),
-        ] {
-            let _ = writeln!(
-                text,
-                "<tr><th>{label}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-                ms(times.min() as f64),
-                ms(times.mean()),
-                ms(times.max() as f64)
-            );
-        }
-    }
-    text.push_str("</table>\n");
-    text
-}
-
-/// The text as HTML that shows it.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::plan::Plan;
-    use super::super::reader::Answer;
-    use super::super::tally::{Class, Tally, Timeline};
-    use super::*;
-    use std::time::{Duration, Instant};
-
-    /// Four requests in a tenth of a second, one of them failed.
-    fn outcome() -> Outcome {
-        let mut plan = Plan::new("http://127.0.0.1:44444/page.html").expect("valid");
-        plan.keep_alive = true;
-        plan.concurrency = 2;
-        let now = Instant::now();
-        let mut tally = Tally::new(now);
-        let answer = Answer {
-            status: 404,
-            persistent: true,
-            body: 31,
-            total: 131,
-        };
-        for ms in [1, 2, 3] {
-            tally.answered(answer, 0, ms * 1_000_000, 1_000_000);
-        }
-        tally.failed.add(Class::Length);
-        (
-            tally.done,
-            tally.keep_alive,
-            tally.non_2xx,
-            tally.transferred,
-        ) = (4, 4, 4, 524);
-        tally.software = "test/1.0".to_owned();
-        Outcome {
-            plan,
-            wall: Duration::from_millis(100),
-            tally,
-            document_length: 31,
-            timeline: Timeline::new(Duration::from_millis(100)),
-            interrupted: false,
-        }
-    }
-
-    const GOLDEN: &str = "
-
-Server Software:        test/1.0
-Server Hostname:        127.0.0.1
-Server Port:            44444
-
-Document Path:          /page.html
-Document Length:        31 bytes
-
-Concurrency Level:      2
-Time taken for tests:   0.100 seconds
-Complete requests:      4
-Failed requests:        1
-   (Connect: 0, Receive: 0, Length: 1, Exceptions: 0)
-Non-2xx responses:      4
-Keep-Alive requests:    4
-Total transferred:      524 bytes
-HTML transferred:       93 bytes
-Requests per second:    30.00 [#/sec] (mean)
-Time per request:       66.667 [ms] (mean)
-Time per request:       33.333 [ms] (mean, across all concurrent requests)
-Transfer rate:          3.84 [Kbytes/sec] received
-
-Connection Times (ms)
-              min  mean[+/-sd] median   max
-Connect:    0.000 0.000 0.000  0.000  0.000
-Processing: 1.000 2.000 1.000  2.003  3.000
-Waiting:    1.000 1.000 0.000  1.000  1.000
-Total:      1.000 2.000 1.000  2.003  3.000
-
-Percentage of the requests served within a certain time (ms)
-  50%  2.003
-  66%  2.003
-  75%  3.000
-  80%  3.000
-  90%  3.000
-  95%  3.000
-  98%  3.000
-  99%  3.000
- 100%  3.000 (longest request)
-
-Latency:         p50 2.003 p90 3.000 p99 3.000 p99.9 3.000 max 3.000 stddev 1.000 (ms)
-";
-
-    #[test]
-    fn the_text_is_abs_to_the_column() {
-        assert_eq!(ab_text(&outcome(), &Look::default()), GOLDEN);
-    }
-
-    #[test]
-    fn a_time_has_the_digits_that_mean_something() {
-        for (nanos, text) in [
-            (0.0, "0.000"),
-            (1_234.0, "0.001"),
-            (9_999_600.0, "10.00"),
-            (99_990_000.0, "99.99"),
-            (123_456_789.0, "123.5"),
-            (61_000_000_000.0, "61000"),
-        ] {
-            assert_eq!(ms(nanos), text);
-        }
-    }
-
-    #[test]
-    fn html_holds_no_markup_of_the_server() {
-        let mut outcome = outcome();
-        outcome.tally.software = "<script>".to_owned();
-        let html = ab_html(&outcome);
-        assert!(html.contains("Server Software:</th><td colspan=2>&lt;script&gt;</td>"));
-        assert!(html.contains("<th colspan=2>Requests per second:</th><td colspan=2>30.00</td>"));
-    }
 }

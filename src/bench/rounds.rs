@@ -1,40 +1,45 @@
-//! Several targets and levels in turn, several times: A B A B, so that whatever disturbs the
-//! machine for a while disturbs all of them. Entry point: [`rounds`]. Note: `notes/bench.md`.
+//! Several targets and levels in turn, several times: A B, B A, A B, so that whatever disturbs
+//! the machine for a while disturbs all of them, and none is always the first.
+//!
+//! Entry points: [`measure`], [`pairs`]. Note: `notes/bench.md`.
 
 use super::plan::Plan;
-use super::stats::{Spread, chance_of_no_difference, median_by};
-use super::{Glance, Outcome, run};
+use super::stats::{Spread, median_run};
+use super::verdict::Pair;
+use super::{Outcome, Status, attempt};
 use crate::cli::shutdown::Stop;
 use std::time::Duration;
 
-/// Two sets of rates that differ by chance less often than this count as different.
-pub const CHANCE: f64 = 0.05;
-
-/// All runs of one plan; at least one.
+/// All runs of one target at one level, a run for each round; at least one.
 #[derive(Debug)]
 pub struct Cell {
     runs: Vec<Outcome>,
 }
 
 impl Cell {
-    /// The runs, in the order in which they were made.
+    /// The runs, by round.
     pub fn runs(&self) -> &[Outcome] {
         &self.runs
     }
 
+    /// What each run was asked to do.
+    pub fn plan(&self) -> &Plan {
+        &self.runs[0].plan
+    }
+
     /// The run with the median rate: all its figures belong together.
     pub fn median(&self) -> &Outcome {
-        median_by(&self.runs, Outcome::rate)
+        median_run(&self.runs, Outcome::rate)
     }
 
-    /// Requests per second of each run.
-    pub fn rates(&self) -> Vec<f64> {
-        self.runs.iter().map(Outcome::rate).collect()
+    /// One figure of each run, by round.
+    pub fn samples(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+        self.runs.iter().map(figure).collect()
     }
 
-    /// The lowest, the median and the highest of the rates.
-    pub fn spread(&self) -> Spread {
-        Spread::of(self.rates()).unwrap_or_default()
+    /// The lowest, the median and the highest of a figure.
+    pub fn spread(&self, figure: impl Fn(&Outcome) -> f64) -> Spread {
+        Spread::of(self.samples(figure)).unwrap_or_default()
     }
 
     /// The sum over all runs, so that no failure hides behind a median.
@@ -43,7 +48,31 @@ impl Cell {
     }
 }
 
-/// A run of a round, under way or just ended.
+/// What was measured: a cell for each target at each level, in the order of the plans.
+#[derive(Debug, Default)]
+pub struct Measurement {
+    /// A plan that never ran has none.
+    pub cells: Vec<Cell>,
+    /// Why it ended before its time: a target refused, or a run broke.
+    pub broken: Option<String>,
+}
+
+impl Measurement {
+    /// The cells; the error says why there are not all of them, or which run had no good answer.
+    pub fn whole(self) -> Result<Vec<Cell>, String> {
+        self.failure().map_or(Ok(self.cells), Err)
+    }
+
+    /// See [`Measurement::whole`].
+    pub fn failure(&self) -> Option<String> {
+        let runs = || self.cells.iter().flat_map(Cell::runs);
+        self.broken
+            .clone()
+            .or_else(|| runs().find_map(Outcome::failure))
+    }
+}
+
+/// A run of a round.
 #[derive(Debug)]
 pub struct Turn<'a> {
     /// From 1; 0 for the warm-up.
@@ -52,103 +81,133 @@ pub struct Turn<'a> {
     pub rounds: usize,
     /// Which of the plans.
     pub plan: &'a Plan,
-    /// Under way.
-    pub glance: Option<&'a Glance<'a>>,
-    /// Ended.
-    pub outcome: Option<&'a Outcome>,
+    /// How far it is.
+    pub state: State<'a>,
 }
 
-/// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop it returns what
-/// there is; a plan that never ran has no cell. The error is that of the run that failed.
-pub fn rounds(
+/// How far a run is.
+#[derive(Debug)]
+pub enum State<'a> {
+    /// Under way.
+    Running(Status),
+    /// Ended.
+    Ended(&'a Outcome),
+}
+
+/// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run
+/// breaks, it returns what there is.
+pub fn measure(
     plans: &[Plan],
     rounds: usize,
     warmup: Duration,
     stop: &Stop,
     progress: &mut dyn FnMut(&Turn),
-) -> Result<Vec<Cell>, String> {
+) -> Measurement {
     let mut turn = |round: usize, plan: &Plan| -> Result<Outcome, String> {
-        let turn = Turn {
+        let outcome = attempt(plan, stop, &mut |status| {
+            let state = State::Running(status);
+            progress(&Turn {
+                round,
+                rounds,
+                plan,
+                state,
+            });
+        })?;
+        let state = State::Ended(&outcome);
+        progress(&Turn {
             round,
             rounds,
             plan,
-            glance: None,
-            outcome: None,
-        };
-        let outcome = run(plan, stop, &mut |glance| {
-            progress(&Turn {
-                glance: Some(glance),
-                ..turn
-            });
-        })?;
-        progress(&Turn {
-            outcome: Some(&outcome),
-            ..turn
+            state,
         });
         Ok(outcome)
     };
+    let mut broken = None;
     for plan in plans.iter().filter(|_| !warmup.is_zero()) {
         let mut plan = plan.clone();
         plan.time_limit = Some(warmup);
         plan.requests = u64::MAX;
         plan.rows = None;
         plan.verbosity = 0;
-        turn(0, &plan)?;
+        if broken.is_none() {
+            broken = turn(0, &plan).map_or_else(Some, |outcome| outcome.tally.broken);
+        }
     }
-    let mut cells: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
+    let mut runs: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
-        for (plan, cell) in plans.iter().zip(&mut cells) {
-            if !stop.is_raised() {
-                cell.push(turn(round, plan)?);
+        for place in order(plans, round) {
+            if stop.is_raised() || broken.is_some() {
+                break;
+            }
+            match turn(round, &plans[place]) {
+                Ok(outcome) => {
+                    broken = outcome.tally.broken.clone();
+                    runs[place].push(outcome);
+                }
+                Err(why) => broken = Some(why),
             }
         }
     }
-    let ran = cells.into_iter().filter(|runs| !runs.is_empty());
-    Ok(ran.map(|runs| Cell { runs }).collect())
+    let ran = runs.into_iter().filter(|runs| !runs.is_empty());
+    Measurement {
+        cells: ran.map(|runs| Cell { runs }).collect(),
+        broken,
+    }
 }
 
-/// What the evidence says about two sets of rates, each with its name, in a sentence.
-pub fn tell_apart(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
-    let median = |rates: &[f64]| Spread::of(rates.iter().copied()).map_or(0.0, |s| s.median);
-    let (fast, slow) = if median(a.1) >= median(b.1) {
-        (a, b)
-    } else {
-        (b, a)
-    };
-    let count = fast.1.len().min(slow.1.len());
-    // With so few rounds even a complete separation is likely enough by chance.
-    let best_case = 2.0 / binomial(2 * count, count);
-    if best_case > CHANCE {
-        return format!(
-            "{} and {} cannot be told apart: {count} round{} too few (4 can be enough).",
-            fast.0,
-            slow.0,
-            if count == 1 { " is" } else { "s are" }
-        );
+/// The order in which a round runs the plans: level by level; within a level each round begins
+/// with the target after the one that the last round began with.
+fn order(plans: &[Plan], round: usize) -> Vec<usize> {
+    let mut order = Vec::new();
+    for level in plans.chunk_by(is_same_level) {
+        let mut places: Vec<usize> = (order.len()..order.len() + level.len()).collect();
+        places.rotate_left((round - 1) % level.len());
+        order.extend(places);
     }
-    let p = chance_of_no_difference(fast.1, slow.1);
-    if p > CHANCE {
-        return format!(
-            "{} and {} cannot be told apart on {count} rounds: by chance alone rates differ so much in {:.0} % of cases.",
-            fast.0,
-            slow.0,
-            p * 100.0
-        );
-    }
-    let p = match p {
-        ..0.001 => "p < 0.001".to_owned(),
-        p => format!("p = {p:.3}"),
-    };
-    format!(
-        "{} is {:.2} times as fast as {} ({count} rounds, {p}).",
-        fast.0,
-        median(fast.1) / median(slow.1).max(f64::MIN_POSITIVE),
-        slow.0
-    )
+    order
 }
 
-fn binomial(n: usize, k: usize) -> f64 {
-    (1..=k).map(|i| (n - k + i) as f64 / i as f64).product()
+fn is_same_level(a: &Plan, b: &Plan) -> bool {
+    a.concurrency == b.concurrency && a.rate == b.rate
+}
+
+/// Each two targets at the same level, to be judged: by their rates; where a schedule fixes
+/// these, by the 99th percentile of the response time.
+pub fn pairs(cells: &[Cell]) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (i, a) in cells.iter().enumerate() {
+        let others = cells[i + 1..].iter();
+        for b in others.filter(|b| is_same_level(a.plan(), b.plan())) {
+            let names = [a, b].map(|cell| cell.plan().target.name.clone());
+            pairs.push(Pair {
+                names,
+                samples: [compared(a), compared(b)],
+                ..pair_at(a.plan())
+            });
+        }
+    }
+    pairs
+}
+
+/// The figure by which a cell is compared.
+pub fn compared(cell: &Cell) -> Vec<f64> {
+    match cell.plan().rate {
+        Some(_) => cell.samples(Outcome::response_p99),
+        None => cell.samples(Outcome::rate),
+    }
+}
+
+/// A pair at this plan's level, still without names and samples.
+pub fn pair_at(plan: &Plan) -> Pair {
+    Pair {
+        place: plan.level(),
+        low_is_good: if plan.rate.is_some() {
+            "response time (p99)"
+        } else {
+            ""
+        },
+        ..Pair::default()
+    }
 }
 
 #[cfg(test)]
@@ -156,18 +215,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_needs_enough_rounds_and_a_clear_difference() {
-        let fast = [200.0, 210.0, 205.0, 208.0, 202.0];
-        let slow = [100.0, 110.0, 105.0, 108.0, 102.0];
-        let clear = tell_apart(("a", &slow), ("b", &fast));
-        assert!(
-            clear.starts_with("b is 1.95 times as fast as a (5 rounds, p = 0.008)"),
-            "{clear}"
-        );
-        let same = tell_apart(("a", &slow), ("b", &slow));
-        assert!(same.contains("cannot be told apart on 5 rounds"), "{same}");
-        let few = tell_apart(("a", &slow[..3]), ("b", &fast[..3]));
-        assert!(few.contains("3 rounds are too few"), "{few}");
-        assert!(tell_apart(("a", &slow[..4]), ("b", &fast[..4])).contains("times as fast"));
+    fn each_round_begins_with_another_target_and_keeps_the_levels_apart() {
+        let plan = |(name, concurrency)| Plan {
+            concurrency,
+            ..Plan::new(name).expect("valid")
+        };
+        let plans = [("a", 1), ("b", 1), ("c", 1), ("a", 9), ("b", 9), ("c", 9)].map(plan);
+        assert_eq!(order(&plans, 1), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(order(&plans, 2), [1, 2, 0, 4, 5, 3]);
+        assert_eq!(order(&plans, 3), [2, 0, 1, 5, 3, 4]);
+        assert_eq!(order(&plans, 4), order(&plans, 1));
     }
 }

@@ -1,280 +1,232 @@
-//! Many runs at a glance: the assignment's Markdown table, CSV, JSON.
+//! Many runs in a table: the assignment's, or with a schedule the load curve; below it what the
+//! table does not show, and which targets differ.
 //!
-//! Entry points: [`tables`], [`csv`], [`json`]. Note: `notes/bench.md`.
+//! Entry points: [`tables`], [`table`], [`Table`] for any rows. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::rounds::{Cell, tell_apart};
-use super::stats::{Histogram, PERCENTILES};
+use super::rounds::Cell;
+use super::verdict::{self, Pair};
 use std::fmt::Write;
 
-/// The heading of the assignment's table, exactly its eight columns.
-pub const HEADING: &str = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | \
-     Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |\n\
-     |:-----------------:|:-----------------------------:|:----------------:|:--------------:|\
-     :-------------------------:|:------------------:|:---------------------:|:--------------------------:|\n";
-
-/// The table of these cells; each row is the median run.
-pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
-    let rows = cells.into_iter().map(|cell| row(cell.median()));
-    HEADING.to_owned() + &rows.collect::<String>()
+/// Rows of cells, the first of them the heading.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// All of the same length.
+    pub rows: Vec<Vec<String>>,
 }
 
-/// One row of it.
-pub fn row(outcome: &Outcome) -> String {
+impl Table {
+    /// No rows yet.
+    pub fn new(heading: &[&str]) -> Table {
+        Table {
+            rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()],
+        }
+    }
+
+    /// For a terminal: columns aligned to the right.
+    pub fn text(&self) -> String {
+        let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..count).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths);
+            let line: Vec<String> = cells.map(|(cell, &w)| format!("{cell:>w$}")).collect();
+            text.push_str(line.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// For a note or a report, in the assignment's own spelling: the rule below the heading is
+    /// as wide as its words.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            if i > 0 {
+                let _ = writeln!(text, "|{}|", row.join("|"));
+                continue;
+            }
+            let rule = row
+                .iter()
+                .map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
+            let rule: Vec<String> = rule.collect();
+            let _ = writeln!(text, "| {} |\n|{}|", row.join(" | "), rule.join("|"));
+        }
+        text
+    }
+
+    /// RFC 4180: cells with a comma, a quote or a line end stand in quotes.
+    pub fn csv(&self) -> String {
+        let cell = |cell: &String| match cell.contains([',', '"', '\n']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell.clone(),
+        };
+        let line = |row: &Vec<String>| row.iter().map(cell).collect::<Vec<_>>().join(",") + "\n";
+        self.rows.iter().map(line).collect()
+    }
+}
+
+/// The assignment's eight columns.
+pub const COLUMNS: [&str; 8] = [
+    "Concurrency level",
+    "Time taken for test (seconds)",
+    "Complete request",
+    "Failed request",
+    "Total transferred (bytes)",
+    "Request per second",
+    "Time per request (ms)",
+    "Transfer rate (Kbytes/sec)",
+];
+
+/// Those of the load curve: response times count from when a request was due.
+const CURVE: [&str; 7] = [
+    "Concurrency level",
+    "Requests/s asked",
+    "Answered",
+    "Short (%)",
+    "Response p50 (ms)",
+    "p99 (ms)",
+    "Unanswered",
+];
+
+/// The table of these cells: the assignment's, with a row for the median run; or, on a schedule,
+/// the load curve, with medians of all rounds.
+pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
+    let cells: Vec<&Cell> = cells.into_iter().collect();
+    let scheduled = cells.iter().any(|cell| cell.plan().rate.is_some());
+    let with_cpu = cells.iter().any(|cell| !cell.plan().processes.is_empty());
+    let mut table = Table::new(if scheduled { &CURVE } else { &COLUMNS });
+    table.rows.extend(cells.iter().map(|cell| match scheduled {
+        true => point(cell),
+        false => row(cell.median()),
+    }));
+    if with_cpu {
+        table.rows[0].push("CPU (µs/request)".to_owned());
+        for (cell, row) in cells.iter().zip(&mut table.rows[1..]) {
+            let cpu = cell.runs().iter().all(|run| run.cpu.is_some());
+            let median = cell
+                .spread(|run| run.cpu_per_request().unwrap_or_default())
+                .median;
+            row.push(if cpu {
+                format!("{median:.1}")
+            } else {
+                "?".to_owned()
+            });
+        }
+    }
+    table
+}
+
+/// One row of the assignment's table.
+pub fn row(outcome: &Outcome) -> Vec<String> {
     let tally = &outcome.tally;
-    format!(
-        "|{}|{:.3}|{}|{}|{}|{:.2}|{:.3}|{:.2}|\n",
-        outcome.plan.concurrency,
-        outcome.wall.as_secs_f64(),
-        tally.done,
-        tally.failed.all(),
-        tally.transferred,
-        outcome.rate(),
-        outcome.time_per_request(),
-        outcome.transfer_rate()
-    )
+    vec![
+        outcome.plan.concurrency.to_string(),
+        format!("{:.3}", outcome.wall.as_secs_f64()),
+        tally.done.to_string(),
+        tally.failed.all().to_string(),
+        tally.transferred.to_string(),
+        format!("{:.2}", outcome.rate()),
+        format!("{:.3}", outcome.time_per_request()),
+        format!("{:.2}", outcome.transfer_rate()),
+    ]
 }
 
-/// A table per target, with what it does not show below it; then which targets differ.
-pub fn tables(cells: &[Cell]) -> String {
+/// One row of the load curve.
+fn point(cell: &Cell) -> Vec<String> {
+    let median = |figure: &dyn Fn(&Outcome) -> f64| cell.spread(figure).median;
+    let ms = |q: f64| median(&|run| run.tally.response.quantile(q) as f64 / 1e6);
+    vec![
+        cell.plan().concurrency.to_string(),
+        format!("{}", cell.plan().rate.unwrap_or_default()),
+        format!("{:.0}", median(&Outcome::rate)),
+        format!(
+            "{:.0}",
+            100.0 * median(&|run| run.shortfall().unwrap_or_default())
+        ),
+        format!("{:.3}", ms(0.5)),
+        format!("{:.3}", ms(0.99)),
+        cell.sum(|run| run.tally.unanswered).to_string(),
+    ]
+}
+
+/// A table per target, with what it does not show below it; then the verdicts on these pairs.
+pub fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
     let mut text = String::new();
-    let mut targets: Vec<String> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
     for cell in cells {
-        let url = cell.median().target().url();
-        if !targets.contains(&url) {
-            targets.push(url);
+        let name = cell.plan().target.name.as_str();
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    for url in &targets {
-        let rows: Vec<&Cell> = cells
-            .iter()
-            .filter(|c| c.median().target().url() == *url)
-            .collect();
+    for name in names {
+        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == name);
         let gap = if text.is_empty() { "" } else { "\n" };
-        let table = table(rows.iter().copied());
-        let _ = write!(text, "{gap}### {url}\n\n{table}");
-        let below: String = rows.iter().map(|cell| remarks(cell)).collect();
-        if !below.is_empty() {
-            let _ = write!(text, "\n{below}");
-        }
+        let _ = write!(text, "{gap}### {name}\n\n{}", table(of_name()).markdown());
+        let below: Vec<String> = of_name().flat_map(remarks).collect();
+        list(&mut text, &below);
     }
-    let all: Vec<&Cell> = cells.iter().collect();
-    let between = comparisons(&all, &|cell| cell.median().target().url());
-    if !between.is_empty() {
-        let _ = write!(text, "\n- {}\n", between.join("\n- "));
-    }
+    list(&mut text, &verdict::sentences(&verdict::judge(pairs)));
     text
 }
 
-/// A sentence for each two targets at the same level, called by their names.
-pub fn comparisons(cells: &[&Cell], name: &dyn Fn(&Cell) -> String) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for (i, a) in cells.iter().enumerate() {
-        for b in &cells[i + 1..] {
-            let (left, right) = (a.median(), b.median());
-            let level = left.plan.concurrency;
-            if level == right.plan.concurrency && left.target() != right.target() {
-                let says = tell_apart((&name(a), &a.rates()), (&name(b), &b.rates()));
-                sentences.push(format!("c = {level}: {says}"));
-            }
-        }
+fn list(text: &mut String, sentences: &[String]) {
+    if !sentences.is_empty() {
+        let _ = write!(text, "\n- {}\n", sentences.join("\n- "));
     }
-    sentences
 }
 
 /// What the row of a cell does not show.
-fn remarks(cell: &Cell) -> String {
-    let mut text = String::new();
-    let level = cell.median().plan.concurrency;
-    let done = cell.sum(|o| o.tally.done);
-    if cell.runs().len() > 1 {
-        let spread = cell.spread();
-        let _ = writeln!(
-            text,
-            "- c = {level}: {:.0} to {:.0} requests/s in {} rounds; the row is the median run.",
-            spread.lowest,
-            spread.highest,
-            cell.runs().len()
-        );
+pub fn remarks(cell: &Cell) -> Vec<String> {
+    let (sum, runs) = (|of: fn(&Outcome) -> u64| cell.sum(of), cell.runs());
+    let mut remarks = Vec::new();
+    if runs.len() > 1 && cell.plan().rate.is_none() {
+        let (spread, rounds) = (cell.spread(Outcome::rate), runs.len());
+        remarks.push(format!(
+            "{:.0} to {:.0} requests/s in {rounds} rounds; the row is the median run.",
+            spread.lowest, spread.highest
+        ));
     }
-    let failed = cell.sum(|o| o.tally.failed.all());
+    let done = sum(|o| o.tally.done);
+    let failed = sum(|o| o.tally.failed.all());
     if failed > 0 {
-        let reason = cell
-            .runs()
-            .iter()
-            .find_map(|o| o.tally.reason.as_deref())
-            .unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "- c = {level}: **{failed} of {done} requests failed** and are in no rate (first: {reason})."
-        );
+        let reason = runs.iter().find_map(|o| o.tally.reason.as_deref());
+        let timed_out = match sum(|o| o.tally.timed_out) {
+            0 => String::new(),
+            n => format!("; {n} timed out"),
+        };
+        remarks.push(format!(
+            "**{failed} of {done} requests failed** and are in no rate (first: {}{timed_out}).",
+            reason.unwrap_or_default()
+        ));
     }
-    let non_2xx = cell.sum(|o| o.tally.non_2xx);
+    let non_2xx = sum(|o| o.tally.non_2xx);
     if non_2xx > 0 {
-        let _ = writeln!(
-            text,
-            "- c = {level}: **Non-2xx responses: {non_2xx}** of {done}."
-        );
+        remarks.push(format!("**Non-2xx responses: {non_2xx}** of {done}."));
     }
-    text
-}
-
-/// Name and value of each figure of a run, for the formats that programs read.
-fn figures(outcome: &Outcome) -> Vec<(String, String)> {
-    let tally = &outcome.tally;
-    let [connect, receive, length, exceptions] = tally.failed.0;
-    let (per_request, kbytes) = (outcome.time_per_request(), outcome.transfer_rate());
-    let figures = [
-        ("seconds", format!("{:.6}", outcome.wall.as_secs_f64())),
-        ("complete", tally.done.to_string()),
-        ("failed", tally.failed.all().to_string()),
-        ("failed_connect", connect.to_string()),
-        ("failed_receive", receive.to_string()),
-        ("failed_length", length.to_string()),
-        ("failed_exceptions", exceptions.to_string()),
-        ("non_2xx", tally.non_2xx.to_string()),
-        ("keep_alive", tally.keep_alive.to_string()),
-        ("document_length", outcome.document_length.to_string()),
-        ("total_transferred", tally.transferred.to_string()),
-        ("html_transferred", tally.html.to_string()),
-        ("requests_per_second", format!("{:.2}", outcome.rate())),
-        ("time_per_request_ms", format!("{per_request:.4}")),
-        ("kbytes_per_second", format!("{kbytes:.2}")),
-        ("mean_ms", ms(tally.total.mean())),
-        ("stddev_ms", ms(tally.total.deviation())),
-    ];
-    let mut figures = figures
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec();
-    figures.extend(percentiles("", &tally.total));
-    figures
-}
-
-fn percentiles(prefix: &str, times: &Histogram) -> [(String, String); 5] {
-    PERCENTILES.map(|(name, q)| {
-        let value = ms(times.quantile(q) as f64);
-        (format!("{prefix}{name}_ms"), value)
-    })
-}
-
-fn ms(nanos: f64) -> String {
-    format!("{:.4}", nanos / 1e6)
-}
-
-/// A line per target and level: the median run, and the lowest and highest rate of all rounds.
-pub fn csv(cells: &[Cell]) -> String {
-    let mut text = String::new();
-    for cell in cells {
-        let outcome = cell.median();
-        let figures = figures(outcome);
-        if text.is_empty() {
-            text.push_str(
-                "url,concurrency,rounds,lowest_requests_per_second,highest_requests_per_second",
-            );
-            for (name, _) in &figures {
-                let _ = write!(text, ",{name}");
-            }
-            text.push('\n');
-        }
-        let spread = cell.spread();
-        let _ = write!(
-            text,
-            "\"{}\",{},{},{:.2},{:.2}",
-            outcome.target().url().replace('"', "\"\""),
-            outcome.plan.concurrency,
-            cell.runs().len(),
-            spread.lowest,
-            spread.highest
-        );
-        for (_, value) in &figures {
-            let _ = write!(text, ",{value}");
-        }
-        text.push('\n');
+    let unanswered = sum(|o| o.tally.unanswered);
+    if unanswered > 0 {
+        remarks.push(format!(
+            "**{unanswered} requests had no answer when the run ended**; they count with the time they waited."
+        ));
     }
-    text
-}
-
-/// An array with an object per target and level; `runs` holds every run's figures, with
-/// `per_interval` (requests that ended in each) and `histogram` (from ns, width ns, requests).
-pub fn json(cells: &[Cell]) -> String {
-    let cells: Vec<String> = cells.iter().map(json_cell).collect();
-    format!("[\n{}\n]\n", cells.join(",\n"))
-}
-
-fn json_cell(cell: &Cell) -> String {
-    let outcome = cell.median();
-    let spread = cell.spread();
-    let runs: Vec<String> = cell.runs().iter().map(json_run).collect();
-    format!(
-        "{{\"url\":{},\"server_software\":{},\"concurrency\":{},\"keep_alive\":{},\"threads\":{},\
-         \"median_requests_per_second\":{:.2},\"lowest_requests_per_second\":{:.2},\
-         \"highest_requests_per_second\":{:.2},\"runs\":[\n{}\n]}}",
-        quoted(&outcome.target().url()),
-        quoted(&outcome.tally.software),
-        outcome.plan.concurrency,
-        outcome.plan.keep_alive,
-        outcome.plan.threads,
-        spread.median,
-        spread.lowest,
-        spread.highest,
-        runs.join(",\n")
-    )
-}
-
-fn json_run(outcome: &Outcome) -> String {
-    let mut figures = figures(outcome);
-    let response = &outcome.tally.response;
-    if response.count() > 0 {
-        figures.extend(percentiles("response_", response));
+    let retried = sum(|o| o.tally.retried);
+    if retried > 0 {
+        remarks.push(format!(
+            "{retried} requests were sent again, since the server had closed the connection."
+        ));
     }
-    let mut text = String::from("{");
-    for (name, value) in figures {
-        let _ = write!(text, "\"{name}\":{value},");
+    if let Some(limited) = cell.median().client_limit() {
+        remarks.push(limited);
     }
-    let counts: Vec<String> = outcome.timeline.counts.iter().map(u64::to_string).collect();
-    let histogram = outcome
-        .tally
-        .total
-        .buckets()
-        .map(|(low, width, n)| format!("[{low},{width},{n}]"));
-    let _ = write!(
-        text,
-        "\"interval_seconds\":{},\"per_interval\":[{}],\"histogram\":[{}]}}",
-        outcome.timeline.every.as_secs_f64(),
-        counts.join(","),
-        histogram.collect::<Vec<_>>().join(",")
-    );
-    text
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_heading_is_the_assignments() {
-        let columns = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |";
-        let rule = "|:-----------------:|:-----------------------------:|:----------------:|:--------------:|:-------------------------:|:------------------:|:---------------------:|:--------------------------:|";
-        assert_eq!(HEADING, format!("{columns}\n{rule}\n"));
-    }
-
-    #[test]
-    fn text_of_a_server_cannot_break_out_of_json() {
-        assert_eq!(quoted("a\"b\\c\n\u{1}é"), "\"a\\\"b\\\\c\\u000a\\u0001é\"");
-    }
+    let level = cell.plan().level();
+    remarks
+        .into_iter()
+        .map(|remark| format!("{level}: {remark}"))
+        .collect()
 }

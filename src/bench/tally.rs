@@ -54,18 +54,25 @@ impl Failed {
 }
 
 /// What one thread counted. The terms are ab's.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// When the thread began, and when its last request ended.
-    pub begun: Instant,
-    /// See `begun`.
-    pub last: Instant,
+    pub span: Option<(Instant, Instant)>,
     /// Requests that ended, well or badly.
     pub done: u64,
     /// Those that ended badly.
     pub failed: Failed,
     /// The first failure, in words.
     pub reason: Option<String>,
+    /// Those that failed since no answer came within -s.
+    pub timed_out: u64,
+    /// Requests that had no answer when the run ended: all that were due on a schedule; in a
+    /// closed loop those that had waited longer than any answer took. They are not `done`.
+    pub unanswered: u64,
+    /// Requests that went out once more, on a new connection, since the server had closed the old one.
+    pub retried: u64,
+    /// Answers with a status code of 2xx that did not fail.
+    pub good: u64,
     /// Answers whose status code is not 2xx.
     pub non_2xx: u64,
     /// Answers after which the connection stayed open.
@@ -84,41 +91,24 @@ pub struct Tally {
     pub processing: Histogram,
     /// From then to the first byte.
     pub waiting: Histogram,
-    /// Connect and processing: the service time.
+    /// Connect and processing: the service time. A request without an answer counts here, and in
+    /// `response`, with the time that it waited.
     pub total: Histogram,
     /// With a schedule: from when the request was due to the last byte.
     pub response: Histogram,
     /// The server's name for itself.
     pub software: String,
+    /// CPU time that the client threads used.
+    pub cpu: Option<Duration>,
+    /// Why the run ended before its time.
+    pub broken: Option<String>,
 }
 
 impl Tally {
-    /// Nothing yet.
-    pub fn new(now: Instant) -> Tally {
-        Tally {
-            begun: now,
-            last: now,
-            done: 0,
-            failed: Failed::default(),
-            reason: None,
-            non_2xx: 0,
-            keep_alive: 0,
-            transferred: 0,
-            useful: 0,
-            html: 0,
-            sent: 0,
-            connect: Histogram::default(),
-            processing: Histogram::default(),
-            waiting: Histogram::default(),
-            total: Histogram::default(),
-            response: Histogram::default(),
-            software: String::new(),
-        }
-    }
-
     /// Counts an answer that is as it should be; times in nanoseconds.
     #[inline]
     pub fn answered(&mut self, answer: Answer, connect: u64, processing: u64, waiting: u64) {
+        self.good += u64::from(answer.status / 100 == 2);
         self.useful += answer.total;
         self.html += answer.body;
         self.connect.record(connect);
@@ -127,15 +117,27 @@ impl Tally {
         self.total.record(connect + processing);
     }
 
+    /// Counts the wait of a request that got no answer, from when it began and from when it was due.
+    pub fn waited(&mut self, since_begun: u64, since_due: Option<u64>) {
+        self.total.record(since_begun);
+        if let Some(nanos) = since_due {
+            self.response.record(nanos);
+        }
+    }
+
     /// Both threads' together.
     pub fn merged(mut self, other: Tally) -> Tally {
-        self.begun = self.begun.min(other.begun);
-        self.last = self.last.max(other.last);
+        let spans = self.span.zip(other.span);
+        self.span = spans.map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)));
         self.done += other.done;
         for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
             *mine += theirs;
         }
         self.reason = self.reason.take().or(other.reason);
+        self.timed_out += other.timed_out;
+        self.unanswered += other.unanswered;
+        self.retried += other.retried;
+        self.good += other.good;
         self.non_2xx += other.non_2xx;
         self.keep_alive += other.keep_alive;
         self.transferred += other.transferred;
@@ -150,50 +152,14 @@ impl Tally {
         if self.software.is_empty() {
             self.software = other.software;
         }
+        self.cpu = self.cpu.zip(other.cpu).map(|(mine, theirs)| mine + theirs);
+        self.broken = self.broken.take().or(other.broken);
         self
     }
 }
 
-/// Requests that ended in each interval of a run. When the list is full, neighbours are added
-/// up and the interval doubles: constant memory.
-#[derive(Debug, Clone)]
-pub struct Timeline {
-    /// The length of an interval.
-    pub every: Duration,
-    /// Requests that ended in each.
-    pub counts: Vec<u64>,
-}
-
-/// More than a chart has pixels to show.
-const INTERVALS: usize = 600;
-
-impl Timeline {
-    /// Empty.
-    pub fn new(every: Duration) -> Timeline {
-        Timeline {
-            every,
-            counts: Vec::new(),
-        }
-    }
-
-    /// Notes that `requests` more had ended at `elapsed`.
-    pub fn add(&mut self, elapsed: Duration, requests: u64) {
-        let mut place = (elapsed.as_nanos() / self.every.as_nanos().max(1)) as usize;
-        while place >= INTERVALS {
-            self.counts = self
-                .counts
-                .chunks(2)
-                .map(|pair| pair.iter().sum())
-                .collect();
-            self.every *= 2;
-            place /= 2;
-        }
-        if self.counts.len() <= place {
-            self.counts.resize(place + 1, 0);
-        }
-        self.counts[place] += requests;
-    }
-}
+/// With more than this part of its cores a client may be slower than the server.
+const CLIENT_IS_BUSY: f64 = 0.9;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -206,8 +172,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// The length of the first answer's body.
     pub document_length: u64,
-    /// Requests that ended, by time.
-    pub timeline: Timeline,
+    /// CPU time of the processes of --cpu meanwhile; None if they cannot be read.
+    pub cpu: Option<Duration>,
     /// Ctrl-C ended it early.
     pub interrupted: bool,
 }
@@ -221,6 +187,71 @@ impl Outcome {
     /// Requests with an answer that is as it should be: all but the failed ones.
     pub fn succeeded(&self) -> u64 {
         self.tally.done - self.tally.failed.all()
+    }
+
+    /// Those of them with a status code of 2xx.
+    pub fn good(&self) -> u64 {
+        self.tally.good
+    }
+
+    /// Requests that count with the time they waited, since no answer came.
+    pub fn without_answer(&self) -> u64 {
+        self.tally.timed_out + self.tally.unanswered
+    }
+
+    /// Why the run is no success: it broke, or there is not a single good answer.
+    pub fn failure(&self) -> Option<String> {
+        let tally = &self.tally;
+        if tally.broken.is_some() || self.succeeded() > 0 || self.interrupted {
+            return tally.broken.clone();
+        }
+        let why = tally.reason.as_deref();
+        Some(format!(
+            "{}: no request succeeded; the first failed with {}",
+            self.target().url(),
+            why.unwrap_or("no answer came in time")
+        ))
+    }
+
+    /// On a schedule: which part of the rate was not answered, if that is more than the end of a
+    /// run can explain.
+    pub fn shortfall(&self) -> Option<f64> {
+        let part = 1.0 - self.rate() / self.plan.rate?;
+        Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
+    }
+
+    /// Which part of its cores the client used: a thread uses one core at most.
+    pub fn client_share(&self) -> Option<f64> {
+        let cores = self.wall.as_secs_f64() * self.plan.threads as f64;
+        Some(self.tally.cpu?.as_secs_f64() / cores.max(1e-9))
+    }
+
+    /// A warning if the client had no time to spare. On a schedule it never sleeps long at high
+    /// rates, so there it is one only if the schedule was not kept.
+    pub fn client_limit(&self) -> Option<String> {
+        let share = self.client_share()?;
+        let kept = self.plan.rate.is_some() && self.shortfall().is_none();
+        (share > CLIENT_IS_BUSY && !kept).then(|| {
+            format!(
+                "the client used {:.0} % of its {}: it, not the server, may be the limit.",
+                100.0 * share,
+                match self.plan.threads {
+                    1 => "core".to_owned(),
+                    n => format!("{n} cores"),
+                }
+            )
+        })
+    }
+
+    /// Microseconds of CPU time of the processes of --cpu per request that succeeded.
+    pub fn cpu_per_request(&self) -> Option<f64> {
+        Some(self.cpu?.as_secs_f64() * 1e6 / self.succeeded() as f64)
+    }
+
+    /// The response time's 99th percentile in milliseconds, at least 1 ns: what two runs on a schedule are
+    /// compared by, since their rates are given.
+    pub fn response_p99(&self) -> f64 {
+        self.tally.response.quantile(0.99).max(1) as f64 / 1e6
     }
 
     fn per_second(&self, amount: f64) -> f64 {
@@ -255,101 +286,5 @@ impl Outcome {
     /// Kbytes sent per second.
     pub fn sent_rate(&self) -> f64 {
         self.per_second(self.tally.sent as f64 / 1024.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Counts that all differ, from `n` on; one time in each histogram, two in the next.
-    fn tally(begun: Instant, n: u64) -> Tally {
-        let times = |from: u64| {
-            let mut histogram = Histogram::default();
-            (0..=from).for_each(|i| histogram.record(n + from + i));
-            histogram
-        };
-        Tally {
-            begun,
-            last: begun + Duration::from_secs(n),
-            done: n,
-            failed: Failed([n + 1, n + 2, n + 3, n + 4]),
-            reason: None,
-            non_2xx: n + 5,
-            keep_alive: n + 6,
-            transferred: n + 7,
-            useful: n + 8,
-            html: n + 9,
-            sent: n + 10,
-            connect: times(0),
-            processing: times(1),
-            waiting: times(2),
-            total: times(3),
-            response: times(4),
-            software: String::new(),
-        }
-    }
-
-    #[test]
-    fn merging_threads_adds_every_count() {
-        let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(1));
-        let named = |mut tally: Tally, name: &str| {
-            (tally.reason, tally.software) = (Some(name.to_owned()), name.to_owned());
-            tally
-        };
-        let (one, other) = (tally(late, 100), named(tally(early, 1000), "other"));
-        // Without `..`: a new count is to be thought of here too.
-        let Tally {
-            begun,
-            last,
-            done,
-            failed,
-            reason,
-            non_2xx,
-            keep_alive,
-            transferred,
-            useful,
-            html,
-            sent,
-            connect,
-            processing,
-            waiting,
-            total,
-            response,
-            software,
-        } = one.merged(other);
-        assert_eq!((begun, last), (early, early + Duration::from_secs(1000)));
-        assert_eq!(done, 1100);
-        assert_eq!(failed, Failed([1102, 1104, 1106, 1108]));
-        assert_eq!((non_2xx, keep_alive, transferred), (1110, 1112, 1114));
-        assert_eq!((useful, html, sent), (1116, 1118, 1120));
-        for (histogram, from) in [connect, processing, waiting, total, response]
-            .iter()
-            .zip(0..)
-        {
-            assert_eq!(histogram.count(), 2 * (from + 1));
-            assert_eq!(
-                (histogram.min(), histogram.max()),
-                (100 + from, 1000 + 2 * from)
-            );
-        }
-        assert_eq!((reason.as_deref(), &*software), (Some("other"), "other"));
-        // The first name and the first reason stay.
-        let first = named(tally(early, 0), "first").merged(named(tally(early, 0), "second"));
-        assert_eq!(
-            (first.reason.as_deref(), &*first.software),
-            (Some("first"), "first")
-        );
-    }
-
-    #[test]
-    fn a_timeline_keeps_every_request_in_bounded_memory() {
-        let mut timeline = Timeline::new(Duration::from_millis(100));
-        for i in 0..5000_u64 {
-            timeline.add(Duration::from_millis(i * 100), 2);
-        }
-        assert!(timeline.counts.len() <= INTERVALS);
-        assert_eq!(timeline.counts.iter().sum::<u64>(), 10_000);
-        assert_eq!(timeline.every, Duration::from_millis(1600));
     }
 }

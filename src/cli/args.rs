@@ -15,7 +15,7 @@ pub struct Flag {
     pub value: &'static str,
     /// Its value if it is not given; empty if there is none.
     pub default: &'static str,
-    /// One line of help.
+    /// One line of help; empty: the help does not show it.
     pub help: &'static str,
 }
 
@@ -189,7 +189,8 @@ impl Topic {
         } else {
             " [options]\n\n"
         });
-        for flag in self.flags.iter().flat_map(|f| f.iter()) {
+        let all = self.flags.iter().flat_map(|f| f.iter());
+        for flag in all.filter(|flag| !flag.help.is_empty()) {
             let left = format!("{} {}", flag.name, flag.value);
             let _ = write!(text, "  {left:<26} {}", flag.help);
             if !flag.default.is_empty() {
@@ -208,6 +209,12 @@ impl Given {
     /// Whether the flag was given.
     pub fn has(&self, name: &str) -> bool {
         self.flags.iter().any(|(n, _)| *n == name)
+    }
+
+    /// Which of these flags was given last.
+    pub fn last_of(&self, names: &[&str]) -> Option<&'static str> {
+        let mut given = self.flags.iter().rev().map(|(name, _)| *name);
+        given.find(|name| names.contains(name))
     }
 
     /// Every value that was given for the flag.

@@ -124,15 +124,18 @@ pub fn run(
     Ok(())
 }
 
-/// The package panics where it cannot start a thread, so it is tried first whether all can be. Twice
-/// as many are: some may still be on their way out when the pool begins.
+/// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
+const SPARE_THREADS: usize = 8;
+
+/// The package panics where it cannot start a thread, so it is tried first whether all can be.
 fn start_pool(size: usize) -> io::Result<ThreadPool> {
     let gate = Mutex::new(());
     let closed = gate.lock();
     thread::scope(|scope| {
         let thread = || thread::Builder::new().stack_size(STACK);
         let wait = || drop(gate.lock());
-        let tried = (0..2 * size).try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
+        let tried = (0..size + SPARE_THREADS)
+            .try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
         drop(closed);
         tried
     })?;

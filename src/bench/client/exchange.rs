@@ -1,10 +1,10 @@
 //! One request on one connection: connect, write, read, count.
 //!
-//! Each step ends where the kernel would block; the loop in `client.rs` comes back when it
+//! Each step ends where the kernel would block; the loop in `client/mod.rs` comes back when it
 //! no longer would. Entry points: [`Client::open`], [`Client::send`], [`Client::ready`].
 //! Note: `notes/bench.md`.
 
-use super::{CONNECT_FAILURES, Client, Phase, UNKNOWN};
+use super::{CONNECT_FAILURES, Client, Phase, UNKNOWN, nanos};
 use crate::bench::print;
 use crate::bench::reader::{Answer, Reader, Step};
 use crate::bench::tally::Class;
@@ -150,18 +150,16 @@ impl Client<'_> {
         }
     }
 
+    /// A server may close an idle connection just as a request is sent on it (RFC 9112,
+    /// section 9.5): the request goes out again on a new connection, if it may be sent twice or
+    /// if nothing of it was. There, a second such end is a failure, so that this ends.
     fn broken(&mut self, token: usize, why: &dyn Display) -> Result<(), String> {
         let slot = &self.slots[token];
-        match slot.reused && !slot.reader.has_begun() {
-            true => self.again(token),
-            false => self.lose(token, &why.to_string()),
+        let may_repeat = slot.written == 0 || self.shared.idempotent;
+        if !slot.reused || slot.reader.has_begun() || !may_repeat {
+            return self.lose(token, &why.to_string());
         }
-    }
-
-    /// A server may close an idle connection just as a request is sent on it (RFC 9112,
-    /// section 9.5): the request goes out again on a new connection. There, a second such end
-    /// is a failure, so that this ends.
-    fn again(&mut self, token: usize) -> Result<(), String> {
+        self.tally.retried += u64::from(slot.written > 0);
         self.close(token);
         self.slots[token].written = 0;
         self.open(token)
@@ -190,8 +188,6 @@ impl Client<'_> {
             return self.failed(Class::Length, &why);
         }
         let slot = &self.slots[token];
-        let nanos =
-            |from: Instant, to: Instant| to.saturating_duration_since(from).as_nanos() as u64;
         let connect = nanos(slot.begun, slot.connected);
         let processing = nanos(slot.connected, self.now);
         let waiting = nanos(slot.connected, slot.first_byte);
@@ -282,7 +278,7 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
-        self.tally.last = self.now;
+        self.last = self.now;
     }
 
     fn close(&mut self, token: usize) {

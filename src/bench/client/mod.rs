@@ -7,6 +7,7 @@
 // one request on one connection
 mod exchange;
 
+use super::cpu;
 use super::head::value_of;
 use super::plan::Plan;
 use super::reader::{self, Reader};
@@ -31,8 +32,9 @@ const CONNECT_FAILURES: u64 = 10;
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
 const GRAIN: Duration = Duration::from_micros(100);
-/// How often the live line gets a new p99.
-const LIVE_EVERY: Duration = Duration::from_millis(500);
+/// When the time of a schedule is over, requests that have been sent may get their answers for so
+/// much longer: those of the last moment are not late.
+const GRACE: Duration = Duration::from_millis(100);
 /// `document` before the first answer.
 pub const UNKNOWN: u64 = u64::MAX;
 
@@ -43,6 +45,8 @@ pub struct Shared<'a> {
     pub plan: &'a Plan,
     /// The bytes of each request.
     pub request: Vec<u8>,
+    /// Whether it may be sent again when nobody knows what became of it.
+    pub idempotent: bool,
     /// Where to.
     pub address: SocketAddr,
     /// Ctrl-C.
@@ -61,13 +65,11 @@ pub struct Shared<'a> {
 
 /// What a thread tells the others while it runs, once per turn of its loop.
 #[derive(Debug, Default)]
-pub struct Pulse {
+pub struct Counters {
     /// Requests that ended, well or badly.
     pub done: AtomicU64,
     /// Those that ended badly.
     pub failed: AtomicU64,
-    /// In nanoseconds, of the last half second.
-    pub p99: AtomicU64,
 }
 
 /// One thread's part of the whole.
@@ -117,32 +119,48 @@ struct Client<'a> {
     /// Slots without a request; the last to become idle is the first to be used.
     idle: Vec<usize>,
     started: u64,
+    /// The time is over: no more requests are started.
+    over: bool,
     handshakes: usize,
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
     document: u64,
-    heads: reader::Run,
+    heads: reader::Heads,
     rows: Option<Rows<'a>>,
+    /// When it began, and when the last request ended.
+    begun: Instant,
+    last: Instant,
     tally: Tally,
 }
 
 /// Makes the share's requests; returns when they are done, the time is over, or on stop. The
-/// error is one line and ends the whole run.
-pub fn run(shared: &Shared, share: Share, pulse: &Pulse) -> Result<Tally, String> {
+/// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
+pub fn run(shared: &Shared, share: Share, counters: &Counters) -> Result<Tally, String> {
+    let cpu = cpu::of_this_thread();
     let mut client =
         Client::new(shared, share).map_err(|e| format!("cannot watch sockets: {e}"))?;
-    let result = client.work(pulse);
-    if result.is_err() {
+    let worked = client.work(counters);
+    let rows = client.rows.as_mut().map_or(Ok(()), Rows::flush);
+    client.publish(counters);
+    let mut tally = client.tally;
+    if let Err(why) = worked.and(rows) {
         shared.aborted.store(true, Relaxed);
+        if !shared.reached.load(Relaxed) {
+            return Err(why);
+        }
+        tally.broken = Some(why);
     }
-    client.publish(pulse);
-    result?;
-    if let Some(rows) = &mut client.rows {
-        rows.flush()?;
-    }
-    client.tally.software = software(&client.heads.head);
-    Ok(client.tally)
+    tally.span = Some((client.begun, client.last));
+    tally.software = software(&client.heads.head);
+    let used = cpu::of_this_thread().zip(cpu);
+    tally.cpu = used.map(|(after, before)| after - before);
+    Ok(tally)
+}
+
+/// From one moment to another; 0 if they come the other way round.
+fn nanos(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_nanos() as u64
 }
 
 /// The `Server` field's first word, as ab has it.
@@ -178,40 +196,46 @@ impl<'a> Client<'a> {
             slots: (0..share.connections).map(|_| slot()).collect(),
             idle: (0..share.connections).rev().collect(),
             started: 0,
+            over: false,
             handshakes: 0,
             timers: Timers::new(),
             now,
             document: UNKNOWN,
-            heads: reader::Run {
+            heads: reader::Heads {
                 head_only: shared.plan.method == "HEAD",
                 keep_heads: shared.plan.verbosity >= 2,
                 head: Vec::new(),
             },
             rows: shared.rows.map(Rows::new),
             // On a schedule time begins with the schedule.
-            tally: Tally::new(shared.plan.rate.map_or(now, |_| shared.epoch)),
+            begun: shared.plan.rate.map_or(now, |_| shared.epoch),
+            last: now,
+            tally: Tally::default(),
         })
     }
 
-    fn work(&mut self, pulse: &Pulse) -> Result<(), String> {
+    fn work(&mut self, counters: &Counters) -> Result<(), String> {
         let mut buffer = vec![0; BUFFER].into_boxed_slice();
         let mut events: Vec<Event> = Vec::new();
-        let end = self.shared.plan.time_limit.map(|limit| self.now + limit);
-        let mut live = (self.now + LIVE_EVERY, self.tally.total.clone());
+        let plan = self.shared.plan;
+        let end = plan.time_limit.map(|limit| self.begun + limit);
+        // A closed loop ends at once: there is always a request under way.
+        let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            self.publish(pulse);
-            let over = end.is_some_and(|end| end <= self.now);
-            let stopped = self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed);
+            self.publish(counters);
             if self.tally.done == self.share.requests {
                 return Ok(());
             }
-            if over || stopped {
-                // The time in which nothing came counts too.
-                self.tally.last = self.now;
+            self.over = end.is_some_and(|end| end <= self.now);
+            let all_answered = self.idle.len() == self.slots.len();
+            let last = end.map(|end| if self.over { end + grace } else { end });
+            let too_late = self.over && (all_answered || last.is_some_and(|last| last <= self.now));
+            if too_late || self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed) {
+                self.leave_unanswered(end);
                 return Ok(());
             }
-            let timeout = self.patience(end);
+            let timeout = self.patience(last);
             let failed = |e: io::Error| format!("cannot wait for sockets: {e}");
             self.poller
                 .wait(&mut events, Some(timeout))
@@ -225,17 +249,37 @@ impl<'a> Client<'a> {
                 self.start_requests()?;
             }
             self.expire()?;
-            if live.0 <= self.now {
-                let p99 = self.tally.total.quantile_since(Some(&live.1), 0.99);
-                pulse.p99.store(p99, Relaxed);
-                live = (self.now + LIVE_EVERY, self.tally.total.clone());
-            }
         }
     }
 
-    fn publish(&self, pulse: &Pulse) {
-        pulse.done.store(self.tally.done, Relaxed);
-        pulse.failed.store(self.tally.failed.all(), Relaxed);
+    /// Counts what has no answer now that the run ends: otherwise a server that falls silent
+    /// would look like one that is fast.
+    fn leave_unanswered(&mut self, end: Option<Instant>) {
+        let now = self.now;
+        // The time in which nothing came counts too.
+        self.last = now;
+        let scheduled = self.shared.plan.rate.is_some();
+        let longest = self.tally.total.max();
+        for slot in self.slots.iter().filter(|s| s.phase != Phase::Idle) {
+            let waited = nanos(slot.begun, now);
+            if scheduled || waited > longest {
+                self.tally.unanswered += 1;
+                self.tally
+                    .waited(waited, scheduled.then(|| nanos(slot.due, now)));
+            }
+        }
+        let end = end.map_or(now, |end| end.min(now));
+        while scheduled && self.started < self.share.requests && self.due() < end {
+            let waited = nanos(self.due(), now);
+            self.tally.unanswered += 1;
+            self.tally.response.record(waited);
+            self.started += 1;
+        }
+    }
+
+    fn publish(&self, counters: &Counters) {
+        counters.done.store(self.tally.done, Relaxed);
+        counters.failed.store(self.tally.failed.all(), Relaxed);
     }
 
     /// How long to wait for sockets at most.
@@ -245,7 +289,8 @@ impl<'a> Client<'a> {
             until = until.min(moment);
         }
         let mut patience = until.saturating_duration_since(self.now);
-        if self.started < self.share.requests && !self.idle.is_empty() && self.may_open() {
+        let more = !self.over && self.started < self.share.requests;
+        if more && !self.idle.is_empty() && self.may_open() {
             let wait = self.due().saturating_duration_since(self.now);
             patience = patience.min(wait.saturating_sub(GRAIN));
         }
@@ -269,7 +314,7 @@ impl<'a> Client<'a> {
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while self.started < self.share.requests {
+        while !self.over && self.started < self.share.requests {
             let Some(&token) = self.idle.last() else {
                 break;
             };
@@ -301,6 +346,10 @@ impl<'a> Client<'a> {
     /// Fails the requests whose time is up.
     fn expire(&mut self) -> Result<(), String> {
         while let Some(token) = self.timers.ring(self.now) {
+            let slot = &self.slots[token];
+            let since_due = self.shared.plan.rate.map(|_| nanos(slot.due, self.now));
+            self.tally.timed_out += 1;
+            self.tally.waited(nanos(slot.begun, self.now), since_due);
             let why = format!("no answer within {:?}", self.shared.plan.timeout);
             self.lose(token, &why)?;
         }

@@ -181,15 +181,15 @@ fn by_bench(case: &Case, url: &str, length: Duration, stop: &Stop) -> Result<Sai
     plan.time_limit = Some(length);
     plan.keep_alive = case.keep_alive;
     plan.go_on = true;
-    let outcome = bench::run(&plan, stop, &mut |_| {})?;
-    let good = (outcome.succeeded() - outcome.tally.non_2xx) as f64;
+    let outcome = bench::run(&plan, stop)?;
+    let good = outcome.good() as f64;
     let seconds = outcome.wall.as_secs_f64().max(1e-9);
     Ok(Said {
         good,
         rate: good / seconds,
         p99: Some(outcome.tally.total.quantile(0.99) as f64 / 1e6),
         bytes: Some(outcome.tally.html as f64 / seconds),
-        bad: outcome.tally.failed.all() + outcome.tally.non_2xx,
+        bad: outcome.tally.done - outcome.good(),
     })
 }
 

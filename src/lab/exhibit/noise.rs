@@ -1,12 +1,13 @@
-//! The same run ten times.
+//! The same run twelve times.
 //!
 //! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
 use super::text::bar;
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::{rounds, tell_apart};
+use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
+use crate::bench::verdict::between;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::report::number;
@@ -15,11 +16,11 @@ use std::time::Duration;
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "noise",
-    title: "the same run ten times",
+    title: "the same run twelve times",
     does: "\
-One server, ten runs of 1,000 requests, 10 at a time: ten times exactly the same. Then we
-pretend that there were two servers. \"Odd\" made the runs 1, 3, 5, 7, 9 and \"even\" the runs
-2, 4, 6, 8, 10, and bench is asked which is faster.",
+One server, twelve runs of 1,000 requests, 10 at a time: twelve times exactly the same. Then
+we pretend that there were two servers. \"Odd\" made the runs 1, 3, 5, 7, 9, 11 and \"even\"
+the runs 2, 4, 6, 8, 10, 12, and bench is asked which is faster.",
     play,
     means: "\
 Nothing was changed, and yet no two runs agree: other programs run, caches are warm or cold,
@@ -31,7 +32,7 @@ answer here. About one time in twenty the two halves will differ by chance all t
 that is what p = 0.05 means.",
 };
 
-const RUNS: usize = 10;
+const RUNS: usize = 12;
 /// So that the first run is not the only cold one.
 const WARMUP: Duration = Duration::from_millis(200);
 
@@ -42,16 +43,16 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     let mut plan = Plan::new(&server.url())?;
     plan.requests = size.of(1000, 200);
     plan.concurrency = 10;
-    let cells = rounds(&[plan], RUNS, WARMUP, stop, &mut |_| {})?;
+    let cells = measure(&[plan], RUNS, WARMUP, stop, &mut |_| {}).whole()?;
     let Some(cell) = cells.first() else {
         return Ok(String::new().into()); // stopped before the first run
     };
-    let rates = cell.rates();
+    let rates = cell.samples(Outcome::rate);
     let Spread {
         lowest,
         median,
         highest,
-    } = cell.spread();
+    } = cell.spread(Outcome::rate);
     let mut text = String::new();
     for (i, &rate) in rates.iter().enumerate() {
         let (run, bar) = (i + 1, bar(rate, highest));
@@ -74,7 +75,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     );
     let half =
         |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
-    let verdict = tell_apart(("odd", &half(0)), ("even", &half(1)));
+    let verdict = between(("odd", &half(0)), ("even", &half(1)));
     let _ = writeln!(text, "bench: {verdict}");
     Ok(text.into())
 }

@@ -8,7 +8,6 @@ use super::{Exhibit, Played, Size};
 use crate::bench::table;
 use crate::bench::{self, Outcome, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::report::html;
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "not-found",
@@ -64,12 +63,12 @@ fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
     plan.requests = 1000;
     plan.concurrency = 10;
     plan.go_on = true;
-    bench::run(&plan, stop, &mut |_| {})
+    bench::run(&plan, stop)
 }
 
 /// The name, and the assignment's eight columns.
 fn cells(name: &str, outcome: &Outcome) -> Vec<String> {
-    let mut cells = html::cells(&table::row(outcome));
+    let mut cells = table::row(outcome);
     cells.insert(0, name.to_owned());
     cells
 }

@@ -98,5 +98,5 @@ fn measure(margin: Duration, stop: &Stop, set: impl Fn(&mut Plan)) -> Result<Out
     plan.concurrency = CLIENTS;
     plan.keep_alive = true;
     set(&mut plan);
-    bench::run(&plan, stop, &mut |_| {})
+    bench::run(&plan, stop)
 }

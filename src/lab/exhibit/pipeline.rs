@@ -5,8 +5,8 @@
 use super::fleet::{Fleet, Lb};
 use super::text::{columns, row};
 use super::{Exhibit, Played, Size};
-use crate::bench::rounds::tell_apart;
 use crate::bench::stats::Spread;
+use crate::bench::verdict::between;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::compare::usage::Cpu;
@@ -54,7 +54,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     }
     let backends = fleet.backends();
     let length = size.of(Duration::from_secs(1), Duration::from_millis(300));
-    for _ in 0..size.of(8, 4) {
+    for _ in 0..size.of(8, 6) {
         for (lb, rounds) in &mut lbs {
             if !stop.is_raised() {
                 round(*lb, &backends, length, rounds, stop)?;
@@ -74,7 +74,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         table.push(line(depth, rounds));
     }
     let named = |i: usize| (DEPTHS[i], lbs[i].1.rates.as_slice());
-    let verdict = tell_apart(named(0), named(1));
+    let verdict = between(named(0), named(1));
     Ok((columns(&table) + &format!("\nbench: {verdict}\n")).into())
 }
 
@@ -84,7 +84,7 @@ fn load(lb: Lb, length: Duration, stop: &Stop) -> Result<bench::Outcome, String>
     plan.time_limit = Some(length);
     plan.concurrency = CLIENTS;
     plan.keep_alive = true;
-    bench::run(&plan, stop, &mut |_| {})
+    bench::run(&plan, stop)
 }
 
 fn round(

@@ -5,9 +5,10 @@
 use super::fleet::Fleet;
 use super::text::{bar, columns, row};
 use super::{Exhibit, Played, Size};
+use crate::bench::Outcome as Run;
 use crate::bench::Plan;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Cell, rounds};
+use crate::bench::rounds::{Cell, measure};
 use crate::bench::stats::Spread;
 use crate::cli::shutdown::Stop;
 use crate::lab::report::number;
@@ -58,7 +59,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         lbs.push(lb);
         plans.push(plan);
     }
-    let cells = rounds(&plans, size.of(5, 2), WARMUP, stop, &mut |_| {})?;
+    let cells = measure(&plans, size.of(5, 2), WARMUP, stop, &mut |_| {}).whole()?;
     let mut table = vec![row([
         "policy",
         "slow one's share",
@@ -71,7 +72,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     for ((policy, lb), cell) in POLICIES.into_iter().zip(&lbs).zip(&cells) {
         let outcome = Outcome {
             policy,
-            rates: cell.spread(),
+            rates: cell.spread(Run::rate),
             shares: lb.shares()?,
         };
         table.push(cells_of(&outcome, cell));

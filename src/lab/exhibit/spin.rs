@@ -84,7 +84,7 @@ fn sequence(
     plan.go_on = true;
     let mut rows = Vec::new();
     for _ in 0..rounds {
-        let outcome = bench::run(&plan, stop, &mut |_| {})?;
+        let outcome = bench::run(&plan, stop)?;
         if stop.is_raised() {
             break;
         }

@@ -2,22 +2,12 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
+use crate::bench::table::Table;
+
 /// The rows with their columns aligned to the right; the first row is the heading.
 pub fn columns(rows: &[Vec<String>]) -> String {
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..count).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells.map(|(cell, &w)| format!("{cell:>w$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    let rows = rows.to_vec();
+    Table { rows }.text()
 }
 
 /// A row of [`columns`].

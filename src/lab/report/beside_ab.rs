@@ -2,13 +2,12 @@
 //!
 //! Entry points: [`table`], [`remarks`]. Note: `notes/README.md`.
 
-use super::words::{in_order, level, spread};
+use super::words::{in_order, level, spread, verdicts};
 use super::{AbCell, Findings};
-use crate::bench::rounds::{CHANCE, tell_apart};
-use crate::bench::stats::{Spread, chance_of_no_difference, median_by};
-
-/// With fewer rounds even a complete separation is likely enough by chance.
-const ENOUGH: usize = 4;
+use crate::bench::Outcome;
+use crate::bench::rounds::Cell;
+use crate::bench::stats::{Spread, median_run};
+use crate::bench::verdict::{Pair, Verdict, sentences, too_few};
 
 /// ab's figures beside ours: system, level, ours, ab's, failed and non-2xx by ab.
 pub fn table(findings: &Findings) -> Vec<Vec<String>> {
@@ -28,11 +27,11 @@ pub fn table(findings: &Findings) -> Vec<Vec<String>> {
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for system in in_order(findings) {
         for (cell, ab) in findings.beside_ab(system) {
-            let median = median_by(&ab.runs, |run| run.rate);
+            let median = median_run(&ab.runs, |run| run.rate);
             rows.push(vec![
                 system.short.to_owned(),
                 level(cell).to_string(),
-                spread(cell.spread()),
+                spread(cell.spread(Outcome::rate)),
                 spread(Spread::of(rates(ab)).unwrap_or_default()),
                 format!("{:.3}", median.seconds),
                 median.complete.to_string(),
@@ -51,37 +50,45 @@ fn rates(ab: &AbCell) -> Vec<f64> {
     ab.runs.iter().map(|run| run.rate).collect()
 }
 
+/// Ours and ab's of each row, run in the same rounds.
+pub fn pairs(findings: &Findings) -> Vec<Pair> {
+    let rows = in_order(findings).into_iter().flat_map(|system| {
+        let rows = findings.beside_ab(system);
+        rows.map(move |(cell, ab)| Pair {
+            place: format!("{}, c = {}", system.title, level(cell)),
+            names: ["progjar bench", "ab"].map(str::to_owned),
+            samples: [ours(cell, ab), rates(ab)],
+            ..Pair::default()
+        })
+    });
+    rows.collect()
+}
+
+/// Our rates in the rounds in which ab had one too.
+fn ours(cell: &Cell, ab: &AbCell) -> Vec<f64> {
+    let runs = ab
+        .runs
+        .iter()
+        .filter_map(|run| cell.runs().get(run.round - 1));
+    runs.map(Outcome::rate).collect()
+}
+
 /// Where ab and we disagree by more than the noise, and what one should know of it.
 pub fn remarks(findings: &Findings) -> Vec<String> {
-    if findings.ab.is_empty() {
-        return Vec::new();
+    let all = verdicts(findings).1;
+    if all.is_empty() || too_few(&all).is_some() {
+        return too_few(&all).into_iter().collect();
     }
-    if findings.rounds < ENOUGH {
-        return vec![format!(
-            "{ENOUGH} rounds or more would show whether progjar bench and ab agree; these are {}.",
-            findings.rounds
-        )];
-    }
-    let mut sentences = vec![String::new()];
-    let mut agreed = 0;
-    for system in in_order(findings) {
-        for (cell, ab) in findings.beside_ab(system) {
-            let (ours, theirs) = (cell.rates(), rates(ab));
-            if chance_of_no_difference(&ours, &theirs) > CHANCE {
-                agreed += 1;
-                continue;
-            }
-            let says = tell_apart(("measured by progjar bench it", &ours), ("by ab", &theirs));
-            sentences.push(format!("{}, c = {}: {says}", system.title, level(cell)));
-        }
-    }
-    sentences[0] = format!(
-        "progjar bench and ab agree within the noise in {agreed} of {} rows{}",
-        findings.ab.len(),
-        match sentences.len() {
-            1 => ".",
+    let rows = all.len();
+    let apart: Vec<Verdict> = all.into_iter().filter(Verdict::is_different).collect();
+    let agreed = rows - apart.len();
+    let mut said = vec![format!(
+        "progjar bench and ab cannot be told apart in {agreed} of {rows} rows{}",
+        match apart.len() {
+            0 => ".",
             _ => "; elsewhere the load generator itself is part of what is measured:",
         }
-    );
-    sentences
+    )];
+    said.extend(sentences(&apart));
+    said
 }

@@ -7,6 +7,7 @@ use super::chart::{Chart, Point, Series, Shape};
 use super::scale::Scale;
 use super::words::{cell, in_order, levels, number};
 use super::{Findings, System};
+use crate::bench::Outcome;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::{Histogram, RELATIVE_ERROR, Spread};
 
@@ -108,7 +109,7 @@ fn at_levels(levels: &[usize]) -> Scale {
 }
 
 fn requests_chart(findings: &Findings, levels: &[usize]) -> Chart {
-    let mut series = against_concurrency(findings, levels, Cell::rates);
+    let mut series = against_concurrency(findings, levels, |cell| cell.samples(Outcome::rate));
     let mut y_label = "requests/s";
     // Long numbers would not fit beside the axis.
     if greatest(&series) >= 10_000.0 {

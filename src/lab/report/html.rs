@@ -5,8 +5,8 @@
 use super::figures::Figure;
 use super::words::{commands, comparisons, heading, in_order, level, method, spread_table, table};
 use super::{Findings, beside_ab, chart};
-pub(crate) use crate::bench::report::escape;
-use crate::bench::report::{Look, ab_text};
+use crate::bench::plan::base64;
+use crate::bench::report::{Parts, ab_text};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
@@ -69,10 +69,8 @@ fn tables(html: &mut String, findings: &Findings) {
         let table = table(findings, system);
         let title = heading(system);
         let _ = writeln!(html, "<h3 lang=\"id\">{}</h3>", escape(&title));
-        let lines = table.lines().enumerate().filter(|(i, _)| *i != 1);
-        let rows: Vec<Vec<String>> = lines.map(|(_, line)| cells(line)).collect();
-        table_of(html, &rows);
-        let _ = write!(markdown, "### {title}\n{table}\n");
+        table_of(html, &table.rows);
+        let _ = write!(markdown, "### {title}\n{}\n", table.markdown());
     }
     let _ = write!(
         html,
@@ -160,7 +158,7 @@ fn outputs(html: &mut String, findings: &Findings) {
     html.push_str("<div class=\"screen\">\n<h2>The report of each median run</h2>\n");
     for system in in_order(findings) {
         for cell in findings.cells_of(system) {
-            let text = ab_text(cell.median(), &Look::default());
+            let text = ab_text(cell.median(), Parts::default());
             let _ = writeln!(
                 html,
                 "<details><summary>{}, concurrency level {}</summary><pre>{}</pre></details>",
@@ -194,12 +192,6 @@ pub(crate) fn table_of(html: &mut String, rows: &[Vec<String>]) {
     html.push_str("</tbody></table></div>\n");
 }
 
-/// The cells of a line of a Markdown table.
-pub(crate) fn cells(line: &str) -> Vec<String> {
-    let line = line.trim().trim_matches('|');
-    line.split('|').map(|c| c.trim().to_owned()).collect()
-}
-
 fn list(html: &mut String, sentences: &[String]) {
     html.push_str("<ul>\n");
     for sentence in sentences {
@@ -208,38 +200,10 @@ fn list(html: &mut String, sentences: &[String]) {
     html.push_str("</ul>\n");
 }
 
-/// RFC 4648 §4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |i| u32::from(three.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            text.push(match i <= three.len() {
-                true => char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]),
-                false => '=',
-            });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_of_the_rfcs_examples() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
+/// The text as HTML that shows it.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

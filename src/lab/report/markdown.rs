@@ -7,7 +7,7 @@ use super::words::{
     commands, comparisons, heading, in_order, level, markdown_table, method, spread_table, table,
 };
 use super::{Findings, System, beside_ab};
-use crate::bench::report::{Look, ab_text};
+use crate::bench::report::{Parts, ab_text};
 use std::fmt::Write;
 
 const SOAL: &str = "\
@@ -41,7 +41,7 @@ pub fn report(findings: &Findings, figures: &[Figure]) -> String {
     }
     text.push_str("\n## Tabel\n");
     for system in in_order(findings) {
-        let table = table(findings, system);
+        let table = table(findings, system).markdown();
         let _ = write!(text, "### {}\n{table}\n", heading(system));
     }
     text.push_str("Requests per second: median (lowest–highest) of the rounds\n\n");
@@ -114,7 +114,7 @@ fn runs(text: &mut String, findings: &Findings, system: &System) {
     let _ = writeln!(text, "### {title}");
     for cell in findings.cells_of(system) {
         let (bench, ab) = commands(findings, system, level(cell));
-        let output = ab_text(cell.median(), &Look::default());
+        let output = ab_text(cell.median(), Parts::default());
         let _ = write!(
             text,
             "* {ab}\n\n```\n$ {bench}\n{}\n```\n",

@@ -25,7 +25,7 @@ pub use machine::Machine;
 pub use words::{block, circumstances, now, number, tables};
 
 use crate::bench::rounds::Cell;
-use crate::bench::table;
+use crate::bench::saved::{self, Origin};
 use chart::Chart;
 use std::fmt;
 use std::fs;
@@ -57,6 +57,8 @@ pub struct Started {
 /// A run as ab reports it.
 #[derive(Debug, Clone)]
 pub struct AbRun {
+    /// In which round it was made, from 1.
+    pub round: usize,
     /// Time taken for tests.
     pub seconds: f64,
     /// Complete requests.
@@ -122,13 +124,13 @@ impl Findings {
     fn cells_of(&self, system: &System) -> impl Iterator<Item = &Cell> {
         self.cells
             .iter()
-            .filter(move |cell| cell.median().target().url() == system.url)
+            .filter(move |cell| cell.plan().target.url() == system.url)
     }
 
     /// The same, each with ab's runs, where there are any.
     fn beside_ab(&self, system: &System) -> impl Iterator<Item = (&Cell, &AbCell)> {
         self.cells_of(system).filter_map(|cell| {
-            let plan = &cell.median().plan;
+            let plan = cell.plan();
             let is_same =
                 |ab: &&AbCell| ab.url == plan.target.url() && ab.concurrency == plan.concurrency;
             Some((cell, self.ab.iter().find(is_same)?))
@@ -180,8 +182,10 @@ pub fn write_chart(findings: &Findings, folder: &Path) -> Result<(), String> {
 /// Writes all files into the folder.
 pub fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, bytes: &[u8]| put(folder, name, bytes);
-    put("results.csv", table::csv(&findings.cells).as_bytes())?;
-    put("results.json", table::json(&findings.cells).as_bytes())?;
+    let origin = Origin::here(findings.rounds, findings.warmup);
+    let cells = &findings.cells;
+    put("results.csv", saved::csv(cells, &origin).as_bytes())?;
+    put("results.json", saved::json(cells, &origin).as_bytes())?;
     let figures = figures::all(findings);
     put_charts(folder, figures.iter().flat_map(|f| &f.charts))?;
     match &findings.screenshot {

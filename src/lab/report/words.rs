@@ -3,9 +3,12 @@
 //! Entry points: [`tables`], [`block`]. Note: `notes/README.md`.
 
 use super::{Findings, Machine, System, beside_ab};
+use crate::bench::Outcome;
 use crate::bench::rounds::Cell;
+use crate::bench::rounds::pairs;
 use crate::bench::stats::Spread;
-use crate::bench::table;
+use crate::bench::table::{self, Table};
+use crate::bench::verdict::{self, Verdict};
 use crate::net::clock;
 use std::fmt::Write;
 
@@ -40,7 +43,7 @@ pub fn heading(system: &System) -> String {
 }
 
 /// One system's table, with exactly the assignment's columns; each row is the median run.
-pub fn table(findings: &Findings, system: &System) -> String {
+pub fn table(findings: &Findings, system: &System) -> Table {
     table::table(findings.cells_of(system))
 }
 
@@ -48,7 +51,7 @@ pub fn table(findings: &Findings, system: &System) -> String {
 pub fn tables(findings: &Findings) -> String {
     let mut text = String::new();
     for system in in_order(findings) {
-        let table = table(findings, system);
+        let table = table(findings, system).markdown();
         let _ = write!(text, "### {}\n\n{table}\n", heading(system));
     }
     for sentence in comparisons(findings) {
@@ -76,7 +79,7 @@ pub fn spread_table(findings: &Findings) -> Vec<Vec<String>> {
         let mut row = vec![level.to_string()];
         for system in &systems {
             let cell = cell(findings, system, level);
-            row.push(cell.map_or_else(String::new, |cell| spread(cell.spread())));
+            row.push(cell.map_or_else(String::new, |cell| spread(cell.spread(Outcome::rate))));
         }
         rows.push(row);
     }
@@ -99,7 +102,7 @@ pub fn levels(findings: &Findings) -> Vec<usize> {
 
 /// A cell's level.
 pub fn level(cell: &Cell) -> usize {
-    cell.median().plan.concurrency
+    cell.plan().concurrency
 }
 
 /// The cell of a system at a level.
@@ -107,18 +110,20 @@ pub fn cell<'a>(findings: &'a Findings, system: &System, at: usize) -> Option<&'
     findings.cells_of(system).find(|cell| level(cell) == at)
 }
 
+/// The verdicts of the report, corrected together: on each two systems at each level, and then
+/// on each row of ours beside ab's.
+pub fn verdicts(findings: &Findings) -> (Vec<Verdict>, Vec<Verdict>) {
+    let mut pairs = pairs(&findings.cells);
+    let systems = pairs.len();
+    pairs.extend(beside_ab::pairs(findings));
+    let mut verdicts = verdict::judge(pairs);
+    let beside = verdicts.split_off(systems);
+    (verdicts, beside)
+}
+
 /// For each level and each two systems, whether the evidence tells them apart.
 pub fn comparisons(findings: &Findings) -> Vec<String> {
-    let systems = in_order(findings);
-    let of = |cell: &Cell| {
-        let url = cell.median().target().url();
-        systems.iter().position(|system| system.url == url)
-    };
-    let mut cells: Vec<&Cell> = findings.cells.iter().collect();
-    cells.sort_by_key(|cell| (level(cell), of(cell)));
-    table::comparisons(&cells, &|cell| {
-        of(cell).map_or_else(String::new, |i| systems[i].title.to_owned())
-    })
+    verdict::sentences(&verdicts(findings).0)
 }
 
 /// The commands that repeat a system's row: bench, and ab.
@@ -198,10 +203,10 @@ pub fn block(findings: &Findings, name: &str) -> Option<String> {
         }
     }
     if let Some(system) = findings.systems.iter().find(|s| s.title == title) {
-        text.push_str(&table(findings, system));
+        text.push_str(&table(findings, system).markdown());
         text.push('\n');
         for cell in findings.cells_of(system) {
-            let spread = cell.spread();
+            let spread = cell.spread(Outcome::rate);
             let _ = writeln!(
                 text,
                 "- c = {}: {} to {} requests/s; non-2xx in all rounds: {}",
