@@ -1,7 +1,7 @@
 //! One thread waits for one client: blocking reads round [`Session`].
 //!
 //! With `--pool N`, one of N threads serves a client at a time. Knows how to wait, not what is
-//! said. Entry points: [`run`], [`Server::serve`]. Note: `notes/thread_server.md`.
+//! said. Entry points: [`run`], `Server::serve`. Note: `notes/thread_server.md`.
 
 // the clients of now, each in a place; who makes room when all places are taken
 mod clients;
