@@ -92,7 +92,7 @@ pub struct Acceptor {
 
 /// Newcomers passed over at once who have left again; not more, so that those who are here already
 /// are not kept waiting.
-const LEFT_AGAIN: usize = 256;
+pub const LEFT_AGAIN: usize = 256;
 
 #[derive(Debug)]
 enum Paused {

@@ -4,8 +4,10 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
+use crate::net::listener::LEFT_AGAIN;
 use crate::net::output::Output;
 use crate::net::poller::{Event, Interest, Kind, Poller};
+use crate::net::sys::is_shortage;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -44,7 +46,7 @@ impl Door {
 
     /// The next newcomer, if one is there and can be taken.
     pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        loop {
+        for _ in 0..LEFT_AGAIN {
             let error = match self.listener.accept() {
                 Ok((stream, peer)) => {
                     // Some systems hand the listener's own setting on.
@@ -55,17 +57,16 @@ impl Door {
                 }
                 Err(error) => error,
             };
-            match error.kind() {
-                ErrorKind::WouldBlock => return None,
-                ErrorKind::Interrupted
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::ConnectionReset => {}
-                _ => {
-                    self.wait_out(&error);
-                    return None;
-                }
+            if error.kind() == ErrorKind::WouldBlock {
+                return None;
             }
+            if is_shortage(&error) {
+                self.wait_out(&error);
+                return None;
+            }
+            // Any other error is that of one client, who has left before it was taken.
         }
+        None
     }
 
     /// The system is short of descriptors or memory: the newcomer waits, and so does the server.
