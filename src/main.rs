@@ -26,10 +26,8 @@ const TOPICS: &[(&Topic, Main)] = &[
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(sentence)) => {
@@ -71,8 +69,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             let given = topic.parse(rest)?;
             let stop = Stop::on_signals().map_err(Failure::CannotWork)?;
             if until_eof {
-                stop.raise_at_eof(std::io::stdin())
-                    .map_err(Failure::CannotWork)?;
+                stop.raise_at_eof(std::io::stdin()).map_err(Failure::CannotWork)?;
             }
             main(&given, &stop)?;
         }

@@ -24,17 +24,12 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
 /// Every source file: its name below `src/`, and its code without comments and unit tests.
 fn code() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    sources(
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
-        &mut found,
-    );
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
     assert!(found.len() > 30, "the sources are found");
     for (_, text) in &mut found {
         let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
         let lines = text[..end].lines();
-        let code: Vec<&str> = lines
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .collect();
+        let code: Vec<&str> = lines.filter(|line| !line.trim_start().starts_with("//")).collect();
         *text = code.join("\n");
     }
     found
@@ -110,10 +105,7 @@ fn what_understands_bytes_knows_no_sockets() {
     }
     knows_nothing_of("lb/exchange", &["TcpStream", "poller"]);
     knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);
-    knows_nothing_of(
-        "lb/retry",
-        &["std::net", "std::io", "poller", "Instant::now"],
-    );
+    knows_nothing_of("lb/retry", &["std::net", "std::io", "poller", "Instant::now"]);
     knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
 }
 
@@ -128,13 +120,9 @@ fn what_waits_knows_only_numbers_and_descriptors() {
 #[test]
 fn unsafe_stands_in_one_file() {
     for (name, text) in code() {
-        let has_unsafe = text
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|w| w == "unsafe");
-        assert!(
-            !has_unsafe || name == "net/sys.rs",
-            "src/{name} contains unsafe"
-        );
+        let has_unsafe =
+            text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+        assert!(!has_unsafe || name == "net/sys.rs", "src/{name} contains unsafe");
     }
 }
 

@@ -36,12 +36,7 @@ fn rows(markdown: &str) -> Vec<Vec<String>> {
         let first = line.strip_prefix('|').and_then(|l| l.split('|').next());
         first.is_some_and(|c| c.parse::<u32>().is_ok()) && line.matches('|').count() == 9
     });
-    let cells = |line: &str| {
-        line.trim_matches('|')
-            .split('|')
-            .map(str::to_owned)
-            .collect()
-    };
+    let cells = |line: &str| line.trim_matches('|').split('|').map(str::to_owned).collect();
     lines.map(cells).collect()
 }
 
@@ -51,10 +46,7 @@ fn check_rows(markdown: &str) {
     assert_eq!(levels, ["1", "10", "50", "100"].repeat(3), "{markdown}");
     for row in &rows {
         assert_eq!((row[2].as_str(), row[3].as_str()), ("100", "0"), "{row:?}");
-        assert!(
-            row[5].parse::<f64>().is_ok_and(|rate| rate > 0.0),
-            "{row:?}"
-        );
+        assert!(row[5].parse::<f64>().is_ok_and(|rate| rate > 0.0), "{row:?}");
     }
 }
 
@@ -84,21 +76,14 @@ fn wait(child: &mut Child) -> ExitStatus {
 #[test]
 fn the_assignment_is_carried_out_and_handed_in() {
     let folder = Folder::new();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = all(&folder, &["--free-ports"]).output().expect("runs");
+    let Output { status, stdout, stderr } = all(&folder, &["--free-ports"]).output().expect("runs");
     let (stdout, stderr) = (text(&stdout), text(&stderr));
     assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
     check_rows(&stdout);
     assert!(!stdout.contains('\x1b'), "no control codes in a pipe");
     let servers = addresses(&stdout);
     assert_eq!(servers.len(), 6, "{stdout}");
-    assert!(
-        !servers.iter().any(answers),
-        "a server has been left behind"
-    );
+    assert!(!servers.iter().any(answers), "a server has been left behind");
 
     let markdown = folder.read("report/report.md");
     check_rows(&markdown);
@@ -155,15 +140,7 @@ fn check_csv(csv: &str) {
 
 /// One file that loads nothing, with the tables before the charts.
 fn check_html(html: &str) {
-    for loads in [
-        "<script",
-        "<link",
-        "<iframe",
-        "@import",
-        "url(",
-        "src=\"http",
-        "href=",
-    ] {
+    for loads in ["<script", "<link", "<iframe", "@import", "url(", "src=\"http", "href="] {
         assert!(!html.contains(loads), "report.html has {loads}");
     }
     let place = |what: &str| html.find(what).unwrap_or_else(|| panic!("no {what}"));
@@ -179,32 +156,20 @@ fn the_results_blocks_of_notes_are_filled_from_the_run() {
     let note = folder.path().join("lb.md");
     let path = note.parent().and_then(Path::to_str).expect("UTF-8");
     let arguments = ["--free-ports", "--notes", path];
-    fs::write(
-        &note,
-        "# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n",
-    )
-    .expect("written");
+    fs::write(&note, "# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n")
+        .expect("written");
     let output = all(&folder, &arguments).output().expect("runs");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let new = folder.read("lb.md");
-    assert!(
-        new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "),
-        "{new}"
-    );
-    assert!(
-        new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"),
-        "{new}"
-    );
+    assert!(new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "), "{new}");
+    assert!(new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"), "{new}");
     assert_eq!(rows(&new).len(), 4, "{new}");
 
     fs::write(&note, "<!-- measured: nginx -->\n<!-- end -->\n").expect("written");
     let output = all(&folder, &arguments).output().expect("runs");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr.contains("lb.md: line 1") && stderr.contains("thread_server"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("lb.md: line 1") && stderr.contains("thread_server"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -244,29 +209,17 @@ fn that_write_into(folder: &Folder) -> Vec<String> {
         let output = fs::read_link(entry.path().join("fd/1"));
         output.is_ok_and(|file| file.starts_with(folder.path()))
     });
-    named
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    named.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_at_any_moment_leaves_no_server_behind() {
-    for moment in [
-        "[2/7]",
-        "async_server: http",
-        "lb: http",
-        "[4/7]",
-        "[6/7]",
-        "round 2/",
-    ] {
+    for moment in ["[2/7]", "async_server: http", "lb: http", "[4/7]", "[6/7]", "round 2/"] {
         let folder = Folder::new();
         let (mut child, mut reader, mut output) = run_until(&folder, moment);
         let runs = !that_write_into(&folder).is_empty();
-        assert!(
-            runs || moment == "[2/7]",
-            "after {moment} there are servers"
-        );
+        assert!(runs || moment == "[2/7]", "after {moment} there are servers");
         signal(&child, "-INT");
         let status = wait(&mut child);
         reader.read_to_string(&mut output).expect("text");
@@ -284,15 +237,10 @@ fn servers_end_even_if_all_is_killed() {
     let folder = Folder::new();
     let (mut child, _reader, output) = run_until(&folder, "round 1/");
     let servers = addresses(&output);
-    assert!(
-        servers.len() == 6 && servers.iter().all(answers),
-        "{output}"
-    );
+    assert!(servers.len() == 6 && servers.iter().all(answers), "{output}");
     signal(&child, "-KILL");
     wait(&mut child);
-    within(PATIENCE, "no server is left", || {
-        !servers.iter().any(answers)
-    });
+    within(PATIENCE, "no server is left", || !servers.iter().any(answers));
 }
 
 #[test]
@@ -314,10 +262,7 @@ fn a_port_in_use_is_one_clear_line() {
             && (stderr.contains("in use; stop") || stderr.contains("a client's connection")),
         "{stderr}"
     );
-    assert!(
-        !folder.path().join("report").exists(),
-        "nothing has been begun"
-    );
+    assert!(!folder.path().join("report").exists(), "nothing has been begun");
 }
 
 #[test]
@@ -326,11 +271,7 @@ fn wrong_usage_and_a_missing_page_are_said_in_one_line() {
     for (arguments, code, says) in [
         (&["--rounds", "0"][..], 2, "--rounds '0'"),
         (&["--free-ports", "--root", "nowhere"], 1, "nowhere"),
-        (
-            &["--free-ports", "--notes", "nowhere"],
-            1,
-            "cannot read 'nowhere'",
-        ),
+        (&["--free-ports", "--notes", "nowhere"], 1, "cannot read 'nowhere'"),
         (&["--report", "/dev/null/x", "--free-ports"], 1, "--report"),
     ] {
         let output = all(&folder, arguments).output().expect("runs");

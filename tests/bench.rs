@@ -49,11 +49,7 @@ fn server(treat: impl Fn(Peer) + Send + Sync + 'static) -> SocketAddr {
         for (number, stream) in (1..).zip(listener.incoming().map_while(Result::ok)) {
             let (treat, counter) = (treat.clone(), counter.clone());
             let stream = BufReader::new(stream);
-            let peer = Peer {
-                stream,
-                number,
-                counter,
-            };
+            let peer = Peer { stream, number, counter };
             thread::spawn(move || treat(peer));
         }
     });
@@ -100,34 +96,21 @@ fn bench(options: &str, address: SocketAddr) -> Ended {
 impl Ended {
     /// The first number after the label, as awk would take it.
     fn field(&self, label: &str) -> Option<f64> {
-        let line = self
-            .text
-            .lines()
-            .find_map(|l| l.trim_start().strip_prefix(label))?;
-        line.trim_start_matches(':')
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
+        let line = self.text.lines().find_map(|l| l.trim_start().strip_prefix(label))?;
+        line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
     }
 
     /// (complete, failed) and the classes' line, which must add up.
     fn counts(&self) -> (f64, f64, String) {
         let field = |label| {
-            self.field(label)
-                .unwrap_or_else(|| panic!("{label} in:\n{}{}", self.text, self.errors))
+            self.field(label).unwrap_or_else(|| panic!("{label} in:\n{}{}", self.text, self.errors))
         };
         let classes = self.text.lines().find(|l| l.starts_with("   (Connect: "));
         let classes = classes.unwrap_or_default().trim().to_owned();
-        let digits = classes
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|n| n.parse::<f64>().ok());
+        let digits =
+            classes.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<f64>().ok());
         let failed = field("Failed requests");
-        assert_eq!(
-            digits.sum::<f64>(),
-            failed,
-            "each failure is in one class: {classes}"
-        );
+        assert_eq!(digits.sum::<f64>(), failed, "each failure is in one class: {classes}");
         (field("Complete requests"), failed, classes)
     }
 }
@@ -140,10 +123,7 @@ fn a_kept_alive_run_counts_every_request_once() {
     assert_eq!(ended.field("Keep-Alive requests"), Some(1000.0));
     assert_eq!(ended.field("Document Length"), Some(5.0));
     assert_eq!(ended.field("HTML transferred"), Some(5000.0));
-    assert_eq!(
-        ended.field("Total transferred"),
-        Some(1000.0 * HELLO.len() as f64)
-    );
+    assert_eq!(ended.field("Total transferred"), Some(1000.0 * HELLO.len() as f64));
     assert!(ended.text.contains("Server Software:        test/1.0\n"));
     assert!(
         ended.errors.contains("Completed 100 requests")
@@ -166,11 +146,7 @@ fn without_k_each_request_has_its_own_connection() {
     });
     let ended = bench("-n 100 -c 10", address);
     assert_eq!(ended.counts(), (100.0, 0.0, String::new()));
-    assert_eq!(
-        connections.load(SeqCst),
-        100,
-        "and not one more to see whether it is there"
-    );
+    assert_eq!(connections.load(SeqCst), 100, "and not one more to see whether it is there");
     // As ab: what follows Content-Length before the close counts as document.
     assert_eq!(ended.field("Document Length"), Some(6.0));
     assert_eq!(ended.field("Keep-Alive requests"), None);
@@ -205,27 +181,17 @@ fn answers_of_404_are_complete_and_shown_as_what_they_are() {
         "-n 50 -k --table",
         always("HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"),
     );
-    assert!(
-        table.text.contains("**Non-2xx responses: 50** of 50"),
-        "{}",
-        table.text
-    );
+    assert!(table.text.contains("**Non-2xx responses: 50** of 50"), "{}", table.text);
 }
 
 #[test]
 fn a_dead_port_is_an_error_and_not_a_rate() {
-    let dead = TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a free port");
+    let dead = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
     for options in ["-n 1000 -c 10 -r -k", "-n 1", "-c 1,10 -n 10 --csv"] {
         let ended = bench(options, dead);
         assert_eq!(ended.code, Some(1), "{options}");
         assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
-        assert!(
-            ended.errors.contains(&format!("cannot connect to {dead}")),
-            "{}",
-            ended.errors
-        );
+        assert!(ended.errors.contains(&format!("cannot connect to {dead}")), "{}", ended.errors);
         assert!(!ended.text.contains("Requests per second"));
     }
 }
@@ -264,12 +230,7 @@ fn a_server_that_resets_is_counted_with_r_and_ends_the_run_without() {
         "{rate} in {seconds} s: from {least} to {most}"
     );
     let strict = bench("-n 40 -c 1", resetting());
-    assert_eq!(
-        (strict.code, strict.errors.lines().count()),
-        (Some(1), 1),
-        "{}",
-        strict.errors
-    );
+    assert_eq!((strict.code, strict.errors.lines().count()), (Some(1), 1), "{}", strict.errors);
     assert!(strict.errors.contains("-r"), "{}", strict.errors);
 }
 
@@ -277,11 +238,7 @@ fn a_server_that_resets_is_counted_with_r_and_ends_the_run_without() {
 fn bodies_cut_short_fail_to_be_received() {
     let address = server(|mut peer| {
         if let Some((_, n)) = peer.request() {
-            peer.say(if n % 2 == 0 {
-                &HELLO[..HELLO.len() - 2]
-            } else {
-                HELLO
-            });
+            peer.say(if n % 2 == 0 { &HELLO[..HELLO.len() - 2] } else { HELLO });
         }
     });
     let ended = bench("-n 20 -c 1 -r", address);
@@ -315,10 +272,7 @@ fn what_is_no_http_is_an_exception() {
     let ended = bench("-n 4 -c 2", always("220 mail.example ESMTP\r\n\r\n"));
     assert_eq!(ended.code, Some(1), "no request succeeded");
     let (_, failed, classes) = ended.counts();
-    assert!(
-        failed == 4.0 && classes.contains("Exceptions: 4"),
-        "{classes}"
-    );
+    assert!(failed == 4.0 && classes.contains("Exceptions: 4"), "{classes}");
     assert!(
         ended.errors.contains("no request succeeded")
             && !ended.text.contains("Requests per second")
@@ -350,10 +304,7 @@ fn a_silent_server_costs_no_more_than_the_timeout() {
     let expected = "(Connect: 0, Receive: 2, Length: 0, Exceptions: 0)".to_owned();
     assert_eq!(ended.counts(), (5.0, 2.0, expected));
     let limited = timed("-t 1 -c 1 -k");
-    assert_eq!(
-        (limited.code, limited.counts()),
-        (Some(0), (3.0, 0.0, String::new()))
-    );
+    assert_eq!((limited.code, limited.counts()), (Some(0), (3.0, 0.0, String::new())));
 }
 
 #[test]
@@ -390,9 +341,7 @@ fn ctrl_c_ends_a_run_with_the_report_of_what_was_done() {
         .expect("starts");
     assert_eq!(third.recv_timeout(Duration::from_secs(20)), Ok(3));
     let begun = Instant::now();
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill exists").success());
     let ended = Ended::from(child.wait_with_output().expect("ends"));
     let took = begun.elapsed();
@@ -414,20 +363,9 @@ fn a_schedule_shows_the_wait_that_a_closed_loop_hides() {
     });
     let ended = bench("-n 60 -c 1 -k --rate 100 --json", address);
     let number = |name: &str| number(&ended.text, name);
-    assert_eq!(
-        (ended.code, number("complete")),
-        (Some(0), 60.0),
-        "{}",
-        ended.errors
-    );
-    assert!(
-        number("p90_ms") < 100.0,
-        "as the server sees it, one was slow"
-    );
-    assert!(
-        number("response_p90_ms") > 100.0,
-        "as the clients see it, many were"
-    );
+    assert_eq!((ended.code, number("complete")), (Some(0), 60.0), "{}", ended.errors);
+    assert!(number("p90_ms") < 100.0, "as the server sees it, one was slow");
+    assert!(number("response_p90_ms") > 100.0, "as the clients see it, many were");
     // The schedule holds: the last request was due after 0.59 s.
     let seconds = number("seconds");
     assert!((0.59..5.0).contains(&seconds), "{seconds}");
@@ -451,9 +389,7 @@ fn files_and_options_go_where_they_belong() {
     let options = format!("-n 5 -k -p {body} -T text/x -C c=1 -H X-A:b -g {rows} -e {shares}");
     let ended = bench(&options, address);
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    let request = heads
-        .recv_timeout(Duration::from_secs(20))
-        .expect("a request came");
+    let request = heads.recv_timeout(Duration::from_secs(20)).expect("a request came");
     for line in [
         "POST / HTTP/1.0\r\n",
         "Connection: Keep-Alive\r\n",
@@ -464,10 +400,7 @@ fn files_and_options_go_where_they_belong() {
     ] {
         assert!(request.contains(line), "{line} in {request}");
     }
-    assert_eq!(
-        ended.field("Total body sent"),
-        Some(5.0 * request.len() as f64)
-    );
+    assert_eq!(ended.field("Total body sent"), Some(5.0 * request.len() as f64));
     let rows = folder.read("rows");
     assert!(rows.starts_with("starttime\tseconds\tctime\tdtime\tttime\twait\n"));
     assert!(
@@ -486,10 +419,7 @@ fn levels_and_targets_make_the_assignments_tables() {
     assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
     let rows: Vec<&str> = ended.text.lines().filter(|l| l.starts_with('|')).collect();
     assert_eq!(rows.len(), 4, "{}", ended.text);
-    assert!(
-        rows.iter().all(|row| row.matches('|').count() == 9),
-        "eight columns"
-    );
+    assert!(rows.iter().all(|row| row.matches('|').count() == 9), "eight columns");
     assert!(rows[2].starts_with("|1|") && rows[3].starts_with("|2|") && rows[3].contains("|20|0|"));
 
     let (one, other) = (always(HELLO), always(HELLO));
@@ -520,10 +450,7 @@ fn levels_and_targets_make_the_assignments_tables() {
         outside.map(|part| part.matches(',').count()).sum()
     };
     let widths: Vec<usize> = csv.lines().map(commas).collect();
-    assert!(
-        widths.len() == 5 && widths.iter().all(|w| *w == widths[0]),
-        "{csv}"
-    );
+    assert!(widths.len() == 5 && widths.iter().all(|w| *w == widths[0]), "{csv}");
     for address in [one, other] {
         let url = format!("http://{address}/,");
         let rows = csv.lines().filter(|line| line.starts_with(&url)).count();
@@ -551,19 +478,14 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "{options}: {}",
             ended.errors
         );
-        assert!(
-            ended.errors.contains("progjar help bench"),
-            "{}",
-            ended.errors
-        );
+        assert!(ended.errors.contains("progjar help bench"), "{}", ended.errors);
     }
 }
 
 /// ab's report of the same server; None, with a loud line, where there is no ab.
 fn ab(options: &str, address: SocketAddr) -> Option<Ended> {
     let mut ab = Command::new("ab");
-    ab.args(options.split_whitespace())
-        .arg(format!("http://{address}/"));
+    ab.args(options.split_whitespace()).arg(format!("http://{address}/"));
     match ab.output() {
         Ok(output) => Some(output.into()),
         Err(e) => {
@@ -587,12 +509,7 @@ fn labels(text: &str) -> Vec<String> {
     lines
         .map(|l| match (l.find(':'), l.find('%')) {
             (Some(colon), _) => {
-                l[..=colon].to_owned()
-                    + if l.contains("across all") {
-                        " across"
-                    } else {
-                        ""
-                    }
+                l[..=colon].to_owned() + if l.contains("across all") { " across" } else { "" }
             }
             (None, Some(percent)) => l[..=percent].to_owned(),
             (None, None) => l.to_owned(),
@@ -660,10 +577,7 @@ fn posted() -> SocketAddr {
     server(|mut peer| {
         while let Some((head, _)) = peer.request() {
             let lower = head.to_ascii_lowercase();
-            let length = lower
-                .split("content-length: ")
-                .nth(1)
-                .and_then(|l| l.lines().next());
+            let length = lower.split("content-length: ").nth(1).and_then(|l| l.lines().next());
             let mut body = vec![0; length.and_then(|l| l.parse().ok()).unwrap_or(0)];
             let _ = peer.stream.read_exact(&mut body);
             peer.say(HELLO);
@@ -707,11 +621,7 @@ fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as
     let p99 = response.and_then(|l| l.split_whitespace().skip_while(|w| *w != "p99").nth(1));
     let p99: f64 = p99.and_then(|p| p.parse().ok()).expect("a p99");
     assert!(p99 > 200.0, "{}", ended.text);
-    assert!(
-        ended.text.contains("short"),
-        "said in words: {}",
-        ended.text
-    );
+    assert!(ended.text.contains("short"), "said in words: {}", ended.text);
     // In every other output too.
     let json = bench("--rate 200 -t 0.5 -c 10 -k --json", silent_after(50)).text;
     assert!(json.contains("\"unanswered\":50"), "{json}");
@@ -721,17 +631,8 @@ fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as
     assert!(table.contains("|50|"), "{table}");
     // A closed loop has a request waiting on each connection.
     let closed = bench("-t 0.5 -c 10 -k", silent_after(50));
-    assert_eq!(
-        closed.field("Unanswered requests"),
-        Some(10.0),
-        "{}",
-        closed.text
-    );
-    assert!(
-        closed.field("100%").is_some_and(|ms| ms > 250.0),
-        "{}",
-        closed.text
-    );
+    assert_eq!(closed.field("Unanswered requests"), Some(10.0), "{}", closed.text);
+    assert!(closed.field("100%").is_some_and(|ms| ms > 250.0), "{}", closed.text);
 }
 
 /// The cells of a column of CSV whose cells hold no comma before it.
@@ -747,32 +648,12 @@ fn column(csv: &str, name: &str) -> Vec<String> {
 #[test]
 fn a_request_that_is_sent_again_is_counted_as_retried() {
     let received = Arc::new(AtomicUsize::new(0));
-    let ended = bench(
-        "-n 20 -c 1 -k",
-        closing_after_the_next_request(received.clone()),
-    );
-    assert_eq!(
-        ended.counts(),
-        (20.0, 0.0, String::new()),
-        "{}",
-        ended.errors
-    );
+    let ended = bench("-n 20 -c 1 -k", closing_after_the_next_request(received.clone()));
+    assert_eq!(ended.counts(), (20.0, 0.0, String::new()), "{}", ended.errors);
     let again = received.load(SeqCst) - 20;
-    assert!(
-        again >= 18,
-        "the server closes on every second request: {again}"
-    );
-    assert_eq!(
-        ended.field("Retried requests"),
-        Some(again as f64),
-        "{}",
-        ended.text
-    );
-    for (format, wanted) in [
-        ("--csv", ""),
-        ("--json", "\"retried\":"),
-        ("--table", "sent again"),
-    ] {
+    assert!(again >= 18, "the server closes on every second request: {again}");
+    assert_eq!(ended.field("Retried requests"), Some(again as f64), "{}", ended.text);
+    for (format, wanted) in [("--csv", ""), ("--json", "\"retried\":"), ("--table", "sent again")] {
         let received = Arc::new(AtomicUsize::new(0));
         let options = format!("-n 20 -c 1 -k {format}");
         let text = bench(&options, closing_after_the_next_request(received.clone())).text;
@@ -806,32 +687,14 @@ fn a_request_that_timed_out_counts_with_the_time_it_waited() {
     assert_eq!(ended.counts().1, 5.0, "{}", ended.text);
     for percent in ["80%", "90%", "100%"] {
         let ms = ended.field(percent);
-        assert!(
-            ms.is_some_and(|ms| (ms >= 300.0) == (percent != "75%")),
-            "{}",
-            ended.text
-        );
+        assert!(ms.is_some_and(|ms| (ms >= 300.0) == (percent != "75%")), "{}", ended.text);
     }
-    assert!(
-        ended.field("75%").is_some_and(|ms| ms < 300.0),
-        "{}",
-        ended.text
-    );
-    assert!(
-        ended.text.contains("5 of these requests got no answer"),
-        "{}",
-        ended.text
-    );
+    assert!(ended.field("75%").is_some_and(|ms| ms < 300.0), "{}", ended.text);
+    assert!(ended.text.contains("5 of these requests got no answer"), "{}", ended.text);
     let scheduled = bench("-n 20 -c 5 -k -r -s 0.3 --rate 100", silent_after(15));
-    let percentages = scheduled
-        .text
-        .lines()
-        .filter(|l| l.trim_start().starts_with("90%"));
+    let percentages = scheduled.text.lines().filter(|l| l.trim_start().starts_with("90%"));
     let slow = percentages.filter(|l| {
-        let ms = l
-            .split_whitespace()
-            .nth(1)
-            .and_then(|ms| ms.parse::<f64>().ok());
+        let ms = l.split_whitespace().nth(1).and_then(|ms| ms.parse::<f64>().ok());
         ms.is_some_and(|ms| ms >= 300.0)
     });
     assert_eq!(slow.count(), 2, "both tables: {}", scheduled.text);
@@ -848,20 +711,11 @@ fn without_r_a_broken_connection_ends_the_run_and_leaves_the_report() {
         }
     });
     let ended = bench("-n 40 -c 1 -k -q", address);
-    assert_eq!(
-        (ended.code, ended.errors.lines().count()),
-        (Some(1), 1),
-        "{}",
-        ended.errors
-    );
+    assert_eq!((ended.code, ended.errors.lines().count()), (Some(1), 1), "{}", ended.errors);
     assert!(ended.errors.contains("-r"), "{}", ended.errors);
     let (complete, failed, _) = ended.counts();
     assert_eq!((complete, failed), (16.0, 1.0), "{}", ended.text);
-    assert!(
-        ended.field("Requests per second").is_some(),
-        "{}",
-        ended.text
-    );
+    assert!(ended.field("Requests per second").is_some(), "{}", ended.text);
 }
 
 /// The number behind a name in JSON, the first that is there.
@@ -875,11 +729,7 @@ fn number(json: &str, name: &str) -> f64 {
 fn bench_all(options: &str, targets: &[(&str, SocketAddr)]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
     command.arg("bench").args(options.split_whitespace());
-    command.args(
-        targets
-            .iter()
-            .map(|(name, at)| format!("{name}=http://{at}/")),
-    );
+    command.args(targets.iter().map(|(name, at)| format!("{name}=http://{at}/")));
     command.output().expect("starts").into()
 }
 
@@ -899,15 +749,9 @@ fn targets_on_a_schedule_are_compared_by_their_response_times() {
     // Eight rounds allow the machine a hiccup.
     let ended = bench_all("-q -k -n 3 --rate 50 --rounds 8", &targets);
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    let verdict = ended
-        .text
-        .lines()
-        .find(|l| l.contains("response time (p99) of"));
+    let verdict = ended.text.lines().find(|l| l.contains("response time (p99) of"));
     let verdict = verdict.unwrap_or_else(|| panic!("{}", ended.text));
-    assert!(
-        verdict.contains("of slow is ") && verdict.contains("x that of quick ("),
-        "{verdict}"
-    );
+    assert!(verdict.contains("of slow is ") && verdict.contains("x that of quick ("), "{verdict}");
     let csv = bench_all("-q -k -n 3 --rate 50 --rounds 1 --csv", &targets[1..]).text;
     let p50: f64 = column(&csv, "response_p50_ms")[0].parse().expect("a time");
     assert!(p50 >= 400.0 && csv.starts_with("target,"), "{csv}");
@@ -922,38 +766,20 @@ fn a_load_curve_shows_for_each_rate_what_was_answered_how_late_and_how_much_is_m
         .text
         .lines()
         .filter(|line| line.starts_with("|2|"))
-        .map(|line| {
-            line.split('|')
-                .filter_map(|cell| cell.parse().ok())
-                .collect()
-        })
+        .map(|line| line.split('|').filter_map(|cell| cell.parse().ok()).collect())
         .collect();
     let [easy, hard] = &rows[..] else {
         panic!("{}", ended.text);
     };
     // Level, asked, answered, short in percent, p50, p99, unanswered.
-    assert_eq!(
-        (easy[1], easy[3], easy[6]),
-        (50.0, 0.0, 0.0),
-        "{}",
-        ended.text
-    );
+    assert_eq!((easy[1], easy[3], easy[6]), (50.0, 0.0, 0.0), "{}", ended.text);
     assert_eq!(hard[1], 2000.0);
-    assert!(
-        hard[2] <= 200.0 && hard[3] >= 90.0 && hard[6] >= 800.0,
-        "{}",
-        ended.text
-    );
+    assert!(hard[2] <= 200.0 && hard[3] >= 90.0 && hard[6] >= 800.0, "{}", ended.text);
     assert!(hard[4] > easy[4] && hard[5] >= 200.0, "{}", ended.text);
     let csv = bench("-q -k -c 2 -t 0.1 --rate auto --csv", slow(10)).text;
-    let asked: Vec<f64> = column(&csv, "rate_asked")
-        .iter()
-        .filter_map(|r| r.parse().ok())
-        .collect();
-    assert!(
-        asked.len() == 9 && asked.is_sorted() && asked[8] <= 250.0,
-        "{csv}"
-    );
+    let asked: Vec<f64> =
+        column(&csv, "rate_asked").iter().filter_map(|r| r.parse().ok()).collect();
+    assert!(asked.len() == 9 && asked.is_sorted() && asked[8] <= 250.0, "{csv}");
 }
 
 #[test]
@@ -961,14 +787,7 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let folder = Folder::new();
     let (quick, slow) = (always(HELLO), slow(60));
     let saved = bench_all("-q -k -n 20 --rounds 8 --json", &[("server", quick)]).text;
-    for name in [
-        "version",
-        "date",
-        "command",
-        "method",
-        "machine",
-        "client_cpu_share",
-    ] {
+    for name in ["version", "date", "command", "method", "machine", "client_cpu_share"] {
         assert!(saved.contains(&format!("\"{name}\":")), "{name}: {saved}");
     }
     assert!(saved.contains("--rounds 8") && number(&saved, "client_cpu_share") > 0.0);
@@ -976,18 +795,11 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     for name in ["version", "date", "machine"] {
         assert!(!column(&csv, name)[0].is_empty(), "{name}: {csv}");
     }
-    let old = folder
-        .write("old.json", saved.as_bytes())
-        .display()
-        .to_string();
+    let old = folder.write("old.json", saved.as_bytes()).display().to_string();
     let options = format!("-q -k -n 4 --rounds 8 --against {old}");
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
-    assert!(
-        now.text.contains("x as fast as server now ("),
-        "{}",
-        now.text
-    );
+    assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
     folder.write("old.json", b"[]");
     let no = bench_all(&options, &[("server", slow)]);
     assert!(
@@ -1002,23 +814,10 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
 fn cpu_time_of_the_named_processes_is_a_column() {
     let options = format!("-q -k -n 20000 --cpu {} --table", std::process::id());
     let ended = bench(&options, always(HELLO));
-    assert!(
-        ended.text.contains("| CPU (µs/request) |"),
-        "{}{}",
-        ended.text,
-        ended.errors
-    );
-    let row = ended
-        .text
-        .lines()
-        .find(|l| l.starts_with("|1|"))
-        .expect("a row");
-    let cpu: f64 = row
-        .trim_end_matches('|')
-        .rsplit('|')
-        .next()
-        .and_then(|c| c.parse().ok())
-        .expect("a time");
+    assert!(ended.text.contains("| CPU (µs/request) |"), "{}{}", ended.text, ended.errors);
+    let row = ended.text.lines().find(|l| l.starts_with("|1|")).expect("a row");
+    let cpu: f64 =
+        row.trim_end_matches('|').rsplit('|').next().and_then(|c| c.parse().ok()).expect("a time");
     assert!(cpu > 0.0 && cpu < 10_000.0, "{row}");
 }
 
@@ -1034,10 +833,7 @@ fn a_server_that_is_measured_against_itself_is_no_faster_than_itself() {
         "{}",
         ended.text
     );
-    let few = bench_all(
-        "-q -k -n 20 --rounds 5",
-        &[("one", address), ("other", address)],
-    );
+    let few = bench_all("-q -k -n 20 --rounds 5", &[("one", address), ("other", address)]);
     assert!(
         few.text.contains("No verdict: 5 rounds are too few") && few.text.contains("it takes 6"),
         "{}",
@@ -1057,13 +853,8 @@ fn browsers_send_http_1_1_and_so_can_bench() {
     let ended = bench("-n 5 -k --http11 -q", address);
     assert_eq!(ended.counts(), (5.0, 0.0, String::new()));
     assert_eq!(ended.field("Keep-Alive requests"), Some(5.0));
-    let head = heads
-        .recv_timeout(Duration::from_secs(20))
-        .expect("a request");
-    assert!(
-        head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("Connection"),
-        "{head}"
-    );
+    let head = heads.recv_timeout(Duration::from_secs(20)).expect("a request");
+    assert!(head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("Connection"), "{head}");
 }
 
 #[test]

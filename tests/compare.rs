@@ -16,24 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Processes with the folder on their command line: the servers, nginx, HAProxy.
 fn processes(folder: &Folder) -> Vec<String> {
-    let lines = fs::read_dir("/proc")
-        .expect("Linux")
-        .flatten()
-        .map(|entry| {
-            let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).replace('\0', " ")
-        });
+    let lines = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| {
+        let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\0', " ")
+    });
     lines.filter(|line| line.contains(folder.text())).collect()
 }
 
 fn compare(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
     command
-        .args([
-            "compare",
-            "--root",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/www"),
-        ])
+        .args(["compare", "--root", concat!(env!("CARGO_MANIFEST_DIR"), "/www")])
         .args(["--rounds", "1", "--report"])
         .arg(folder.path().join("report"))
         .args(arguments)
@@ -68,11 +61,8 @@ fn rows(markdown: &str, first: &str) -> Vec<Vec<String>> {
         let cells = line.trim_matches('|').split('|');
         cells.map(str::to_owned).collect()
     };
-    let rows: Vec<Vec<String>> = lines
-        .skip(1)
-        .take_while(|line| line.starts_with('|'))
-        .map(cells)
-        .collect();
+    let rows: Vec<Vec<String>> =
+        lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
     for row in &rows {
         assert_eq!(row.len(), cells(heading).len(), "{row:?}");
     }
@@ -87,21 +77,8 @@ fn value(cell: &str) -> f64 {
 #[test]
 fn every_system_stands_in_the_table_and_none_is_left_running() {
     let folder = Folder::new();
-    let arguments = [
-        "--seconds",
-        "0.2",
-        "--only",
-        "keep-alive",
-        "--only",
-        "idle",
-        "--idle",
-        "50",
-    ];
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = compare(&folder, &arguments).output().expect("runs");
+    let arguments = ["--seconds", "0.2", "--only", "keep-alive", "--only", "idle", "--idle", "50"];
+    let Output { status, stdout, stderr } = compare(&folder, &arguments).output().expect("runs");
     let (stdout, stderr) = (text(&stdout), text(&stderr));
     assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
     let mut systems = vec!["async_server", "thread_server"];
@@ -115,10 +92,7 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     let cases = rows(&stdout, "Case");
     let named: Vec<&str> = cases.iter().map(|row| row[1].as_str()).collect();
     // A measurement that fails on a busy machine is told and costs its row; none of ours fails.
-    let failed: BTreeSet<&str> = stdout
-        .lines()
-        .filter(|l| l.starts_with("Failed: "))
-        .collect();
+    let failed: BTreeSet<&str> = stdout.lines().filter(|l| l.starts_with("Failed: ")).collect();
     let mut expected = systems.repeat(2);
     // The floors know nothing of idle connections.
     for name in &mut expected[systems.len()..] {
@@ -126,15 +100,9 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     }
     for line in &failed {
         let guest = ["nginx + 4 nginx", "HAProxy + 4 nginx", "nginx"];
-        let who = guest
-            .into_iter()
-            .find(|name| line.contains(&format!(", {name}, round")));
+        let who = guest.into_iter().find(|name| line.contains(&format!(", {name}, round")));
         let who = who.unwrap_or_else(|| panic!("{line}"));
-        let half = if line.contains("idle,") {
-            systems.len()
-        } else {
-            0
-        };
+        let half = if line.contains("idle,") { systems.len() } else { 0 };
         let at = half + systems.iter().position(|s| *s == who).expect("it is there");
         expected[at] = "";
     }
@@ -167,28 +135,13 @@ fn the_pollers_stand_side_by_side() {
     let note = "# Pollers\n<!-- measured: pollers -->\nold\n<!-- end -->\n\
         <!-- measured: lb -->\nkept\n<!-- end -->\n";
     fs::write(notes.join("poller.md"), note).expect("written");
-    let arguments = [
-        "pollers",
-        "--seconds",
-        "0.1",
-        "--only",
-        "1",
-        "--only",
-        "100",
-        "--notes",
-    ];
+    let arguments = ["pollers", "--seconds", "0.1", "--only", "1", "--only", "100", "--notes"];
     let mut command = compare(&folder, &arguments);
     let output = command.arg(&notes).output().expect("runs");
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{stdout}{stderr}"
-    );
+    assert!(output.status.success() && stderr.is_empty(), "{stdout}{stderr}");
     let rows = rows(&stdout, "Connections");
-    let named: Vec<(&str, &str)> = rows
-        .iter()
-        .map(|r| (r[0].as_str(), r[1].as_str()))
-        .collect();
+    let named: Vec<(&str, &str)> = rows.iter().map(|r| (r[0].as_str(), r[1].as_str())).collect();
     let expected: Vec<(&str, &str)> = ["1", "100"]
         .into_iter()
         .flat_map(|size| ["scan", "poll", "epoll"].map(|poller| (size, poller)))
@@ -223,10 +176,7 @@ fn a_trick_stands_beside_its_absence() {
     fs::copy(env!("CARGO_BIN_EXE_progjar"), without.join("nothing")).expect("a copy");
     let output = tricks();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{stdout}{stderr}"
-    );
+    assert!(output.status.success() && stderr.is_empty(), "{stdout}{stderr}");
     let rows = rows(&stdout, "Trick");
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0][..2], ["`nothing`: none", "the same"]);
@@ -254,9 +204,7 @@ fn what_there_is_not_is_named() {
 }
 
 fn wait(child: &mut Child, what: &str) {
-    within(PATIENCE, what, || {
-        child.try_wait().expect("a child").is_some()
-    });
+    within(PATIENCE, what, || child.try_wait().expect("a child").is_some());
 }
 
 #[test]
@@ -268,16 +216,11 @@ fn nothing_outlives_it_even_when_it_is_killed() {
             .spawn()
             .expect("runs");
         let wanted = if has("nginx") { 8 } else { 6 };
-        within(PATIENCE, "the systems run", || {
-            processes(&folder).len() > wanted
-        });
-        let kill = Command::new("kill")
-            .args([format!("-{signal}"), child.id().to_string()])
-            .status();
+        within(PATIENCE, "the systems run", || processes(&folder).len() > wanted);
+        let kill =
+            Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
         assert!(kill.expect("kill runs").success());
         wait(&mut child, "it ends");
-        within(PATIENCE, "nothing is left", || {
-            processes(&folder).is_empty()
-        });
+        within(PATIENCE, "nothing is left", || processes(&folder).is_empty());
     }
 }

@@ -18,12 +18,8 @@ fn a_request_that_comes_in_many_pieces_is_held_once() {
     let content = vec![b'c'; 1_000_000];
     let mut stream = server.connect();
     let start = Instant::now();
-    write!(
-        stream,
-        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
-        content.len()
-    )
-    .expect("the head is sent");
+    write!(stream, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len())
+        .expect("the head is sent");
     stream.write_all(&content).expect("the content is sent");
     let answer = Reader::new(stream).answer(false).expect("it is answered");
     let taken = start.elapsed();

@@ -20,9 +20,7 @@ fn head(length: usize) -> String {
 /// Sends a request for an echo, but for its last byte.
 fn begin_upload(server: &Server, length: usize) -> TcpStream {
     let mut stream = server.connect();
-    stream
-        .write_all(head(length).as_bytes())
-        .expect("it is sent");
+    stream.write_all(head(length).as_bytes()).expect("it is sent");
     let content = vec![b'e'; length - 1];
     stream.write_all(&content).expect("it is sent");
     stream
@@ -96,9 +94,7 @@ fn clients_that_vanish_in_their_upload_give_back_what_it_held() {
         let rest = server.descriptors();
         let crowd: Vec<_> = (0..80).map(|_| begin_upload(&server, MIB)).collect();
         drop(crowd);
-        eventually(&format!("{topic}: they have vanished"), || {
-            server.descriptors() <= rest
-        });
+        eventually(&format!("{topic}: they have vanished"), || server.descriptors() <= rest);
         // All of it for one: nothing was lost.
         let answer = upload(&server, BUDGET);
         assert_eq!(answer.status, 200, "{topic}: {}", answer.head);
@@ -123,9 +119,7 @@ fn an_echo_counts_until_the_client_has_read_it() {
         let answer = upload(&server, MIB);
         assert!(is_refusal(&answer), "{topic}: {}", answer.head);
         drop(blind);
-        eventually(&format!("{topic}: it is given back"), || {
-            upload(&server, MIB).status == 200
-        });
+        eventually(&format!("{topic}: it is given back"), || upload(&server, MIB).status == 200);
     }
 }
 
@@ -147,10 +141,7 @@ fn behind_the_load_balancer_a_full_backend_says_so_and_stays_up() {
     eventually("the backend has read them", || unread(&backend) == 0);
     let answer = upload(&lb, MIB);
     assert!(is_refusal(&answer), "{}", answer.head);
-    assert_eq!(
-        answer.field("x-served-by"),
-        Some(&*backend.name("async_server"))
-    );
+    assert_eq!(answer.field("x-served-by"), Some(&*backend.name("async_server")));
     assert_eq!(lb.state_of(backend.address), "up");
     drop(crowd);
     eventually("it has room again", || upload(&lb, MIB).status == 200);

@@ -8,15 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::Folder;
 
-const NAMES: [&str; 7] = [
-    "spin",
-    "not-found",
-    "dead-port",
-    "omission",
-    "noise",
-    "policies",
-    "pipeline",
-];
+const NAMES: [&str; 7] =
+    ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline"];
 
 fn exhibit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_progjar"))
@@ -48,9 +41,7 @@ fn after<'a>(text: &'a str, words: &str) -> &'a str {
 
 /// The cells of a line of numbers.
 fn numbers(line: &str) -> Vec<f64> {
-    line.split_whitespace()
-        .map(|cell| cell.replace(',', "").parse().unwrap_or(f64::NAN))
-        .collect()
+    line.split_whitespace().map(|cell| cell.replace(',', "").parse().unwrap_or(f64::NAN)).collect()
 }
 
 #[test]
@@ -71,11 +62,8 @@ fn without_a_name_they_are_listed() {
 fn threads_pile_up_with_the_fault_and_none_stays_with_the_return() {
     let text = quick("spin");
     // Round; rate, threads, CPU with the fault; the same with the return.
-    let rounds: Vec<Vec<f64>> = text
-        .lines()
-        .map(numbers)
-        .filter(|cells| cells.len() == 7 && cells[0] >= 1.0)
-        .collect();
+    let rounds: Vec<Vec<f64>> =
+        text.lines().map(numbers).filter(|cells| cells.len() == 7 && cells[0] >= 1.0).collect();
     assert_eq!(rounds.len(), 3, "{text}");
     for cells in &rounds {
         assert_eq!(cells[5], 0.0, "live threads with the return: {text}");
@@ -104,10 +92,7 @@ fn a_dead_port_has_a_rate_for_others_and_an_error_for_bench() {
     let text = quick("dead-port");
     assert!(numbers(after(&text, "Requests per second:"))[0] > 0.0);
     let ours = text.split("progjar bench -r").nth(1).expect("our turn");
-    assert!(
-        ours.contains("(no rate)") || ours.contains("  0.00 "),
-        "{text}"
-    );
+    assert!(ours.contains("(no rate)") || ours.contains("  0.00 "), "{text}");
     assert!(ours.contains("bench: "), "{text}");
     assert_eq!(after(ours, "exit code:"), " 1");
 }
@@ -118,10 +103,7 @@ fn a_schedule_sees_the_stall_that_a_closed_loop_hides() {
     let p99 = numbers(after(&text, "p99 "));
     let (closed, response) = (p99[0], p99[2]);
     assert!(response >= 10.0 * closed, "{text}");
-    assert!(
-        numbers(after(&text, "max "))[0] > 500.0,
-        "it was there: {text}"
-    );
+    assert!(numbers(after(&text, "max "))[0] > 500.0, "it was there: {text}");
 }
 
 #[test]
@@ -131,10 +113,7 @@ fn twelve_runs_of_the_same_have_a_spread_and_a_verdict() {
     assert_eq!(runs, 12, "{text}");
     assert!(text.contains(" % of the median"), "{text}");
     let verdict = after(&text, "bench: ");
-    assert!(
-        verdict.contains("odd") && verdict.contains("even"),
-        "{text}"
-    );
+    assert!(verdict.contains("odd") && verdict.contains("even"), "{text}");
 }
 
 #[test]
@@ -169,10 +148,7 @@ fn pipelining_is_compared_with_its_cpu_time_and_a_verdict() {
 #[test]
 fn an_exhibit_may_have_a_chart() {
     let folder = Folder::new();
-    folder.write(
-        "lb.md",
-        b"<!-- measured: exhibit-policies -->\n<!-- end -->\n",
-    );
+    folder.write("lb.md", b"<!-- measured: exhibit-policies -->\n<!-- end -->\n");
     let output = exhibit(&["policies", "--quick", "--notes", folder.text()]);
     assert!(output.status.success());
     let path = std::path::Path::new(folder.text()).join("img/policies.svg");

@@ -19,16 +19,8 @@ struct Size {
     delay: &'static str,
 }
 
-const SHORT: Size = Size {
-    connections: 4,
-    time: Duration::from_millis(300),
-    delay: "20ms",
-};
-const LONG: Size = Size {
-    connections: 16,
-    time: Duration::from_secs(10),
-    delay: "0",
-};
+const SHORT: Size = Size { connections: 4, time: Duration::from_millis(300), delay: "20ms" };
+const LONG: Size = Size { connections: 16, time: Duration::from_secs(10), delay: "0" };
 
 /// What waits for no timeout takes less, on a busy machine too; a response may take 5 s.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -95,10 +87,7 @@ fn kill_and_restart(size: Size, options: &[&str]) {
     let noticed = until_state(&lb, &backends[1], "down");
     keep_up(&load, size);
     let figures = load.end();
-    println!(
-        "kill -9: {figures}, ejected after {} ms",
-        noticed.as_millis()
-    );
+    println!("kill -9: {figures}, ejected after {} ms", noticed.as_millis());
     assert_eq!(figures.failures, Vec::<String>::new());
     // The end of its connections is seen at once: nobody waits for a timeout.
     assert!(figures.slowest < AT_ONCE, "{figures}");
@@ -109,10 +98,7 @@ fn kill_and_restart(size: Size, options: &[&str]) {
     let back = until_it_serves(&backends[1], &load);
     keep_up(&load, size);
     let figures = load.end();
-    println!(
-        "restart: {figures}, takes traffic after {} ms",
-        back.as_millis()
-    );
+    println!("restart: {figures}, takes traffic after {} ms", back.as_millis());
     assert_eq!(figures.failures, Vec::<String>::new());
     // 2 s are promised; a busy machine gets as many again.
     assert!(back < Duration::from_secs(4), "{back:?}");
@@ -185,10 +171,7 @@ fn all_down_and_back(size: Size) {
 /// With many requests on one connection a backend's end concerns all who wait on it.
 #[test]
 fn those_who_share_a_connection_survive_its_end_too() {
-    let crowd = Size {
-        connections: 32,
-        ..SHORT
-    };
+    let crowd = Size { connections: 32, ..SHORT };
     kill_and_restart(crowd, &["--pipeline", "8"]);
     stop_and_continue(crowd, &["--pipeline", "8"]);
 }

@@ -45,11 +45,7 @@ impl Greedy {
             let requests = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(100);
             while writes.write_all(requests.as_bytes()).is_ok() {}
         });
-        let greedy = Greedy {
-            stream,
-            taken,
-            threads: vec![reader, writer],
-        };
+        let greedy = Greedy { stream, taken, threads: vec![reader, writer] };
         eventually("its answer begins", || greedy.taken() > 0);
         greedy
     }

@@ -36,10 +36,7 @@ fn a_floor_that_closes_says_goodbye_after_one_answer() {
 #[test]
 fn a_backend_is_an_address() {
     let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_progjar"));
-    let output = server
-        .args(["floor", "0", "--backend=localhost"])
-        .output()
-        .expect("runs");
+    let output = server.args(["floor", "0", "--backend=localhost"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(said, "floor: --backend localhost: give IP:PORT\n");

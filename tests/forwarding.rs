@@ -26,9 +26,7 @@ fn ask(server: &Server, bytes: &[u8]) -> Answer {
 fn is_via(value: &str, before: &str) -> bool {
     let own = match before {
         "" => Some(value),
-        _ => value
-            .strip_prefix(before)
-            .and_then(|v| v.strip_prefix(", ")),
+        _ => value.strip_prefix(before).and_then(|v| v.strip_prefix(", ")),
     };
     let name = own.and_then(|own| own.strip_prefix("1.1 progjar-lb-"));
     name.is_some_and(|n| n.len() == 8 && n.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -41,12 +39,7 @@ fn what_the_gateway_writes_anew_is_written_once() {
     let length = "Content-Length";
     // The method, fields, and what the backend gets under a name.
     for (method, fields, name, values) in [
-        (
-            "PUT",
-            "Content-Length: 2\r\nExpect: 100-continue",
-            "Expect",
-            &["100-continue"][..],
-        ),
+        ("PUT", "Content-Length: 2\r\nExpect: 100-continue", "Expect", &["100-continue"][..]),
         (
             "PUT",
             "Content-Length: 2\r\nExpect: 100-continue\r\nexpect: 100-Continue",
@@ -67,12 +60,7 @@ fn what_the_gateway_writes_anew_is_written_once() {
         ("GET", "A: b", length, &[]),
         ("DELETE", "Content-Length: 0", length, &[]),
         ("POST", "Transfer-Encoding: Chunked", length, &[]),
-        (
-            "POST",
-            "Transfer-Encoding: Chunked",
-            "Transfer-Encoding",
-            &["chunked"],
-        ),
+        ("POST", "Transfer-Encoding: Chunked", "Transfer-Encoding", &["chunked"]),
         ("GET", "Connection: host", "Host", &["a"]),
     ] {
         let content = match fields {
@@ -82,11 +70,7 @@ fn what_the_gateway_writes_anew_is_written_once() {
         };
         let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
         let answer = ask(&lb, format!("{head}{content}").as_bytes());
-        assert_eq!(
-            (answer.status, answer.text()),
-            (200, "hello".to_owned()),
-            "{head}"
-        );
+        assert_eq!((answer.status, answer.text()), (200, "hello".to_owned()), "{head}");
         let got = backend.requests().pop().expect("it was forwarded");
         assert_eq!(got.fields(name), values, "{head} became {}", got.head);
     }
@@ -122,11 +106,7 @@ fn a_list_grows_by_one_member_and_no_empty_one_is_passed_on() {
         assert!(is_via(&via, members), "{values:?}: Via: {via}");
         let separator = if members.is_empty() { "" } else { ", " };
         let forwarded = got.fields("x-forwarded-for").join(" and ");
-        assert_eq!(
-            forwarded,
-            format!("{members}{separator}127.0.0.1"),
-            "{values:?}"
-        );
+        assert_eq!(forwarded, format!("{members}{separator}127.0.0.1"), "{values:?}");
         // The same in the answer.
         let via = answer.field("via").unwrap_or_default();
         assert!(is_via(via, members), "{values:?}: Via: {via} in the answer");
@@ -150,10 +130,7 @@ fn an_answer_has_one_date_also_when_connection_takes_the_backends() {
         assert_eq!(answer.head.lines().filter(is_date).count(), 1, "{fields:?}");
         let date = answer.field("date").unwrap_or_default();
         assert_eq!(date == theirs, is_theirs, "{fields:?}: {date}");
-        assert!(
-            date.ends_with(" GMT") && date.len() == theirs.len(),
-            "{date}"
-        );
+        assert!(date.ends_with(" GMT") && date.len() == theirs.len(), "{date}");
     }
 }
 
@@ -164,11 +141,7 @@ fn head_of(first: &str, fields: usize, bytes: usize) -> Vec<u8> {
     let given = first[start..].matches("\r\n").count();
     for n in given..fields {
         let last = n + 1 == fields;
-        let long = if last {
-            bytes.saturating_sub(head.len() - start + 4)
-        } else {
-            0
-        };
+        let long = if last { bytes.saturating_sub(head.len() - start + 4) } else { 0 };
         head.extend_from_slice(b"a:");
         head.extend(std::iter::repeat_n(b'b', long));
         head.extend_from_slice(b"\r\n");
@@ -222,10 +195,7 @@ fn what_a_gateway_accepts_its_backend_with_the_same_limits_accepts_too() {
             status => panic!("{status} by {by} for {} bytes: {beginning}", head.len()),
         }
     }
-    assert!(
-        served > 100 && refused > 100,
-        "{served} served, {refused} refused"
-    );
+    assert!(served > 100 && refused > 100, "{served} served, {refused} refused");
     // No more room than is needed: Via and X-Forwarded-For are two fields.
     for (fields, status) in [(98, 200), (99, 431), (100, 431), (101, 431)] {
         let head = head_of("GET / HTTP/1.1\r\nHost: a\r\n", fields, 0);
@@ -237,11 +207,7 @@ fn what_a_gateway_accepts_its_backend_with_the_same_limits_accepts_too() {
 fn the_gateway_answers_itself_what_is_too_large_to_forward() {
     let backend = Backend::honest("hello");
     let lb = before(&backend, &[]);
-    let head = head_of(
-        "GET /lb-status HTTP/1.1\r\nHost: localhost\r\n",
-        100,
-        16_384,
-    );
+    let head = head_of("GET /lb-status HTTP/1.1\r\nHost: localhost\r\n", 100, 16_384);
     assert_eq!(ask(&lb, &head).status, 200, "nothing of it is forwarded");
     let content = "Content-Length: 2\r\n";
     let mut upload = head_of(&format!("PUT / HTTP/1.1\r\nHost: a\r\n{content}"), 100, 0);
@@ -260,12 +226,7 @@ fn the_status_is_for_those_who_ask_this_machine_by_its_own_name() {
     let public = before(&backend, &["--status-public"]);
     let port = mine.address.port();
     let rebound = format!("evil.example:{port}");
-    for path in [
-        "/lb-status",
-        "/lb-status.json",
-        "/metrics",
-        "/lb-status?a=b",
-    ] {
+    for path in ["/lb-status", "/lb-status.json", "/metrics", "/lb-status?a=b"] {
         for (host, status) in [
             ("localhost", 200),
             ("127.0.0.1", 200),
@@ -279,18 +240,10 @@ fn the_status_is_for_those_who_ask_this_machine_by_its_own_name() {
             assert_eq!(answer.status, status, "{path} of {host}");
             let says = ["Host: localhost", "--status-public"].map(|w| answer.text().contains(w));
             assert!(status == 200 || says == [true; 2], "{}", answer.text());
-            assert_eq!(
-                ask(&public, request.as_bytes()).status,
-                200,
-                "{path} of {host}"
-            );
+            assert_eq!(ask(&public, request.as_bytes()).status, 200, "{path} of {host}");
         }
         let old = format!("GET {path} HTTP/1.0\r\n\r\n");
-        assert_eq!(
-            ask(&mine, old.as_bytes()).status,
-            200,
-            "HTTP/1.0 without Host"
-        );
+        assert_eq!(ask(&mine, old.as_bytes()).status, 200, "HTTP/1.0 without Host");
     }
     let elsewhere = ask(&mine, b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert_eq!(elsewhere.text(), "hello", "all else is for every Host");
@@ -308,10 +261,7 @@ fn only_the_last_fifty_events_are_kept() {
     assert_eq!(lb.get("/").status, 503);
     let status = lb.status();
     let events = status.get("events").items();
-    let told: Vec<_> = events
-        .iter()
-        .map(|e| e.get("text").text().to_owned())
-        .collect();
+    let told: Vec<_> = events.iter().map(|e| e.get("text").text().to_owned()).collect();
     let ejected = |name: &String| format!("{name} ejected: it refused the connection");
     let last_fifty: Vec<_> = names[10..].iter().rev().map(ejected).collect();
     assert_eq!(told, last_fifty);

@@ -124,10 +124,7 @@ struct Damaged {
 
 impl Damaged {
     fn new(seeds: impl Iterator<Item = Vec<u8>>, seed: u64) -> Damaged {
-        Damaged {
-            seeds: seeds.filter(|s| s.len() < 600).collect(),
-            random: Random::new(seed),
-        }
+        Damaged { seeds: seeds.filter(|s| s.len() < 600).collect(), random: Random::new(seed) }
     }
 
     fn requests(seed: u64) -> Damaged {
@@ -156,18 +153,11 @@ fn no_verdict_on_a_request_depends_on_how_it_is_cut() {
         let whole = Recipient::of(&[&message]).verdicts();
         let in_pieces = Recipient::of(&cut(&message, &mut random)).verdicts();
         assert_eq!(in_pieces, whole, "{}", shown(&message));
-        accepted += whole
-            .0
-            .iter()
-            .filter(|h| !matches!(h, Heard::Refused(..)))
-            .count();
+        accepted += whole.0.iter().filter(|h| !matches!(h, Heard::Refused(..))).count();
         check_by_the_letter(&message);
     }
     // A fuzz that is always refused at the first byte would test nothing.
-    assert!(
-        accepted > REQUESTS / 20,
-        "only {accepted} requests were accepted"
-    );
+    assert!(accepted > REQUESTS / 20, "only {accepted} requests were accepted");
     report("requests", REQUESTS, start);
 }
 
@@ -182,9 +172,7 @@ fn check_by_the_letter(message: &[u8]) {
         return;
     };
     let shown = shown(message);
-    let head = message[..used]
-        .strip_prefix(b"\r\n")
-        .unwrap_or(&message[..used]);
+    let head = message[..used].strip_prefix(b"\r\n").unwrap_or(&message[..used]);
     let head: String = head.iter().map(|&b| b as char).collect();
     let mut lines: Vec<&str> = head.split("\r\n").collect();
     assert_eq!(lines.split_off(lines.len() - 2), ["", ""], "{shown}");
@@ -192,11 +180,7 @@ fn check_by_the_letter(message: &[u8]) {
     assert!(lines.iter().all(|l| l.chars().all(is_text)), "{shown}");
 
     let first: Vec<&str> = lines[0].split(' ').collect();
-    assert_eq!(
-        (first.len(), first[0]),
-        (3, request.method.name()),
-        "{shown}"
-    );
+    assert_eq!((first.len(), first[0]), (3, request.method.name()), "{shown}");
     assert!(first[2].starts_with("HTTP/1."), "{shown}");
     let is_1_0 = first[2] == "HTTP/1.0";
     assert!(!first[1].contains(['#', '\\', '"', '<', '>']), "{shown}");
@@ -216,12 +200,7 @@ fn check_by_the_letter(message: &[u8]) {
     };
     let (hosts, lengths) = (values("host"), values("content-length"));
     assert!(hosts.len() == 1 || (is_1_0 && hosts.is_empty()), "{shown}");
-    assert!(
-        hosts
-            .iter()
-            .all(|h| !h.is_empty() && !h.contains(['/', '@', ' '])),
-        "{shown}"
-    );
+    assert!(hosts.iter().all(|h| !h.is_empty() && !h.contains(['/', '@', ' '])), "{shown}");
     let codings = values("transfer-encoding");
     let framing = match (&lengths[..], &codings[..]) {
         ([], []) => Framing::Length(0),
@@ -229,11 +208,7 @@ fn check_by_the_letter(message: &[u8]) {
         ([], codings) => {
             let list = codings.join(",").to_ascii_lowercase();
             let mut members = list.split(',').map(trim_ows).filter(|m| !m.is_empty());
-            assert_eq!(
-                (members.next(), members.next()),
-                (Some("chunked"), None),
-                "{shown}"
-            );
+            assert_eq!((members.next(), members.next()), (Some("chunked"), None), "{shown}");
             assert!(!is_1_0, "{shown}");
             Framing::Chunked
         }
@@ -275,9 +250,7 @@ fn by_the_letter(head: &[u8]) -> Letters {
     let text: String = head.iter().map(|&b| b as char).collect();
     let fields = text.trim_start().split("\r\n").skip(1);
     let fields = fields.filter_map(|line| line.split_once(':'));
-    fields
-        .map(|(name, value)| (name.to_ascii_lowercase(), trim_ows(value).to_owned()))
-        .collect()
+    fields.map(|(name, value)| (name.to_ascii_lowercase(), trim_ows(value).to_owned())).collect()
 }
 
 fn values<'a>(fields: &'a Letters, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -313,11 +286,7 @@ fn passed_on(fields: &Letters, in_own_words: &[&str]) -> Letters {
     let stays = |name: &str| {
         NOT_AS_THEY_ARE.contains(&name) || in_own_words.contains(&name) || is_nominated(name)
     };
-    fields
-        .iter()
-        .filter(|(name, _)| !stays(name))
-        .cloned()
-        .collect()
+    fields.iter().filter(|(name, _)| !stays(name)).cloned().collect()
 }
 
 /// Adds a field that grows by a member at each gateway.
@@ -429,10 +398,7 @@ fn what_the_load_balancer_forwards_is_what_it_was_told() {
         check_forwarded(&message[..used], &request, &content, &out);
         forwarded += 1;
     }
-    assert!(
-        forwarded > REQUESTS / 20,
-        "only {forwarded} requests were forwarded"
-    );
+    assert!(forwarded > REQUESTS / 20, "only {forwarded} requests were forwarded");
     report("requests for the load balancer", REQUESTS, start);
 }
 
@@ -447,20 +413,12 @@ fn check_forwarded(head: &[u8], request: &Request, content: &[u8], out: &[u8]) {
         target if target.starts_with('?') => format!("/{target}"),
         target => target.to_owned(),
     };
-    assert_eq!(
-        (again.method, again.target),
-        (request.method, &*target),
-        "{shown}"
-    );
+    assert_eq!((again.method, again.target), (request.method, &*target), "{shown}");
     assert_eq!(again.version, Version::Http11, "{shown}");
     let expected = expected_of_request(&by_the_letter(head), request);
     assert_eq!(by_the_letter(&out[..used]), expected, "{shown}");
     let (same, end) = content_of(again.framing, &out[used..]).expect(shown);
-    assert_eq!(
-        (same.as_slice(), used + end),
-        (content, out.len()),
-        "{shown}"
-    );
+    assert_eq!((same.as_slice(), used + end), (content, out.len()), "{shown}");
 }
 
 /// A response, as a gateway reads it: status, framing and content, whether it is whole, and
@@ -520,10 +478,7 @@ fn no_verdict_on_a_response_depends_on_how_it_is_cut() {
             check_relayed(&message, content, random.below(2) == 0);
         }
     }
-    assert!(
-        accepted > RESPONSES / 20,
-        "only {accepted} responses were accepted"
-    );
+    assert!(accepted > RESPONSES / 20, "only {accepted} responses were accepted");
     report("responses", RESPONSES, start);
 }
 
@@ -532,11 +487,7 @@ fn check_relayed(message: &[u8], content: &[u8], to_http10: bool) {
     let shown = shown(message);
     let parsed = response::parse(message, &Limits::DEFAULT, false).expect(&shown);
     let (head, length) = parsed.expect(&shown);
-    let version = if to_http10 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if to_http10 { Version::Http10 } else { Version::Http11 };
     let to = rewrite::ToClient {
         version,
         persists: true,
@@ -552,20 +503,12 @@ fn check_relayed(message: &[u8], content: &[u8], to_http10: bool) {
     let Ok(Some((again, used))) = parsed else {
         panic!("{shown} became {}: {parsed:?}", out.escape_ascii());
     };
-    assert_eq!(
-        (again.status, again.reason),
-        (head.status, head.reason),
-        "{shown}"
-    );
+    assert_eq!((again.status, again.reason), (head.status, head.reason), "{shown}");
     let told = by_the_letter(&message[..length]);
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     let expected = expected_of_response(&told, head.status, date, version);
     assert_eq!(by_the_letter(&out[..used]), expected, "{shown}");
     assert_eq!(persists, again.framing != Framing::UntilClose, "{shown}");
     let (same, end) = content_of(again.framing, &out[used..]).expect(&shown);
-    assert_eq!(
-        (same.as_slice(), used + end),
-        (content, out.len()),
-        "{shown}"
-    );
+    assert_eq!((same.as_slice(), used + end), (content, out.len()), "{shown}");
 }

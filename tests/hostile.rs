@@ -50,17 +50,9 @@ fn start(topic: &'static str, options: &[&str]) -> Target {
         let lb = Server::start_lb(&[&behind[0]], options);
         (behind, lb)
     } else {
-        (
-            Vec::new(),
-            Server::start(topic, &[&with_root, options].concat()),
-        )
+        (Vec::new(), Server::start(topic, &[&with_root, options].concat()))
     };
-    Target {
-        topic,
-        server,
-        _behind: behind,
-        _root: root,
-    }
+    Target { topic, server, _behind: behind, _root: root }
 }
 
 const REQUEST: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -135,9 +127,7 @@ fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
         let rest = target.at_rest();
         let before = target.waits();
         let mut slow = crowd(&target, 400, |_, stream| {
-            stream
-                .write_all(b"GET / HTTP/1.1\r\nX: ")
-                .expect("it is sent");
+            stream.write_all(b"GET / HTTP/1.1\r\nX: ").expect("it is sent");
         });
         let mut among = Vec::new();
         for round in 0..10 {
@@ -151,11 +141,7 @@ fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
             let mut reader = Reader::new(stream);
             let answer = reader.answer(false).expect("who is slow is told so");
             assert_eq!(answer.status, 408, "{}", target.topic);
-            assert!(
-                reader.is_at_end(),
-                "{}: the connection is closed",
-                target.topic
-            );
+            assert!(reader.is_at_end(), "{}: the connection is closed", target.topic);
         }
         target.is_back_to(rest);
     });
@@ -176,11 +162,7 @@ fn who_falls_silent_in_the_middle_of_content_is_told_408_after_the_content_timeo
         assert_eq!(answer.status, 408, "{}", target.topic);
         let bound = TIMEOUT..2 * TIMEOUT;
         assert!(bound.contains(&took), "{}: after {took:?}", target.topic);
-        assert!(
-            reader.is_at_end(),
-            "{}: the connection is closed",
-            target.topic
-        );
+        assert!(reader.is_at_end(), "{}: the connection is closed", target.topic);
     });
 }
 
@@ -216,10 +198,7 @@ fn content_may_dribble_for_longer_than_the_content_timeout() {
 fn no_poller_takes_readiness_for_progress() {
     for poller in ["epoll", "poll", "scan"] {
         let times = ["--content-timeout", "500ms", "--write-timeout", "500ms"];
-        let target = start(
-            "async_server",
-            &[&times[..], &["--poller", poller]].concat(),
-        );
+        let target = start("async_server", &[&times[..], &["--poller", poller]].concat());
         let (rest, _) = target.at_rest();
         let half = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhe";
         let mut silent = target.server.connect();
@@ -228,9 +207,7 @@ fn no_poller_takes_readiness_for_progress() {
         blind.write_all(FOR_LARGE).expect("it is sent");
         let mut some = [0; 1000];
         blind.read_exact(&mut some).expect("the answer begins");
-        let answer = Reader::new(silent)
-            .answer(false)
-            .expect("who is slow is told so");
+        let answer = Reader::new(silent).answer(false).expect("who is slow is told so");
         assert_eq!(answer.status, 408, "{poller}");
         eventually(&format!("{poller}: who does not read is closed"), || {
             target.server.descriptors() <= rest
@@ -240,20 +217,17 @@ fn no_poller_takes_readiness_for_progress() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    against_all(
-        &["--idle-timeout", "300ms", "--header-timeout", "20s"],
-        |target| {
-            for before in [b"".as_slice(), REQUEST] {
-                let mut stream = target.server.connect();
-                stream.write_all(before).expect("it is sent");
-                let mut reader = Reader::new(stream);
-                if !before.is_empty() {
-                    reader.answer(false).expect("it is answered");
-                }
-                assert!(reader.is_at_end(), "{}: a word", target.topic);
+    against_all(&["--idle-timeout", "300ms", "--header-timeout", "20s"], |target| {
+        for before in [b"".as_slice(), REQUEST] {
+            let mut stream = target.server.connect();
+            stream.write_all(before).expect("it is sent");
+            let mut reader = Reader::new(stream);
+            if !before.is_empty() {
+                reader.answer(false).expect("it is answered");
             }
-        },
-    );
+            assert!(reader.is_at_end(), "{}: a word", target.topic);
+        }
+    });
 }
 
 #[test]
@@ -302,11 +276,7 @@ fn resets_in_the_middle_of_an_answer_cost_nothing() {
         }
         target.is_back_to(rest);
         let grown = target.server.memory_kib().saturating_sub(before);
-        assert!(
-            grown < 8 * 1024,
-            "{}: they left {grown} KiB behind",
-            target.topic
-        );
+        assert!(grown < 8 * 1024, "{}: they left {grown} KiB behind", target.topic);
     });
 }
 
@@ -325,11 +295,7 @@ fn those_who_connect_and_vanish_cost_nothing() {
         }
         target.is_back_to(rest);
         let grown = target.server.memory_kib().saturating_sub(before);
-        assert!(
-            grown < 8 * 1024,
-            "{}: they left {grown} KiB behind",
-            target.topic
-        );
+        assert!(grown < 8 * 1024, "{}: they left {grown} KiB behind", target.topic);
     });
 }
 
@@ -339,9 +305,7 @@ fn random_bytes_get_an_answer_or_a_close() {
         let rest = target.at_rest();
         let mut random = Random::new(9);
         for number in 0..300 {
-            let mut bytes: Vec<u8> = (0..random.below(400))
-                .map(|_| random.next() as u8)
-                .collect();
+            let mut bytes: Vec<u8> = (0..random.below(400)).map(|_| random.next() as u8).collect();
             if number % 2 == 0 {
                 bytes.splice(..0, REQUEST.iter().copied().take(random.below(30)));
             }
@@ -349,19 +313,10 @@ fn random_bytes_get_an_answer_or_a_close() {
             let _ = stream.write_all(&bytes);
             support::half_close(&stream);
             let said = support::read_to_close(&mut stream);
-            assert_eq!(
-                said.is_empty(),
-                bytes.is_empty(),
-                "{}: {bytes:?}",
-                target.topic
-            );
+            assert_eq!(said.is_empty(), bytes.is_empty(), "{}: {bytes:?}", target.topic);
             let refuses =
                 |said: &[u8]| said.starts_with(b"HTTP/1.1 4") || said.starts_with(b"HTTP/1.1 5");
-            assert!(
-                said.is_empty() || refuses(&said),
-                "{}: {bytes:?} got {said:?}",
-                target.topic
-            );
+            assert!(said.is_empty() || refuses(&said), "{}: {bytes:?} got {said:?}", target.topic);
         }
         target.is_back_to(rest);
     });
@@ -392,11 +347,7 @@ fn the_line_end_that_old_clients_send_behind_content_is_no_half_request() {
         support::half_close(&stream);
         let mut reader = Reader::new(stream);
         assert_eq!(reader.answer(false).expect("it is answered").content, b"hi");
-        assert!(
-            reader.is_at_end(),
-            "{}: there is a second answer",
-            target.topic
-        );
+        assert!(reader.is_at_end(), "{}: there is a second answer", target.topic);
     });
 }
 
@@ -419,9 +370,7 @@ fn what_a_client_sends_on_does_not_cost_it_its_last_answer() {
 
 /// Writes until the server takes no more for a moment, or everything is sent.
 fn write_on(stream: &mut TcpStream, bytes: &[u8]) -> usize {
-    stream
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .expect("a timeout can be set");
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a timeout can be set");
     let mut sent = 0;
     while sent < bytes.len() {
         match stream.write(&bytes[sent..]) {
@@ -446,8 +395,7 @@ fn thousands_of_requests_at_once_are_all_answered_in_bounded_memory() {
             // The client has not read a byte; the server waits for it, and serves others.
             target.serves();
             let mut rest = stream.try_clone().expect("a descriptor is left");
-            rest.set_write_timeout(Some(PATIENCE))
-                .expect("a timeout can be set");
+            rest.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
             let writer = thread::spawn(move || rest.write_all(&all.as_bytes()[sent..]));
             let mut reader = Reader::new(stream);
             for number in 0..COUNT {
@@ -458,11 +406,7 @@ fn thousands_of_requests_at_once_are_all_answered_in_bounded_memory() {
             let written = writer.join().expect("the writer ends");
             written.expect("everything is sent");
         });
-        assert!(
-            grown < 4 * 1024,
-            "{}: the pipeline costs {grown} KiB",
-            target.topic
-        );
+        assert!(grown < 4 * 1024, "{}: the pipeline costs {grown} KiB", target.topic);
     });
 }
 
@@ -475,20 +419,10 @@ fn who_asks_for_thousands_and_never_reads_is_closed() {
         // The server stops reading, so this ends with would-block or with the server's close.
         let give_up = Instant::now() + PATIENCE;
         let mut sent = 0;
-        stream
-            .set_write_timeout(Some(Duration::from_millis(50)))
-            .expect("a timeout can be set");
+        stream.set_write_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
         let closed = loop {
-            assert!(
-                Instant::now() < give_up,
-                "{}: it is never closed",
-                target.topic
-            );
-            assert!(
-                sent < all.len(),
-                "{}: the server reads without bound",
-                target.topic
-            );
+            assert!(Instant::now() < give_up, "{}: it is never closed", target.topic);
+            assert!(sent < all.len(), "{}: the server reads without bound", target.topic);
             match stream.write(&all[sent..]) {
                 Ok(n) => sent += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
@@ -507,10 +441,7 @@ fn who_asks_for_thousands_and_never_reads_is_closed() {
 #[test]
 fn each_limit_of_size_has_its_status() {
     let line = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(100));
-    let fields = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-        "a".repeat(900)
-    );
+    let fields = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(900));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: \r\n".repeat(100));
     let with_content = |length: usize| {
         let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
@@ -523,14 +454,7 @@ fn each_limit_of_size_has_its_status() {
     );
     let expecting =
         "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n";
-    let options = &[
-        "--max-request-line",
-        "100",
-        "--max-fields",
-        "800",
-        "--max-content",
-        "1000",
-    ];
+    let options = &["--max-request-line", "100", "--max-fields", "800", "--max-content", "1000"];
     against_all(options, |target| {
         let topic = target.topic;
         let mut stream = target.server.connect();
@@ -561,11 +485,7 @@ fn each_limit_of_size_has_its_status() {
 #[test]
 fn beyond_the_most_connections_newcomers_wait_for_a_place() {
     for topic in ["async_server", "thread_server", "lb"] {
-        let one_loop: &[_] = if topic == "lb" {
-            &["--workers", "1"]
-        } else {
-            &[]
-        };
+        let one_loop: &[_] = if topic == "lb" { &["--workers", "1"] } else { &[] };
         let target = start(topic, &[&["--max-connections", "8"], one_loop].concat());
         // Half a request, and the server has said that it knows of it: not idle, so nobody may be
         // dismissed for a newcomer.
@@ -579,18 +499,12 @@ fn beyond_the_most_connections_newcomers_wait_for_a_place() {
         });
         let mut outside = target.server.connect();
         outside.write_all(REQUEST).expect("the kernel keeps it");
-        outside
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .expect("a timeout can be set");
+        outside.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout can be set");
         let too_early = outside.read(&mut [0; 1]).map_err(|e| e.kind());
         assert_eq!(too_early, Err(ErrorKind::WouldBlock), "{topic}");
         inside.pop();
-        outside
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout can be set");
-        let answer = Reader::new(outside)
-            .answer(false)
-            .expect("a place is free now");
+        outside.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let answer = Reader::new(outside).answer(false).expect("a place is free now");
         assert_eq!(answer.status, 200, "{topic}");
     }
 }
@@ -616,9 +530,7 @@ fn with_few_descriptors_the_servers_serve_whom_they_can_and_recover() {
         let first = waiting.remove(0);
         let mut inside = first;
         assert_eq!(inside.answer(false).expect("it is answered").status, 200);
-        eventually("the descriptors are used up", || {
-            server.descriptors() >= all
-        });
+        eventually("the descriptors are used up", || server.descriptors() >= all);
 
         // A file that nobody has asked for cannot be opened now: that is no 404.
         let for_file = b"GET /page.html HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -630,10 +542,7 @@ fn with_few_descriptors_the_servers_serve_whom_they_can_and_recover() {
         let before = server.cpu_time();
         thread::sleep(Duration::from_millis(600));
         let spent = server.cpu_time() - before;
-        assert!(
-            spent < Duration::from_millis(200),
-            "{topic}: it spins: {spent:?} of 600 ms"
-        );
+        assert!(spent < Duration::from_millis(200), "{topic}: it spins: {spent:?} of 600 ms");
 
         // Whoever is served leaves, and makes room for the next.
         drop(inside);
@@ -667,11 +576,7 @@ fn a_thread_that_cannot_be_spawned_is_an_error_for_one_client() {
         let mut stream = server.connect();
         stream.write_all(REQUEST).expect("it is sent");
         let mut reader = Reader::new(stream);
-        match reader
-            .answer(false)
-            .expect("everybody gets an answer")
-            .status
-        {
+        match reader.answer(false).expect("everybody gets an answer").status {
             200 => served.push(reader),
             503 => {
                 refused += 1;
@@ -680,11 +585,7 @@ fn a_thread_that_cannot_be_spawned_is_an_error_for_one_client() {
             status => panic!("{status}"),
         }
     }
-    assert!(
-        refused > 0 && !served.is_empty(),
-        "{refused} refused, {} served",
-        served.len()
-    );
+    assert!(refused > 0 && !served.is_empty(), "{refused} refused, {} served", served.len());
     // Those who have a thread keep it; when they leave, others are served.
     for reader in &mut served {
         reader.get_mut().write_all(REQUEST).expect("it is sent");
@@ -724,14 +625,8 @@ fn idle_connections_cost_little_memory() {
         let mut idle: Vec<_> = idle.into_iter().map(Reader::new).collect();
         idle.iter_mut().for_each(ask);
         let grown = target.server.memory_kib().saturating_sub(before);
-        println!(
-            "{topic}: {:.2} KiB per idle connection",
-            grown as f64 / size as f64
-        );
-        assert!(
-            grown < bound * size as u64,
-            "{topic}: {size} idle connections cost {grown} KiB"
-        );
+        println!("{topic}: {:.2} KiB per idle connection", grown as f64 / size as f64);
+        assert!(grown < bound * size as u64, "{topic}: {size} idle connections cost {grown} KiB");
         // They are all alive.
         idle.iter_mut().for_each(ask);
     }

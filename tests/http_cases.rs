@@ -24,14 +24,7 @@ fn is_judged_right(case: &Case, pieces: &[&[u8]]) -> Result<(), String> {
         (Verdict::Refused(status, why), Heard::Refused(s, w)) => (status, why) == (s, w),
         (
             Verdict::Accepted(a),
-            Heard::Request {
-                method,
-                target,
-                host,
-                framing,
-                content,
-                persists,
-            },
+            Heard::Request { method, target, host, framing, content, persists },
         ) => {
             (a.method, a.target, a.framing, a.content, a.persists)
                 == (*method, target, *framing, content, *persists)
@@ -147,11 +140,7 @@ fn looks(bytes: &[u8], limits: &Limits, is_undecided: impl Fn(&[u8]) -> bool) ->
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_read_anew_at_most_twice_a_line() {
-    let small = Limits {
-        request_line: 40,
-        field_section: 30,
-        fields: 2,
-    };
+    let small = Limits { request_line: 40, field_section: 30, fields: 2 };
     let section = 16_384 - "Host: a\r\n".len();
     let long = format!(
         "GET /{} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
@@ -167,11 +156,7 @@ fn a_head_that_comes_byte_by_byte_is_read_anew_at_most_twice_a_line() {
             let is_undecided = |bytes: &[u8]| matches!(request::parse(bytes, limits), Ok(None));
             let lines = bytes.iter().filter(|&&b| b == b'\n').count();
             let looks = looks(bytes, limits, is_undecided);
-            assert!(
-                looks <= 2 * (lines + 1),
-                "{looks} for {}",
-                bytes.escape_ascii()
-            );
+            assert!(looks <= 2 * (lines + 1), "{looks} for {}", bytes.escape_ascii());
         }
     }
     let is_undecided = |bytes: &[u8]| matches!(request::parse(bytes, &Limits::DEFAULT), Ok(None));
@@ -261,11 +246,7 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
             Verdict::Accepted(a) if is_echo(a) => answer.content == a.content,
             Verdict::Accepted(a) if a.target == "/santai" && status == 200 => {
                 answer.content
-                    == if a.method == Method::Head {
-                        b"".as_slice()
-                    } else {
-                        b"santai saja"
-                    }
+                    == if a.method == Method::Head { b"".as_slice() } else { b"santai saja" }
             }
             _ => sentence.is_none_or(|s| answer.text() == s),
         };
@@ -278,10 +259,7 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
         closes = !matches!(verdict, Verdict::Accepted(Accepted { persists: true, .. }));
         let says_close = answer.field("connection") == Some("close");
         if says_close != closes {
-            return problem(format!(
-                "expected to close: {closes}, got {:?}",
-                answer.head
-            ));
+            return problem(format!("expected to close: {closes}, got {:?}", answer.head));
         }
     }
     if !closes {
@@ -291,9 +269,7 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
         match reader.answer(false) {
             Ok(answer) if answer.content == b"santai saja" => {}
             other => {
-                return problem(format!(
-                    "the next request was answered by {other:?} ({sent:?})"
-                ));
+                return problem(format!("the next request was answered by {other:?} ({sent:?})"));
             }
         }
     }
@@ -305,10 +281,8 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
 
 /// Where the load balancer answers otherwise than a server would: what it adds counts too, so
 /// what just fits into the limits without it does not fit any more.
-const NOT_THROUGH_LB: [&str; 2] = [
-    "as many field lines as allowed",
-    "a field section as large as allowed",
-];
+const NOT_THROUGH_LB: [&str; 2] =
+    ["as many field lines as allowed", "a field section as large as allowed"];
 
 /// The cases, and every server in turn, the load balancer with both others behind it.
 fn with_every_server(test: impl Fn(&Server, &[Case])) {
@@ -358,12 +332,7 @@ fn in_rounds(
         clock.get_mut().write_all(tick).expect("the server reads");
         clock.answer(false).expect("the server answers");
     }
-    assert_all(
-        cases
-            .iter()
-            .zip(streams)
-            .map(|(case, stream)| answers_are_right(case, stream)),
-    );
+    assert_all(cases.iter().zip(streams).map(|(case, stream)| answers_are_right(case, stream)));
 }
 
 #[test]
@@ -426,10 +395,7 @@ fn a_head_that_is_cut_short_or_timed_out_gets_no_content_either() {
             for (before, begun) in [
                 ("", "HEAD / HTTP/1.1\r\nHost: a\r\n"),
                 ("", "\r\nHEAD /"),
-                (
-                    "",
-                    "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
-                ),
+                ("", "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel"),
                 ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HT"),
             ] {
                 let mut stream = server.connect();

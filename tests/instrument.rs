@@ -16,10 +16,7 @@ use std::time::{Duration, Instant};
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
 fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
     let mut reader = Reader::default();
-    let mut run = Heads {
-        head_only,
-        ..Heads::default()
-    };
+    let mut run = Heads { head_only, ..Heads::default() };
     let mut from = 0;
     for &to in cuts.iter().chain([&bytes.len()]) {
         match reader.feed(&bytes[from..to], &mut run) {
@@ -32,23 +29,12 @@ fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
 
 fn done(status: u16, persistent: bool, body: u64, total: usize) -> Step {
     let total = total as u64;
-    Step::Done(Answer {
-        status,
-        persistent,
-        body,
-        total,
-    })
+    Step::Done(Answer { status, persistent, body, total })
 }
 
 /// The bytes; whether the request was HEAD; status, persistent, body.
 const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
-    (
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-        false,
-        200,
-        true,
-        5,
-    ),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false, 200, true, 5),
     (
         "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length:2\r\n\r\nhi",
         false,
@@ -56,20 +42,8 @@ const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
         true,
         2,
     ),
-    (
-        "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n",
-        false,
-        200,
-        false,
-        6,
-    ),
-    (
-        "HTTP/1.0 404 Not Found\r\n\r\nuntil the end",
-        false,
-        404,
-        false,
-        13,
-    ),
+    ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n", false, 200, false, 6),
+    ("HTTP/1.0 404 Not Found\r\n\r\nuntil the end", false, 404, false, 13),
     (
         "HTTP/1.1 200 OK\r\nConnection: foo, close\r\nContent-Length: 1\r\n\r\nx",
         false,
@@ -78,27 +52,9 @@ const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
         1,
     ),
     ("HTTP/1.1 204 No Content\r\n\r\n", false, 204, true, 0),
-    (
-        "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
-        false,
-        304,
-        true,
-        0,
-    ),
-    (
-        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-        true,
-        200,
-        true,
-        0,
-    ),
-    (
-        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        false,
-        200,
-        true,
-        0,
-    ),
+    ("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", false, 304, true, 0),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", true, 200, true, 0),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, 200, true, 0),
     (
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx",
         false,
@@ -106,13 +62,7 @@ const WHOLE: &[(&str, bool, u16, bool, u64)] = &[
         true,
         1,
     ),
-    (
-        "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
-        false,
-        200,
-        true,
-        3,
-    ),
+    ("HTTP/1.1 200 OK\nContent-Length: 3\n\nabc", false, 200, true, 3),
     (
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n",
         false,
@@ -130,11 +80,7 @@ fn a_response_cut_at_any_two_bytes_gives_the_same_answer() {
         assert_eq!(read(bytes, &[], head_only), whole, "{text:?}");
         for i in 1..bytes.len() {
             for j in i..bytes.len() {
-                assert_eq!(
-                    read(bytes, &[i, j], head_only),
-                    whole,
-                    "{text:?} cut at {i}, {j}"
-                );
+                assert_eq!(read(bytes, &[i, j], head_only), whole, "{text:?} cut at {i}, {j}");
             }
         }
     }
@@ -149,11 +95,7 @@ fn a_response_cut_short_is_never_taken_for_a_whole_one() {
         }
         let body = text.find("\r\n\r\nhi\r\n").map_or(text.len(), |i| i + 6);
         for i in 0..body {
-            assert_eq!(
-                read(&text.as_bytes()[..i], &[], head_only),
-                Step::More,
-                "{text:?} to {i}"
-            );
+            assert_eq!(read(&text.as_bytes()[..i], &[], head_only), Step::More, "{text:?} to {i}");
         }
     }
 }
@@ -171,10 +113,7 @@ fn what_is_no_response_is_refused() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy",
     ] {
-        assert!(
-            matches!(read(text.as_bytes(), &[], false), Step::Malformed(_)),
-            "{text:?}"
-        );
+        assert!(matches!(read(text.as_bytes(), &[], false), Step::Malformed(_)), "{text:?}");
     }
     let endless = vec![b'x'; HEAD_LIMIT + 1];
     assert!(matches!(read(&endless, &[], false), Step::Malformed(_)));
@@ -185,23 +124,14 @@ fn a_reader_is_ready_for_the_next_response() {
     let mut reader = Reader::default();
     let mut run = Heads::default();
     for (text, status) in [
-        (
-            "HTTP/1.1 200 OK\r\nServer: one\r\nContent-Length: 0\r\n\r\n",
-            200,
-        ),
-        (
-            "HTTP/1.1 503 Busy\r\nServer: two\r\nContent-Length: 0\r\n\r\n",
-            503,
-        ),
+        ("HTTP/1.1 200 OK\r\nServer: one\r\nContent-Length: 0\r\n\r\n", 200),
+        ("HTTP/1.1 503 Busy\r\nServer: two\r\nContent-Length: 0\r\n\r\n", 503),
     ] {
         let step = reader.feed(text.as_bytes(), &mut run);
         assert_eq!(step, done(status, true, 0, text.len()));
     }
     let text = String::from_utf8_lossy(&run.head);
-    assert!(
-        text.contains("Server: one"),
-        "the first head is kept: {text}"
-    );
+    assert!(text.contains("Server: one"), "the first head is kept: {text}");
 }
 
 #[test]
@@ -215,10 +145,7 @@ fn urls_are_taken_in_every_spelling() {
         ("http://a?q", "a", 80, "/?q"),
     ] {
         let target = Target::parse(url).expect(url);
-        assert_eq!(
-            (target.host.as_str(), target.port, target.path.as_str()),
-            (host, port, path)
-        );
+        assert_eq!((target.host.as_str(), target.port, target.path.as_str()), (host, port, path));
     }
     for url in [
         "https://a/",
@@ -254,26 +181,14 @@ fn a_request_has_abs_lines_in_abs_order() {
         String::from_utf8(options.plans[0].request()).expect("ASCII")
     };
     let text = sent("-k -H Connection:close -A user:pass h:80");
-    assert_eq!(
-        text.to_lowercase().matches("connection:").count(),
-        1,
-        "{text}"
-    );
-    assert!(
-        text.contains("\r\nHost: h\r\n"),
-        "as ab, without the usual port: {text}"
-    );
-    assert!(
-        text.contains("\r\nAuthorization: Basic dXNlcjpwYXNz\r\n"),
-        "{text}"
-    );
+    assert_eq!(text.to_lowercase().matches("connection:").count(), 1, "{text}");
+    assert!(text.contains("\r\nHost: h\r\n"), "as ab, without the usual port: {text}");
+    assert!(text.contains("\r\nAuthorization: Basic dXNlcjpwYXNz\r\n"), "{text}");
     let text = sent("--http11 -k h");
     assert!(text.starts_with("GET / HTTP/1.1\r\nHost: h\r\n"), "{text}");
     assert!(sent("--http11 h").contains("\r\nConnection: close\r\n"));
     let coded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|t| base64(t.as_bytes()));
-    let rfcs = [
-        "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
-    ];
+    let rfcs = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
     assert_eq!(coded, rfcs);
 }
 
@@ -290,31 +205,16 @@ fn options_mean_what_they_mean_to_ab() {
     assert_eq!(of("-n 10 -t 5 h").expect("valid").plans[0].requests, 50_000);
     assert_eq!(of("-t 5 -n 10 h").expect("valid").plans[0].requests, 10);
     let scheduled = of("--rate 1k,20k -t 5 h").expect("valid").plans;
-    let due: Vec<_> = scheduled
-        .iter()
-        .map(|p| (p.rate, p.requests, p.concurrency))
-        .collect();
-    assert_eq!(
-        due,
-        [(Some(1000.0), 5000, 64), (Some(20_000.0), 100_000, 64)]
-    );
+    let due: Vec<_> = scheduled.iter().map(|p| (p.rate, p.requests, p.concurrency)).collect();
+    assert_eq!(due, [(Some(1000.0), 5000, 64), (Some(20_000.0), 100_000, 64)]);
     assert_eq!(of("-i h").expect("valid").plans[0].method, "HEAD");
     let many = of("-n 100 -c 1,10 a b").expect("valid");
-    let order: Vec<_> = many
-        .plans
-        .iter()
-        .map(|p| (p.concurrency, p.target.host.as_str()))
-        .collect();
+    let order: Vec<_> =
+        many.plans.iter().map(|p| (p.concurrency, p.target.host.as_str())).collect();
     assert_eq!(order, [(1, "a"), (1, "b"), (10, "a"), (10, "b")]);
-    assert_eq!(
-        (many.format, many.rounds),
-        (Format::Table, 15),
-        "enough for a verdict"
-    );
+    assert_eq!((many.format, many.rounds), (Format::Table, 15), "enough for a verdict");
     let named = of("old=h:1/?a=b new=h:2").expect("valid").plans;
-    let names = named
-        .iter()
-        .map(|p| (p.target.name.as_str(), p.target.path.as_str()));
+    let names = named.iter().map(|p| (p.target.name.as_str(), p.target.path.as_str()));
     assert!(names.eq([("old", "/?a=b"), ("new", "/")]));
     for bad in [
         "-c 5 h",
@@ -332,25 +232,19 @@ fn options_mean_what_they_mean_to_ab() {
         "-n 1",
     ] {
         let error = of(bad).expect_err(bad);
-        assert!(
-            error.contains("progjar help bench") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("progjar help bench") && !error.contains('\n'), "{error}");
     }
 }
 
 #[test]
 fn what_ab_has_and_bench_has_not_is_said_with_the_reason() {
-    for option in [
-        "-P a", "-X a", "-b 1", "-B a", "-w", "-x a", "-y a", "-z a", "-I", "-Z a", "-f a", "-E a",
-    ] {
+    for option in
+        ["-P a", "-X a", "-b 1", "-B a", "-w", "-x a", "-y a", "-z a", "-I", "-Z a", "-f a", "-E a"]
+    {
         let words: Vec<&str> = option.split(' ').chain(["h"]).collect();
         let error = parse(&words).expect_err(option);
         assert!(error.contains(" is not supported, because "), "{error}");
-        assert!(
-            !TOPIC.help().contains(&format!("\n  {} ", words[0])),
-            "{option}"
-        );
+        assert!(!TOPIC.help().contains(&format!("\n  {} ", words[0])), "{option}");
     }
 }
 
@@ -414,11 +308,7 @@ fn hand_computed_samples_and_their_halves_merged() {
     ] {
         let mut all = histogram(&samples[..samples.len() / 2]);
         all.merge(&histogram(&samples[samples.len() / 2..]));
-        assert_eq!(
-            (all.quantile(0.5), all.mean()),
-            (median, mean),
-            "{samples:?}"
-        );
+        assert_eq!((all.quantile(0.5), all.mean()), (median, mean), "{samples:?}");
         assert!((all.deviation() - deviation).abs() < 1e-9, "{samples:?}");
         assert_eq!(all.max(), samples.iter().copied().max().unwrap_or(0));
     }
@@ -427,10 +317,7 @@ fn hand_computed_samples_and_their_halves_merged() {
 #[test]
 fn the_median_of_an_even_count_lies_between_the_two_in_the_middle() {
     let spread = Spread::of([3.0, 9.0, 1.0, 4.0]).expect("figures");
-    assert_eq!(
-        (spread.lowest, spread.median, spread.highest),
-        (1.0, 3.5, 9.0)
-    );
+    assert_eq!((spread.lowest, spread.median, spread.highest), (1.0, 3.5, 9.0));
     assert_eq!(Spread::of([5.0, 1.0, 2.0]).expect("figures").median, 2.0);
     assert_eq!(Spread::of([]), None);
     assert_eq!(median_run(&["ccc", "a", "bb"], |s| s.len() as f64), &"bb");
@@ -442,18 +329,11 @@ fn a_table_is_text_markdown_or_csv() {
     table.rows.push(vec!["10".to_owned(), "5,\"x\"".to_owned()]);
     assert_eq!(table.text(), " n   rate\n10  5,\"x\"\n");
     assert_eq!(table.csv(), "n,rate\n10,\"5,\"\"x\"\"\"\n");
-    assert_eq!(
-        table.markdown(),
-        "| n | rate |\n|:-:|:----:|\n|10|5,\"x\"|\n"
-    );
+    assert_eq!(table.markdown(), "| n | rate |\n|:-:|:----:|\n|10|5,\"x\"|\n");
     let heading = Table::new(&COLUMNS).markdown();
     let columns = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |";
     let rule = "|:-----------------:|:-----------------------------:|:----------------:|:--------------:|:-------------------------:|:------------------:|:---------------------:|:--------------------------:|";
-    assert_eq!(
-        heading,
-        format!("{columns}\n{rule}\n"),
-        "the assignment's, to the letter"
-    );
+    assert_eq!(heading, format!("{columns}\n{rule}\n"), "the assignment's, to the letter");
 }
 
 #[test]
@@ -461,25 +341,12 @@ fn json_is_read_as_it_was_written_and_nothing_else_is() {
     let text = "{\"a\":[1,-2.5,null,true],\"b \\\"\\\\\\u0001é\":{},\"c\":[]}";
     let json = Json::parse(text).expect("valid");
     assert_eq!(json.to_string(), text);
-    assert_eq!(
-        Json::parse(&text.replace([',', ':'], " , ").replace(" , 1", "1")),
-        None
-    );
+    assert_eq!(Json::parse(&text.replace([',', ':'], " , ").replace(" , 1", "1")), None);
     assert_eq!(
         Json::parse(" [ 1 , \"\\n\" ] ").map(|j| j.to_string()),
         Some("[1,\"\\u000a\"]".to_owned())
     );
-    for bad in [
-        "",
-        "[1,]",
-        "[1 2]",
-        "{\"a\"}",
-        "\"open",
-        "nul",
-        "1 2",
-        "[",
-        &"[".repeat(100_000),
-    ] {
+    for bad in ["", "[1,]", "[1 2]", "{\"a\"}", "\"open", "nul", "1 2", "[", &"[".repeat(100_000)] {
         assert_eq!(Json::parse(bad), None, "{bad:.20}");
     }
 }
@@ -494,10 +361,7 @@ fn six_rounds_of_one_mind_are_two_of_64_patterns_and_five_are_too_few() {
     let (low, high) = compared.interval.expect("six rounds have one");
     assert!((low - 2.0).abs() < 1e-9 && (high - 2.0).abs() < 1e-9);
     let said = between(("a", &slow), ("b", &fast));
-    assert_eq!(
-        said,
-        "b is 2.00x as fast as a (2.00 to 2.00; 6 rounds, p = 0.031)."
-    );
+    assert_eq!(said, "b is 2.00x as fast as a (2.00 to 2.00; 6 rounds, p = 0.031).");
     let few = between(("a", &slow[..5]), ("b", &fast[..5]));
     assert!(
         few.starts_with("No verdict: 5 rounds are too few") && few.contains("it takes 6"),
@@ -505,15 +369,9 @@ fn six_rounds_of_one_mind_are_two_of_64_patterns_and_five_are_too_few() {
     );
     assert_eq!(compare(&slow[..5], &fast[..5]).interval, None);
     let same = between(("a", &slow), ("b", &slow));
-    assert!(
-        same.starts_with("a and b cannot be told apart (1.00x"),
-        "{same}"
-    );
+    assert!(same.starts_with("a and b cannot be told apart (1.00x"), "{same}");
     assert_eq!([1, 2, 12, 24].map(rounds_needed), [6, 7, 9, 10]);
-    assert_eq!(
-        (compare(&[], &[]).p_value, compare(&[0.0], &[0.0]).ratio),
-        (1.0, 1.0)
-    );
+    assert_eq!((compare(&[], &[]).p_value, compare(&[0.0], &[0.0]).ratio), (1.0, 1.0));
 }
 
 /// Wilcoxon's statistic by its definition, and its distribution by trying all signs.
@@ -522,24 +380,12 @@ fn the_signed_rank_test_agrees_with_all_patterns_of_signs_tried_out() {
     // Sizes without ties, so that the ranks are 1, 2, 3, …
     for signs in 0..1 << 8_u32 {
         let sign = |i: usize| if signs >> i & 1 == 1 { 1.0 } else { -1.0 };
-        let a: Vec<f64> = (0..8)
-            .map(|i| (sign(i) * 0.01 * (i + 1) as f64).exp())
-            .collect();
-        let sum = |signs: u32| {
-            (0..8)
-                .filter(|i| signs >> i & 1 == 1)
-                .map(|i| i + 1)
-                .sum::<u32>()
-        };
+        let a: Vec<f64> = (0..8).map(|i| (sign(i) * 0.01 * (i + 1) as f64).exp()).collect();
+        let sum = |signs: u32| (0..8).filter(|i| signs >> i & 1 == 1).map(|i| i + 1).sum::<u32>();
         let extreme = |signs: u32| sum(signs).min(36 - sum(signs));
-        let as_far = (0..1 << 8_u32)
-            .filter(|s| extreme(*s) <= extreme(signs))
-            .count();
+        let as_far = (0..1 << 8_u32).filter(|s| extreme(*s) <= extreme(signs)).count();
         let p = compare(&a, &[1.0; 8]).p_value;
-        assert!(
-            (p - as_far as f64 / 256.0).abs() < 1e-12,
-            "{signs:08b}: {p}"
-        );
+        assert!((p - as_far as f64 / 256.0).abs() < 1e-12, "{signs:08b}: {p}");
     }
 }
 
@@ -614,22 +460,12 @@ fn outcome() -> Outcome {
     plan.keep_alive = true;
     plan.concurrency = 2;
     let mut tally = Tally::default();
-    let answer = Answer {
-        status: 404,
-        persistent: true,
-        body: 31,
-        total: 131,
-    };
+    let answer = Answer { status: 404, persistent: true, body: 31, total: 131 };
     for ms in [1, 2, 3] {
         tally.answered(answer, 0, ms * 1_000_000, 1_000_000);
     }
     tally.failed.add(Class::Length);
-    (
-        tally.done,
-        tally.keep_alive,
-        tally.non_2xx,
-        tally.transferred,
-    ) = (4, 4, 4, 524);
+    (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
     tally.software = "test/1.0".to_owned();
     Outcome {
         plan,
@@ -772,10 +608,7 @@ fn merging_threads_adds_every_count() {
     } = one.merged(other);
     assert_eq!(span, Some((early, early + Duration::from_secs(1000))));
     assert_eq!((done, failed.0), (1100, [1102, 1104, 1106, 1108]));
-    assert_eq!(
-        (timed_out, unanswered, retried, good),
-        (1110, 1112, 1114, 1116)
-    );
+    assert_eq!((timed_out, unanswered, retried, good), (1110, 1112, 1114, 1116));
     assert_eq!((non_2xx, keep_alive, transferred), (1118, 1120, 1122));
     assert_eq!((useful, html, sent), (1124, 1126, 1128));
     assert_eq!(cpu, Some(Duration::from_secs(1100)));

@@ -43,11 +43,7 @@ fn forty_requests_on_one_connection_are_ten_for_each_backend_and_never_two_in_a_
     }
     for backend in &backends {
         let name = backend.name("async_server");
-        assert_eq!(
-            served.iter().filter(|s| **s == name).count(),
-            10,
-            "{served:?}"
-        );
+        assert_eq!(served.iter().filter(|s| **s == name).count(), 10, "{served:?}");
     }
     assert!(served.windows(2).all(|two| two[0] != two[1]), "{served:?}");
 }
@@ -62,11 +58,7 @@ fn the_turns_go_on_from_client_to_client_and_over_all_workers() {
         let name = answer.field("x-served-by").unwrap_or_default();
         *served.entry(name.to_owned()).or_default() += 1;
     }
-    assert_eq!(
-        served.values().copied().collect::<Vec<_>>(),
-        [10; 4],
-        "{served:?}"
-    );
+    assert_eq!(served.values().copied().collect::<Vec<_>>(), [10; 4], "{served:?}");
 }
 
 #[test]
@@ -108,16 +100,12 @@ fn weights_are_turns() {
     let lb = Server::start("lb", &["--backend", &heavy, "--backend", &light]);
     let mut client = Client::new(&lb);
     let names = backends.each_ref().map(|b| b.name("async_server"));
-    let served: Vec<_> = (0..40)
-        .map(|_| client.get().field("x-served-by").map(str::to_owned))
-        .collect();
+    let served: Vec<_> =
+        (0..40).map(|_| client.get().field("x-served-by").map(str::to_owned)).collect();
     let count = |name: &String| served.iter().flatten().filter(|s| *s == name).count();
     assert_eq!(names.each_ref().map(count), [30, 10], "{served:?}");
     for round in served.chunks(4) {
-        assert_eq!(
-            round.iter().flatten().filter(|s| **s == names[1]).count(),
-            1
-        );
+        assert_eq!(round.iter().flatten().filter(|s| **s == names[1]).count(), 1);
     }
 }
 
@@ -169,11 +157,9 @@ fn a_slow_backend_keeps_its_turns_under_round_robin_alone() {
 fn who_weighs_five_times_as_much_gets_at_least_about_five_times_as_much() {
     // Its turns are 250 of 400. Of two that are drawn it is nearly always one, and the one that
     // is less busy for its weight.
-    for (policy, bounds) in [
-        ("round-robin", 250..=250),
-        ("least-connections", 220..=270),
-        ("two-choices", 250..=325),
-    ] {
+    for (policy, bounds) in
+        [("round-robin", 250..=250), ("least-connections", 220..=270), ("two-choices", 250..=325)]
+    {
         let counts = shares(policy, ["4ms"; 4], [5, 1, 1, 1]);
         assert!(bounds.contains(&counts[0]), "{policy}: {counts:?}");
     }
@@ -194,23 +180,9 @@ fn the_backend_gets_the_message_and_nothing_that_was_meant_for_the_connection() 
     );
     assert_eq!((answer.status, answer.text()), (200, "hello".to_owned()));
     let request = &backend.requests()[0];
-    assert!(
-        request.head.starts_with("GET /a?b=%20c HTTP/1.1\r\n"),
-        "{request:?}"
-    );
-    let names = [
-        "authorization",
-        "cookie",
-        "host",
-        "via",
-        "x-forwarded-for",
-        "x-kept",
-    ];
-    assert_eq!(
-        fields_of(&request.head),
-        names.map(str::to_owned).into(),
-        "{request:?}"
-    );
+    assert!(request.head.starts_with("GET /a?b=%20c HTTP/1.1\r\n"), "{request:?}");
+    let names = ["authorization", "cookie", "host", "via", "x-forwarded-for", "x-kept"];
+    assert_eq!(fields_of(&request.head), names.map(str::to_owned).into(), "{request:?}");
     assert_eq!(request.fields("host"), ["www.example:8080"]);
     assert_eq!(request.fields("x-kept"), ["a, b", "c"]);
     assert_eq!(request.fields("x-forwarded-for"), ["192.0.2.9, 127.0.0.1"]);
@@ -229,16 +201,9 @@ fn the_client_gets_the_answer_and_nothing_that_was_meant_for_the_connection() {
     let lb = before(&[&backend], &[]);
     let answer = Client::new(&lb).get();
     assert_eq!((answer.status, answer.text()), (203, "hi".to_owned()));
-    assert!(
-        answer.head.starts_with("HTTP/1.1 203 Well, yes\r\n"),
-        "{answer:?}"
-    );
+    assert!(answer.head.starts_with("HTTP/1.1 203 Well, yes\r\n"), "{answer:?}");
     let names = ["content-length", "date", "server", "set-cookie", "via"];
-    assert_eq!(
-        fields_of(&answer.head),
-        names.map(str::to_owned).into(),
-        "{answer:?}"
-    );
+    assert_eq!(fields_of(&answer.head), names.map(str::to_owned).into(), "{answer:?}");
     assert_eq!(answer.head.matches("Set-Cookie: ").count(), 2);
     let via = answer.field("via").unwrap_or_default();
     assert!(via.starts_with("1.1 inner, 1.1 progjar-lb"), "{via}");
@@ -263,18 +228,9 @@ fn a_client_of_1_0_keeps_its_connection_only_if_it_asks() {
 #[test]
 fn chunks_pass_both_ways_and_end_where_they_end() {
     let backend = Backend::start(|request, stream| {
-        let (head, end) = (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "0\r\n\r\n",
-        );
+        let (head, end) = ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n");
         let chunk = format!("{:x}\r\n", request.content.len());
-        let bytes = [
-            head.as_bytes(),
-            chunk.as_bytes(),
-            &request.content,
-            b"\r\n",
-            end.as_bytes(),
-        ];
+        let bytes = [head.as_bytes(), chunk.as_bytes(), &request.content, b"\r\n", end.as_bytes()];
         stream.write_all(&bytes.concat()).is_ok()
     });
     let lb = before(&[&backend], &[]);
@@ -287,18 +243,12 @@ fn chunks_pass_both_ways_and_end_where_they_end() {
         assert_eq!(answer.field("transfer-encoding"), Some("chunked"));
     }
     assert_eq!(backend.requests()[1].content, b"hello, world");
-    assert_eq!(
-        backend.requests()[1].fields("transfer-encoding"),
-        ["chunked"]
-    );
+    assert_eq!(backend.requests()[1].fields("transfer-encoding"), ["chunked"]);
     // Who speaks 1.0 knows no chunks: the end of the connection is the end.
     let old =
         lb.exchange(b"POST / HTTP/1.0\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi");
     let old = String::from_utf8_lossy(&old);
-    assert!(
-        old.ends_with("\r\n\r\nhi") && !old.contains("chunked"),
-        "{old}"
-    );
+    assert!(old.ends_with("\r\n\r\nhi") && !old.contains("chunked"), "{old}");
 }
 
 #[test]
@@ -324,29 +274,17 @@ fn answers_without_content_leave_the_connection_usable() {
             Some("/204") => "HTTP/1.1 204 No Content\r\n\r\n",
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         };
-        let content = if request.method() == "GET" && head.contains("200") {
-            "hello"
-        } else {
-            ""
-        };
-        stream
-            .write_all(format!("{head}{content}").as_bytes())
-            .is_ok()
+        let content = if request.method() == "GET" && head.contains("200") { "hello" } else { "" };
+        stream.write_all(format!("{head}{content}").as_bytes()).is_ok()
     });
     let lb = before(&[&backend], &["--workers", "1"]);
     let mut client = Client::new(&lb);
     for _ in 0..2 {
         let head = client.ask("HEAD /200 HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(
-            (head.status, head.field("content-length")),
-            (200, Some("5"))
-        );
+        assert_eq!((head.status, head.field("content-length")), (200, Some("5")));
         let same = client.ask("GET /304 HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\"\r\n\r\n");
         assert_eq!((same.status, same.field("etag")), (304, Some("\"x\"")));
-        assert_eq!(
-            client.ask("GET /204 HTTP/1.1\r\nHost: a\r\n\r\n").status,
-            204
-        );
+        assert_eq!(client.ask("GET /204 HTTP/1.1\r\nHost: a\r\n\r\n").status, 204);
         assert_eq!(client.get().text(), "hello");
     }
     assert_eq!(backend.connections.load(Ordering::SeqCst), 1);
@@ -394,9 +332,7 @@ fn a_client_that_waits_for_100_continue_gets_it_from_the_backend() {
         stream.set_nonblocking(false).expect("it can be set");
         go_on.send(()).expect("the backend waits");
         let mut interim = [0; 25];
-        stream
-            .read_exact(&mut interim)
-            .expect("it comes before the content");
+        stream.read_exact(&mut interim).expect("it comes before the content");
         assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
         assert_eq!(client.ask("hi").text(), "hi");
     }
@@ -414,10 +350,7 @@ fn a_client_that_waits_for_100_continue_may_be_refused_instead() {
     let answer = client
         .ask("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     // The content that was promised may still come: it must not be taken for a request.
-    assert_eq!(
-        (answer.status, answer.field("connection")),
-        (417, Some("close"))
-    );
+    assert_eq!((answer.status, answer.field("connection")), (417, Some("close")));
 }
 
 // Failures.
@@ -447,10 +380,7 @@ fn without_a_backend_clients_are_told_when_to_come_back() {
         }
         let mut client = Client::new(&lb);
         let answer = client.get();
-        assert_eq!(
-            (answer.status, answer.field("retry-after")),
-            (503, Some("1"))
-        );
+        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
         // An error of the gateway's own does not cost the connection.
         assert_eq!(client.get().status, 503);
     }
@@ -489,10 +419,7 @@ fn a_post_is_not_sent_twice_but_what_is_idempotent_is() {
             assert_eq!(sent, 2, "{method}");
         }
         for request in backends.iter().flat_map(Backend::requests) {
-            assert_eq!(
-                request.content, b"hi",
-                "{method}: all of it, from its first byte"
-            );
+            assert_eq!(request.content, b"hi", "{method}: all of it, from its first byte");
         }
     }
 }
@@ -522,11 +449,7 @@ fn a_kept_connection_that_the_backend_closes_just_then_fails_nobody() {
     }
     let status = lb.status();
     let failures = status.get("backends").items()[0].get("failures");
-    assert_eq!(
-        failures,
-        &Json::Number(0.0),
-        "it says nothing against the backend"
-    );
+    assert_eq!(failures, &Json::Number(0.0), "it says nothing against the backend");
 }
 
 #[test]
@@ -543,9 +466,7 @@ fn many_kept_connections_are_closed(depth: &str) {
     let backend = Backend::start(move |request, stream| {
         if request.before == 0 && request.head.contains(" /gather ") {
             gather.fetch_add(1, Ordering::SeqCst);
-            eventually("all twelve are here", || {
-                gather.load(Ordering::SeqCst) >= 12
-            });
+            eventually("all twelve are here", || gather.load(Ordering::SeqCst) >= 12);
         }
         request.before == 0 && stream.write_all(&ok("hello")).is_ok()
     });
@@ -589,15 +510,9 @@ fn retries_have_a_budget_so_that_a_dying_pool_is_not_finished_off() {
 fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
     command.args(["lb", "0", "--quiet"]).args(arguments);
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("the program starts");
-    eventually(&format!("{arguments:?} is refused"), || {
-        !matches!(child.try_wait(), Ok(None))
-    });
+    eventually(&format!("{arguments:?} is refused"), || !matches!(child.try_wait(), Ok(None)));
     let output = child.wait_with_output().expect("it has ended");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), text)
@@ -610,11 +525,7 @@ fn mistakes_are_told_at_the_start_in_one_line() {
     let cases: Vec<(Vec<&str>, i32, &str)> = vec![
         ([&two[..], &["127.0.0.1:9"]].concat(), 2, "listed twice"),
         ([&two[..], &["localhost:9"]].concat(), 2, "listed twice"),
-        (
-            [&two[..], &["127.0.0.1:9,weight=2"]].concat(),
-            2,
-            "listed twice",
-        ),
+        ([&two[..], &["127.0.0.1:9,weight=2"]].concat(), 2, "listed twice"),
         (one("no-such-host.invalid:9"), 2, "no-such-host.invalid:9"),
         (one("127.0.0.1"), 2, "HOST:PORT"),
         (one("127.0.0.1:0"), 2, "port"),
@@ -626,11 +537,7 @@ fn mistakes_are_told_at_the_start_in_one_line() {
         (one(""), 2, "HOST:PORT"),
         (vec!["--policy", "fastest"], 2, "least-connections"),
         (vec!["--workers", "0"], 2, "--workers"),
-        (
-            vec!["--host", "no-such-host.invalid"],
-            1,
-            "no-such-host.invalid",
-        ),
+        (vec!["--host", "no-such-host.invalid"], 1, "no-such-host.invalid"),
     ];
     for (arguments, code, word) in cases {
         let (exit, stderr) = refusal(&arguments);
@@ -679,10 +586,7 @@ fn a_request_that_comes_back_by_way_of_others_is_answered_508() {
         let _ = std::io::copy(&mut from, &mut to);
     });
     let inner = before(&[&relay], &[]);
-    let outer = Server::start(
-        "lb",
-        &["--no-checks", "--backend", &inner.address.to_string()],
-    );
+    let outer = Server::start("lb", &["--no-checks", "--backend", &inner.address.to_string()]);
     let _ = target.set(outer.address);
     let answer = outer.get("/");
     assert_eq!(answer.status, 508, "{answer:?}");
@@ -703,37 +607,20 @@ fn the_status_page_counts_what_happened_and_tells_it_in_three_ways() {
     let status = lb.status();
     assert_eq!(status.get("policy").text(), "round-robin");
     assert_eq!(status.get("answered").number(), 10.0);
-    let [up, down] = status.get("backends").items() else {
-        panic!("{status:?}")
-    };
+    let [up, down] = status.get("backends").items() else { panic!("{status:?}") };
     assert_eq!(up.get("name").text(), good.text());
-    assert_eq!(
-        (up.get("state").text(), up.get("answered").number()),
-        ("up", 10.0)
-    );
-    assert_eq!(
-        (up.get("share").number(), up.get("failures").number()),
-        (1.0, 0.0)
-    );
+    assert_eq!((up.get("state").text(), up.get("answered").number()), ("up", 10.0));
+    assert_eq!((up.get("share").number(), up.get("failures").number()), (1.0, 0.0));
     assert_eq!(up.get("in_flight").number(), 0.0);
-    assert!(
-        up.get("open").number() >= 1.0 && up.get("idle") == up.get("open"),
-        "{up:?}"
-    );
+    assert!(up.get("open").number() >= 1.0 && up.get("idle") == up.get("open"), "{up:?}");
     assert!(up.get("p50_ms").number() > 0.0);
     assert!(up.get("p99_ms").number() >= up.get("p50_ms").number());
     assert_eq!(down.get("name").text(), NOBODY);
-    assert_eq!(
-        (down.get("answered").number(), down.get("p50_ms")),
-        (0.0, &Json::Null)
-    );
+    assert_eq!((down.get("answered").number(), down.get("p50_ms")), (0.0, &Json::Null));
     assert!(down.get("failures").number() >= 1.0);
     let events = status.get("events").items();
     let told = format!("{NOBODY} ejected: it refused the connection");
-    assert!(
-        events.iter().any(|e| e.get("text").text() == told),
-        "{events:?}"
-    );
+    assert!(events.iter().any(|e| e.get("text").text() == told), "{events:?}");
 
     let page = lb.get("/lb-status");
     assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
@@ -743,9 +630,7 @@ fn the_status_page_counts_what_happened_and_tells_it_in_three_ways() {
 
     let metrics = lb.get("/metrics");
     assert!(
-        metrics
-            .field("content-type")
-            .is_some_and(|t| t.starts_with("text/plain; version=0.0.4"))
+        metrics.field("content-type").is_some_and(|t| t.starts_with("text/plain; version=0.0.4"))
     );
     let samples = prometheus(&metrics.text());
     let sample = |name: &str, backend: &str| samples[&format!("{name}{{backend=\"{backend}\"}}")];
@@ -775,30 +660,19 @@ fn prometheus(text: &str) -> BTreeMap<String, f64> {
     assert!(text.ends_with('\n'));
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            assert!(
-                rest.split_once(' ').is_some_and(|(name, _)| is_name(name)),
-                "{line}"
-            );
+            assert!(rest.split_once(' ').is_some_and(|(name, _)| is_name(name)), "{line}");
             continue;
         }
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a name and a type");
-            assert!(
-                is_name(name) && ["counter", "gauge"].contains(&kind),
-                "{line}"
-            );
+            assert!(is_name(name) && ["counter", "gauge"].contains(&kind), "{line}");
             assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
             family = name;
             continue;
         }
         let (sample, value) = line.rsplit_once(' ').expect("a sample and its value");
-        let labels = sample
-            .strip_prefix(family)
-            .expect("the family stands above its samples");
-        assert!(
-            labels.starts_with("{backend=\"") && labels.ends_with("\"}"),
-            "{line}"
-        );
+        let labels = sample.strip_prefix(family).expect("the family stands above its samples");
+        assert!(labels.starts_with("{backend=\"") && labels.ends_with("\"}"), "{line}");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
         assert!(samples.insert(sample.to_owned(), value).is_none(), "{line}");
     }
@@ -822,25 +696,18 @@ fn others_see_the_status_page_only_if_they_may() {
     };
     let backend = Backend::honest("hello");
     let paths = ["/lb-status", "/lb-status.json", "/metrics"];
-    for (arguments, expected) in [
-        (&["--host", "0.0.0.0"][..], 403),
-        (&["--host", "0.0.0.0", "--status-public"], 200),
-    ] {
+    for (arguments, expected) in
+        [(&["--host", "0.0.0.0"][..], 403), (&["--host", "0.0.0.0", "--status-public"], 200)]
+    {
         let lb = before(&[&backend], arguments);
         for path in paths {
             let outside = SocketAddr::new(ip, lb.address.port());
-            let mut client = Client(Reader::new(
-                connect(outside).expect("it takes a connection"),
-            ));
+            let mut client = Client(Reader::new(connect(outside).expect("it takes a connection")));
             // Whatever the client says of itself, its address counts.
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"
             );
-            assert_eq!(
-                client.ask(&request).status,
-                expected,
-                "{path} {arguments:?}"
-            );
+            assert_eq!(client.ask(&request).status, expected, "{path} {arguments:?}");
             assert_eq!(client.get().text(), "hello", "all else is for everyone");
             let inside = SocketAddr::new([127, 0, 0, 1].into(), lb.address.port());
             let mut client = Client(Reader::new(connect(inside).expect("it takes a connection")));

@@ -59,9 +59,7 @@ fn those_who_wait_for_an_ejected_backend_move_on_long_before_the_response_timeou
         let mut client = Client::new(&lb);
         client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
         clients.push(client);
-        eventually("one of them has it", || {
-            waits(&silent) + waits(&well) >= clients.len()
-        });
+        eventually("one of them has it", || waits(&silent) + waits(&well) >= clients.len());
     }
     assert!(waits(&silent) > 0, "somebody waits for it");
     for client in &mut clients {
@@ -88,18 +86,8 @@ fn an_ejection_ends_neither_an_answer_that_has_begun_nor_a_post() {
         stream.write_all(&ok("late")).is_ok()
     });
     let address = ejected.text();
-    let options = [
-        "--backend",
-        &address,
-        "--workers",
-        "1",
-        "--check-interval",
-        "100ms",
-    ];
-    let lb = Server::start(
-        "lb",
-        &[&options[..], &["--response-timeout", "60s"]].concat(),
-    );
+    let options = ["--backend", &address, "--workers", "1", "--check-interval", "100ms"];
+    let lb = Server::start("lb", &[&options[..], &["--response-timeout", "60s"]].concat());
     let mut download = Client::new(&lb);
     download.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n");
     download.0.get_mut().peek(&mut [0]).expect("it has begun");
@@ -140,10 +128,7 @@ fn without_a_backend_it_is_503_whatever_befell_the_request_before() {
         let mut reader = BufReader::new(stream);
         let _ = read_head(&mut reader).map(|_| reader.read(&mut [0]));
     });
-    let lb = before(
-        &[&backend],
-        &["--workers", "1", "--response-timeout", "300ms"],
-    );
+    let lb = before(&[&backend], &["--workers", "1", "--response-timeout", "300ms"]);
     let mut client = Client::new(&lb);
     assert_eq!(client.get().status, 504);
     drop(backend); // from now on the connection is refused
@@ -188,24 +173,10 @@ fn a_kept_connection_excuses_nothing_but_that_it_was_closed() {
         }
     });
     let address = backend.text();
-    let options = [
-        "--workers",
-        "1",
-        "--response-timeout",
-        "300ms",
-        "--no-checks",
-    ];
+    let options = ["--workers", "1", "--response-timeout", "300ms", "--no-checks"];
     let lb = Server::start_with_log("lb", &[&["--backend", &address], &options[..]].concat());
-    let failures = || {
-        lb.status().get("backends").items()[0]
-            .get("failures")
-            .number()
-    };
-    for (path, status) in [
-        ("/garbage", Some(502)),
-        ("/silent", Some(504)),
-        ("/half", None),
-    ] {
+    let failures = || lb.status().get("backends").items()[0].get("failures").number();
+    for (path, status) in [("/garbage", Some(502)), ("/silent", Some(504)), ("/half", None)] {
         assert_eq!(lb.get("/").text(), "well");
         let before = failures();
         let mut client = Client::new(&lb);
@@ -219,9 +190,7 @@ fn a_kept_connection_excuses_nothing_but_that_it_was_closed() {
         assert_eq!(failures(), before + 1.0, "{path} counts");
     }
     let cut = format!("GET /half -> {address} cut");
-    eventually("the cut is told", || {
-        lb.lines().iter().any(|line| line.contains(&cut))
-    });
+    eventually("the cut is told", || lb.lines().iter().any(|line| line.contains(&cut)));
 }
 
 /// A listener whose backlog is full, and those who fill it: nobody else gets in.
@@ -256,16 +225,8 @@ fn backends_that_take_no_connection_are_ejected_even_if_they_are_most() {
         let mut events = status.get("events").items().iter();
         assert!(events.any(|e| e.get("text").text() == told), "{status:?}");
     }
-    let alone = Server::start(
-        "lb",
-        &[
-            "--no-checks",
-            "--backend",
-            &one,
-            "--connect-timeout",
-            "200ms",
-        ],
-    );
+    let alone =
+        Server::start("lb", &["--no-checks", "--backend", &one, "--connect-timeout", "200ms"]);
     assert_eq!(alone.get("/").status, 504);
 }
 
@@ -315,10 +276,7 @@ fn an_lb_without_descriptors_blames_no_backend() {
         }
     }
     assert!(most >= LIMIT, "its descriptors are used up: {most}");
-    assert!(
-        statuses.iter().all(|s| [200, 503].contains(s)),
-        "{statuses:?}"
-    );
+    assert!(statuses.iter().all(|s| [200, 503].contains(s)), "{statuses:?}");
     // A newcomer might not get in.
     let status = clients[0].ask("GET /lb-status.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
     nobody_is_blamed(&json::parse(&status.text()).expect("it is JSON"));

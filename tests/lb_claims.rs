@@ -33,10 +33,7 @@ fn a_backend_connection_that_still_awaits_content_is_not_used_again() {
             let length = length.and_then(|(_, rest)| rest.lines().next()?.parse().ok());
             let mut content = String::new();
             let _ = reader.get_mut().write_all(&ok("early"));
-            let _ = reader
-                .by_ref()
-                .take(length.unwrap_or(0))
-                .read_to_string(&mut content);
+            let _ = reader.by_ref().take(length.unwrap_or(0)).read_to_string(&mut content);
             seen.lock().expect("nobody panics with it").push(content);
         }
     });
@@ -46,9 +43,7 @@ fn a_backend_connection_that_still_awaits_content_is_not_used_again() {
     assert_eq!(client.ask(half).text(), "early");
     assert_eq!(lb.get("/next").text(), "early");
     eventually("the connection ends with what the client sent", || {
-        contents
-            .lock()
-            .is_ok_and(|all| all.contains(&"half".to_owned()))
+        contents.lock().is_ok_and(|all| all.contains(&"half".to_owned()))
     });
 }
 
@@ -137,14 +132,7 @@ fn those_queued_behind_a_slow_answer_move_elsewhere() {
         wait_while(&others, is_other);
         stream.write_all(&ok(request.target())).is_ok()
     });
-    let options = [
-        "--workers",
-        "1",
-        "--pipeline",
-        "8",
-        "--response-timeout",
-        "60s",
-    ];
+    let options = ["--workers", "1", "--pipeline", "8", "--response-timeout", "60s"];
     let lb = before(&[&backend], &options);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::new(&lb)).collect();
     for client in &mut clients {
@@ -162,9 +150,7 @@ fn those_queued_behind_a_slow_answer_move_elsewhere() {
                 answered.fetch_add(1, SeqCst);
             });
         }
-        eventually("all but the slow one are answered", || {
-            answered.load(SeqCst) == CLIENTS - 1
-        });
+        eventually("all but the slow one are answered", || answered.load(SeqCst) == CLIENTS - 1);
         holds_first.store(false, SeqCst);
     });
     // What the backend may still say on that connection is for nobody: it is not used again.
@@ -173,15 +159,9 @@ fn those_queued_behind_a_slow_answer_move_elsewhere() {
         assert_eq!(client.ask(&request(number)).text(), format!("/{number}"));
     }
     let first = &backend.requests()[CLIENTS].head;
-    let asked = backend
-        .requests()
-        .iter()
-        .filter(|r| r.head == *first)
-        .count();
+    let asked = backend.requests().iter().filter(|r| r.head == *first).count();
     assert_eq!(asked, 1, "the slow one stayed where it was");
-    let in_flight = lb.status().get("backends").items()[0]
-        .get("in_flight")
-        .number();
+    let in_flight = lb.status().get("backends").items()[0].get("in_flight").number();
     assert_eq!(in_flight, 0.0, "nobody waits any more");
     holds_others.store(false, SeqCst);
 }

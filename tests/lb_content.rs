@@ -162,10 +162,7 @@ fn an_interim_answer_reaches_only_a_1_1_client_that_expects_it() {
     assert!(own.starts_with(both), "{own}");
     for (version, field) in [("1.1", ""), ("1.0", EXPECTS), ("1.0", "")] {
         let answer = answer_to_put(&lb, version, field);
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\n"),
-            "{version} {field}: {answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{version} {field}: {answer}");
         assert!(answer.ends_with("hello"), "{answer}");
     }
     // Another interim answer does not ask for the content.
@@ -261,9 +258,7 @@ fn the_last_answer_survives_what_the_client_sends_on() {
     }
     let chunks = Backend::start(|_, stream| {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        stream
-            .write_all(&[&head[..], b"5\r\nhello\r\n0\r\n\r\n"].concat())
-            .is_ok()
+        stream.write_all(&[&head[..], b"5\r\nhello\r\n0\r\n\r\n"].concat()).is_ok()
     });
     let persists = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     let answer = answer_while_sending_on(&before(&[&chunks], &[]), persists, "chunks");

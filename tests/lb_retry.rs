@@ -41,9 +41,7 @@ fn slow_on_one_path(request: &Request, stream: &mut TcpStream) -> bool {
 fn number(lb: &Server, backend: &Backend, field: &str) -> f64 {
     let status = lb.status();
     let backends = status.get("backends").items();
-    let it = backends
-        .iter()
-        .find(|b| b.get("name").text() == backend.text());
+    let it = backends.iter().find(|b| b.get("name").text() == backend.text());
     it.expect("it is in the list").get(field).number()
 }
 
@@ -142,9 +140,7 @@ fn a_backend_that_falls_silent_in_its_answer_is_named_and_counted() {
     assert!(client.0.answer(false).is_err(), "half an answer is cut");
     assert_eq!(number(&lb, &backend, "failures"), 1.0);
     let cut = format!("-> {} cut", backend.text());
-    eventually("the log names it", || {
-        lb.lines().iter().any(|line| line.contains(&cut))
-    });
+    eventually("the log names it", || lb.lines().iter().any(|line| line.contains(&cut)));
 }
 
 // One response timeout for each request.
@@ -223,10 +219,7 @@ fn a_backend_that_answers_nobody_is_passed_over_without_probes_too() {
     let told = format!("{} ejected: it did not answer in time", silent.text());
     let status = lb.status();
     let events = status.get("events").items();
-    assert!(
-        events.iter().any(|e| e.get("text").text() == told),
-        "{events:?}"
-    );
+    assert!(events.iter().any(|e| e.get("text").text() == told), "{events:?}");
 }
 
 // A request whose answer is lost.
@@ -251,10 +244,7 @@ fn a_request_that_kills_its_answer_is_sent_twice_then_502_and_the_pool_stays_as_
             assert_eq!(answer.status, 502, "{answer:?}");
             assert!(asked_for(&backends, "/die") <= 2 * round);
         }
-        assert!(
-            asked_for(&backends, "/die") > ROUNDS,
-            "and one more is tried"
-        );
+        assert!(asked_for(&backends, "/die") > ROUNDS, "and one more is tried");
         nobody_is_ejected(&lb, &backends);
         assert_eq!(lb.get("/").text(), "well");
     }
@@ -312,9 +302,7 @@ fn silent_to_probes(request: &Request, stream: &mut TcpStream) -> bool {
 fn if_nobody_is_up_those_that_were_only_silent_are_asked_all_the_same() {
     let silent = Backend::start(silent_to_probes);
     let lb = probed(&[&silent.text(), NOBODY], &["--check-interval", "100ms"]);
-    eventually("it is passed over", || {
-        lb.state_of(silent.address) == "down"
-    });
+    eventually("it is passed over", || lb.state_of(silent.address) == "down");
     for _ in 0..4 {
         let answer = lb.get("/");
         assert_eq!(answer.text(), "well", "{answer:?}");
@@ -328,9 +316,7 @@ fn while_somebody_is_up_those_that_were_silent_are_left_alone() {
     let good = Backend::honest("good");
     let options = ["--check-interval", "100ms"];
     let lb = probed(&[&silent.text(), &good.text()], &options);
-    eventually("it is passed over", || {
-        lb.state_of(silent.address) == "down"
-    });
+    eventually("it is passed over", || lb.state_of(silent.address) == "down");
     for _ in 0..8 {
         assert_eq!(lb.get("/").text(), "good");
     }
@@ -342,10 +328,7 @@ fn if_all_refuse_clients_are_told_at_once_when_to_come_back() {
     for _ in 0..20 {
         let begun = Instant::now();
         let answer = lb.get("/");
-        assert_eq!(
-            (answer.status, answer.field("retry-after")),
-            (503, Some("1"))
-        );
+        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

@@ -33,23 +33,14 @@ enum Sees {
 use Sees::{Content, Cut, Status};
 
 fn lie(name: &'static str, bytes: impl Into<Vec<u8>>, client_sees: Sees) -> Lie {
-    Lie {
-        name,
-        method: "POST",
-        bytes: bytes.into(),
-        closes: false,
-        client_sees,
-    }
+    Lie { name, method: "POST", bytes: bytes.into(), closes: false, client_sees }
 }
 
 fn lies() -> Vec<Lie> {
     let ok = "HTTP/1.1 200 OK\r\n";
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
     let with = |fields: &str, content: &str| format!("{ok}{fields}\r\n{content}");
-    let closing = |lie: Lie| Lie {
-        closes: true,
-        ..lie
-    };
+    let closing = |lie: Lie| Lie { closes: true, ..lie };
     vec![
         // More than was promised.
         lie(
@@ -67,25 +58,14 @@ fn lies() -> Vec<Lie> {
             format!("HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n{poison}"),
             Content(""),
         ),
-        lie(
-            "304 and content",
-            format!("HTTP/1.1 304 Not Modified\r\n\r\n{poison}"),
-            Content(""),
-        ),
+        lie("304 and content", format!("HTTP/1.1 304 Not Modified\r\n\r\n{poison}"), Content("")),
         Lie {
             method: "HEAD",
-            ..lie(
-                "content in answer to HEAD",
-                with("Content-Length: 6\r\n", "poison"),
-                Content(""),
-            )
+            ..lie("content in answer to HEAD", with("Content-Length: 6\r\n", "poison"), Content(""))
         },
         lie(
             "an answer behind the last chunk",
-            with(
-                "Transfer-Encoding: chunked\r\n",
-                &format!("5\r\nhello\r\n0\r\n\r\n{poison}"),
-            ),
+            with("Transfer-Encoding: chunked\r\n", &format!("5\r\nhello\r\n0\r\n\r\n{poison}")),
             Content("hello"),
         ),
         // Less than was promised.
@@ -94,35 +74,20 @@ fn lies() -> Vec<Lie> {
             with("Content-Length: 50\r\n", "hello"),
             Cut,
         )),
-        lie(
-            "less than its length, and silence",
-            with("Content-Length: 50\r\n", "hello"),
-            Cut,
-        ),
+        lie("less than its length, and silence", with("Content-Length: 50\r\n", "hello"), Cut),
         closing(lie(
             "no last chunk, and the end",
             with("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"),
             Cut,
         )),
-        closing(lie(
-            "half a head, and the end",
-            "HTTP/1.1 200 OK\r\nContent-Le",
-            Status(502),
-        )),
-        lie(
-            "half a head, and silence",
-            "HTTP/1.1 200 OK\r\nContent-Le",
-            Status(504),
-        ),
+        closing(lie("half a head, and the end", "HTTP/1.1 200 OK\r\nContent-Le", Status(502))),
+        lie("half a head, and silence", "HTTP/1.1 200 OK\r\nContent-Le", Status(504)),
         closing(lie("nothing, and the end", "", Status(502))),
         lie("nothing, and silence", "", Status(504)),
         // Contradictions.
         lie(
             "both lengths",
-            with(
-                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-                "0\r\n\r\n",
-            ),
+            with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
             Status(502),
         ),
         lie(
@@ -130,21 +95,13 @@ fn lies() -> Vec<Lie> {
             with("Content-Length: 5\r\nContent-Length: 6\r\n", "hello!"),
             Status(502),
         ),
-        lie(
-            "a length that is none",
-            with("Content-Length: 0x5\r\n", "hello"),
-            Status(502),
-        ),
+        lie("a length that is none", with("Content-Length: 0x5\r\n", "hello"), Status(502)),
         lie(
             "a coding that is not known",
             with("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
             Status(502),
         ),
-        lie(
-            "a broken chunk",
-            with("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nx\r\n"),
-            Cut,
-        ),
+        lie("a broken chunk", with("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nx\r\n"), Cut),
         lie(
             "a chunk that does not end",
             with("Transfer-Encoding: chunked\r\n", "5\r\nhelloXX0\r\n\r\n"),
@@ -152,41 +109,17 @@ fn lies() -> Vec<Lie> {
         ),
         // No HTTP.
         lie("no HTTP", "220 mail.example ESMTP\r\n", Status(502)),
-        lie(
-            "HTTP/2",
-            b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64",
-            Status(502),
-        ),
-        lie(
-            "a lone LF",
-            "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-            Status(502),
-        ),
+        lie("HTTP/2", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", Status(502)),
+        lie("a lone LF", "HTTP/1.1 200 OK\nContent-Length: 0\n\n", Status(502)),
         lie(
             "a field split by a bare CR",
             with("A: b\rSet-Cookie: c\r\nContent-Length: 0\r\n", ""),
             Status(502),
         ),
-        lie(
-            "a folded field",
-            with("A: b\r\n\x20c\r\nContent-Length: 0\r\n", ""),
-            Status(502),
-        ),
-        lie(
-            "a NUL in a field",
-            with("A: \0\r\nContent-Length: 0\r\n", ""),
-            Status(502),
-        ),
-        lie(
-            "a space before a colon",
-            with("Content-Length : 5\r\n", "hello"),
-            Status(502),
-        ),
-        lie(
-            "a head without end",
-            with(&"A: b\r\n".repeat(5000), ""),
-            Status(502),
-        ),
+        lie("a folded field", with("A: b\r\n\x20c\r\nContent-Length: 0\r\n", ""), Status(502)),
+        lie("a NUL in a field", with("A: \0\r\nContent-Length: 0\r\n", ""), Status(502)),
+        lie("a space before a colon", with("Content-Length : 5\r\n", "hello"), Status(502)),
+        lie("a head without end", with(&"A: b\r\n".repeat(5000), ""), Status(502)),
         lie(
             "a switch that nobody asked for",
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
@@ -246,18 +179,13 @@ fn converse(stream: TcpStream, script: &Mutex<(Vec<u8>, bool)>) -> Option<()> {
                 return None;
             }
         }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
         reader.read_exact(&mut vec![0; length]).ok()?;
         let (bytes, closes) = if head.contains(" /lie ") {
             script.lock().ok()?.clone()
         } else {
-            (
-                b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhonest".to_vec(),
-                false,
-            )
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhonest".to_vec(), false)
         };
         reader.get_mut().write_all(&bytes).ok()?;
         if closes {
@@ -268,11 +196,7 @@ fn converse(stream: TcpStream, script: &Mutex<(Vec<u8>, bool)>) -> Option<()> {
 
 fn asks(server: &Server, method: &str, target: &str) -> Reader<TcpStream> {
     let mut stream = server.connect();
-    let length = if method == "POST" {
-        "Content-Length: 2\r\n\r\nhi"
-    } else {
-        "\r\n"
-    };
+    let length = if method == "POST" { "Content-Length: 2\r\n\r\nhi" } else { "\r\n" };
     let request = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{length}");
     stream.write_all(request.as_bytes()).expect("it is sent");
     Reader::new(stream)
@@ -300,10 +224,7 @@ fn a_lie_harms_nobody_but_the_client_that_it_was_told() {
             Status(status) => assert_eq!(got, Ok(status), "{}", lie.name),
             Content(text) => assert_eq!(got, Err(Ok(text.to_owned())), "{}", lie.name),
             Cut => assert!(
-                matches!(
-                    got,
-                    Err(Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset))
-                ),
+                matches!(got, Err(Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset))),
                 "{}: {got:?}",
                 lie.name
             ),

@@ -70,11 +70,8 @@ fn start(configuration: &str, port: u16, command: impl Fn(&str) -> Command) -> N
         let file = folder.write("configuration", text.as_bytes());
         let mut command = command(file.to_str().expect("the path is UTF-8"));
         let child = command.stdin(Stdio::null()).spawn();
-        let mut neighbour = Neighbour {
-            child: child.expect("it starts"),
-            address,
-            _folder: folder,
-        };
+        let mut neighbour =
+            Neighbour { child: child.expect("it starts"), address, _folder: folder };
         let give_up = Instant::now() + PATIENCE;
         while matches!(neighbour.child.try_wait(), Ok(None)) && Instant::now() < give_up {
             if TcpStream::connect(address).is_ok() {
@@ -133,11 +130,7 @@ fn drive(address: SocketAddr, mut servers: [Server; 4]) {
         let name = answer.field("x-served-by").unwrap_or_default();
         *served.entry(name.to_owned()).or_default() += 1;
     }
-    assert_eq!(
-        served.values().copied().collect::<Vec<_>>(),
-        [10; 4],
-        "{served:?}"
-    );
+    assert_eq!(served.values().copied().collect::<Vec<_>>(), [10; 4], "{served:?}");
 
     let page = ask(&mut reader, "GET /page.html HTTP/1.1\r\nHost: a\r\n\r\n");
     let on_disk = fs::read(Path::new(ROOT).join("www/page.html")).expect("it is there");
@@ -192,10 +185,7 @@ fn the_load_balancer_stands_before_nginx_as_well() {
     let on_disk = fs::read(Path::new(ROOT).join("www/page.html")).expect("it is there");
     for _ in 0..10 {
         let answer = ask(&mut reader, "GET /page.html HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(
-            (answer.status, answer.field("content-type")),
-            (200, Some("text/html"))
-        );
+        assert_eq!((answer.status, answer.field("content-type")), (200, Some("text/html")));
         assert!(answer.content == on_disk, "{} bytes", answer.content.len());
         served.push(answer.field("x-served-by").unwrap_or_default().to_owned());
     }
@@ -205,17 +195,10 @@ fn the_load_balancer_stands_before_nginx_as_well() {
     let tag = tag.field("etag").expect("it has a tag").to_owned();
     let again = format!("GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: {tag}\r\n\r\n");
     assert_eq!(ask(&mut reader, &again).status, 304);
-    let part = ask(
-        &mut reader,
-        "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n\r\n",
-    );
+    let part = ask(&mut reader, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n\r\n");
     assert_eq!((part.status, &part.content[..]), (206, &on_disk[..10]));
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
-    assert_eq!(
-        ask(&mut reader, post).status,
-        405,
-        "nginx's own answer is passed on"
-    );
+    assert_eq!(ask(&mut reader, post).status, 405, "nginx's own answer is passed on");
 
     let load = Load::start(lb.address, 4, |answer| answer.status == 200);
     load.wait_for(100);

@@ -19,10 +19,7 @@ fn ip(arguments: &str) -> Result<(), String> {
         .map_err(|e| format!("ip: {e}"))?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!(
-            "ip {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
+        false => Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim())),
     }
 }
 
@@ -37,17 +34,13 @@ impl Network {
     fn build() -> Result<Network, String> {
         // Both ends of a wire lie in namespaces, and so do its names and its addresses: two runs
         // at once have nothing in common.
-        let mut network = Network {
-            prefix: format!("progjar-{}-", std::process::id()),
-            made: Vec::new(),
-        };
+        let mut network =
+            Network { prefix: format!("progjar-{}-", std::process::id()), made: Vec::new() };
         network.add("lb")?;
         for number in 0..4 {
             network.add(&format!("b{number}"))?;
             let (lb, host) = (network.name("lb"), network.name(&format!("b{number}")));
-            ip(&format!(
-                "link add w{number} netns {lb} type veth peer name eth0 netns {host}"
-            ))?;
+            ip(&format!("link add w{number} netns {lb} type veth peer name eth0 netns {host}"))?;
             let lb_side = format!("-n {lb} addr add 10.77.{number}.1/24 dev w{number}");
             for command in [
                 lb_side,
@@ -122,11 +115,7 @@ const CLIENTS: usize = 4;
 fn cut_one_off(network: &Network, arguments: &[&str], at_most: Duration, late: usize) {
     let start = |number: usize| {
         let host = format!("10.77.{number}.2");
-        network.start(
-            &format!("b{number}"),
-            "async_server",
-            &["0", "--host", &host],
-        )
+        network.start(&format!("b{number}"), "async_server", &["0", "--host", &host])
     };
     let backends = [0, 1, 2, 3].map(start);
     let lb = Server::start_lb(&backends.each_ref(), arguments);
@@ -154,10 +143,7 @@ fn cut_one_off(network: &Network, arguments: &[&str], at_most: Duration, late: u
     );
     let failures = &figures.failures;
     assert!(failures.len() <= late, "{failures:?}");
-    assert!(
-        failures.iter().all(|f| f.contains("status: 504")),
-        "{failures:?}"
-    );
+    assert!(failures.iter().all(|f| f.contains("status: 504")), "{failures:?}");
     assert!(figures.slowest < at_most, "{figures}");
     assert!(back < at_most, "{back:?}");
 }
@@ -165,10 +151,7 @@ fn cut_one_off(network: &Network, arguments: &[&str], at_most: Duration, late: u
 #[test]
 fn a_backend_whose_wire_is_cut_fails_nobody_if_probed_else_one_request_a_client_and_comes_back() {
     if let Ok(prefix) = std::env::var(INSIDE) {
-        let network = Network {
-            prefix,
-            made: Vec::new(),
-        };
+        let network = Network { prefix, made: Vec::new() };
         // A probe finds out within its interval and its timeout, a second each.
         cut_one_off(&network, &["--workers", "2"], Duration::from_secs(5), 0);
         // Without probes the clients find out, each with one request that waits for its timeout.

@@ -22,14 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Notes that explain a program step by step, with the headings of each.
-const STEPS: [&str; 6] = [
-    "http",
-    "poller",
-    "async_server",
-    "thread_server",
-    "lb",
-    "bench",
-];
+const STEPS: [&str; 6] = ["http", "poller", "async_server", "thread_server", "lb", "bench"];
 const HEADINGS: [&str; 8] = [
     "Question",
     "Idea",
@@ -42,11 +35,8 @@ const HEADINGS: [&str; 8] = [
 ];
 
 /// Figures of the reference, which may be quoted. All others stand in measured blocks.
-const QUOTED: [&str; 3] = [
-    "67,501 requests per second",
-    "370 requests per second",
-    "2.76 requests per second",
-];
+const QUOTED: [&str; 3] =
+    ["67,501 requests per second", "370 requests per second", "2.76 requests per second"];
 const UNITS: [&str; 8] = [
     "requests/s",
     "requests per second",
@@ -171,9 +161,7 @@ impl Note {
 /// The anchor that a Markdown viewer makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
-    let kept = kept
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
@@ -182,12 +170,7 @@ fn every_link_leads_somewhere() {
     let notes = notes();
     let anchors: HashMap<&str, Vec<String>> = notes
         .iter()
-        .map(|n| {
-            (
-                n.name.as_str(),
-                n.headings().into_iter().map(anchor).collect(),
-            )
-        })
+        .map(|n| (n.name.as_str(), n.headings().into_iter().map(anchor).collect()))
         .collect();
     for note in &notes {
         for link in note.links() {
@@ -251,24 +234,19 @@ fn problem_with(before: &str, span: &str, after: &str) -> Option<String> {
 }
 
 fn defines(code: &str, name: &str) -> bool {
-    const KEYWORDS: [&str; 8] = [
-        "fn", "struct", "enum", "const", "static", "trait", "type", "mod",
-    ];
+    const KEYWORDS: [&str; 8] = ["fn", "struct", "enum", "const", "static", "trait", "type", "mod"];
     let mut code = code.lines().filter(|l| !l.trim_start().starts_with("//"));
     code.any(|line| {
         let words: Vec<&str> = line
             .split(|c: char| !c.is_alphanumeric() && c != '_')
             .filter(|w| !w.is_empty())
             .collect();
-        words
-            .windows(2)
-            .any(|pair| KEYWORDS.contains(&pair[0]) && pair[1] == name)
+        words.windows(2).any(|pair| KEYWORDS.contains(&pair[0]) && pair[1] == name)
     })
 }
 
 fn has_word(code: &str, word: &str) -> bool {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .any(|w| w == word)
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
 }
 
 #[test]
@@ -291,10 +269,7 @@ fn quoted_code_stands_in_its_file_word_for_word() {
             let lines: Vec<&str> = code.lines().map(str::trim).collect();
             if !lines.windows(wanted.len()).any(|w| w == wanted) {
                 let quoted = body.join("\n");
-                problems.push(format!(
-                    "{}.md: {path} does not contain\n{quoted}",
-                    note.name
-                ));
+                problems.push(format!("{}.md: {path} does not contain\n{quoted}", note.name));
             }
         }
     }
@@ -347,9 +322,8 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
             }
         }
         assert!(!inside, "{}.md: a block is not closed", note.name);
-        let outside = QUOTED
-            .iter()
-            .fold(outside.join("\n"), |text, quoted| text.replace(quoted, ""));
+        let outside =
+            QUOTED.iter().fold(outside.join("\n"), |text, quoted| text.replace(quoted, ""));
         for unit in UNITS {
             for (at, _) in outside.match_indices(unit) {
                 let before = outside[..at].trim_end();
@@ -357,10 +331,7 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
                     !before.ends_with(|c: char| c.is_ascii_digit()),
                     "{}.md: '…{} {unit}': figures stand in measured blocks, where a command writes them",
                     note.name,
-                    before
-                        .rsplit(char::is_whitespace)
-                        .next()
-                        .unwrap_or_default()
+                    before.rsplit(char::is_whitespace).next().unwrap_or_default()
                 );
             }
         }
@@ -382,34 +353,23 @@ fn the_map_of_rooms_is_the_one_of_lib_rs() {
         .collect();
     let readme = note("README");
     let prose = readme.prose();
-    let start = prose
-        .iter()
-        .position(|l| l.starts_with("| room |"))
-        .unwrap();
+    let start = prose.iter().position(|l| l.starts_with("| room |")).unwrap();
     let rows = prose[start + 2..].iter().take_while(|l| l.starts_with('|'));
     let rooms: Vec<&str> = rows.map(|l| l.split('`').nth(1).unwrap()).collect();
     // What stands around the core needs no note.
     let around = prose.iter().find(|l| l.starts_with("Around the core"));
     let around = around.expect("README tells what stands around the core");
-    let modules: Vec<&str> = modules
-        .into_iter()
-        .filter(|m| !around.contains(&format!("`{m}`")))
-        .collect();
+    let modules: Vec<&str> =
+        modules.into_iter().filter(|m| !around.contains(&format!("`{m}`"))).collect();
     for module in &modules {
-        assert!(
-            rooms.contains(module),
-            "notes/README.md has no row for `{module}`"
-        );
+        assert!(rooms.contains(module), "notes/README.md has no row for `{module}`");
     }
     for room in &rooms {
         assert!(modules.contains(room), "src/lib.rs has no module `{room}`");
     }
     // An order by name is rustfmt's; any other is meant, and then both must agree.
     if !modules.is_sorted() {
-        assert_eq!(
-            rooms, modules,
-            "order the rows of notes/README.md as src/lib.rs does"
-        );
+        assert_eq!(rooms, modules, "order the rows of notes/README.md as src/lib.rs does");
     }
     for link in readme.links() {
         let note = link.split('#').next().unwrap_or_default();
@@ -418,11 +378,7 @@ fn the_map_of_rooms_is_the_one_of_lib_rs() {
     }
     for note in notes() {
         let linked = readme.links().iter().any(|l| l.starts_with(&note.name));
-        assert!(
-            linked || note.name == "README",
-            "README leads nobody to {}",
-            note.name
-        );
+        assert!(linked || note.name == "README", "README leads nobody to {}", note.name);
     }
 }
 
@@ -486,10 +442,7 @@ fn every_command_line_is_one_that_the_program_takes() {
     for note in notes() {
         let fences = note.fences().into_iter();
         let shell = fences.filter(|(info, _)| info.starts_with("sh"));
-        let mut lines: Vec<String> = shell
-            .flat_map(|(_, body)| body)
-            .map(str::to_owned)
-            .collect();
+        let mut lines: Vec<String> = shell.flat_map(|(_, body)| body).map(str::to_owned).collect();
         let spans = note.code_spans().into_iter().map(|(_, span, _)| span);
         lines.extend(spans.map(str::to_owned));
         for words in lines.iter().flat_map(|l| run_sh_commands(l)) {
@@ -573,9 +526,7 @@ impl Servers {
         self.running.remove(&port);
         // Who is named before it is started must come to the port that was named.
         for word in &words[2..] {
-            let named = word
-                .rsplit_once(':')
-                .and_then(|(_, port)| port.parse().ok());
+            let named = word.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
             if let Some(named) = named.filter(|port| !self.running.contains_key(port)) {
                 self.promised.entry(named).or_insert_with(free_port);
             }
@@ -597,9 +548,7 @@ impl Servers {
 /// A port that nobody has, and that the system gives to nobody who does not name it.
 fn free_port() -> u16 {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
-    (first..)
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-        .unwrap()
+    (first..).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
 }
 
 /// Starts a server and waits for its line; None: it ended instead.
@@ -756,10 +705,7 @@ fn every_trick_has_a_patch_that_still_takes_it_out() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap();
         for label in ["Trick: ", "Case: ", "System: ", "Without: "] {
-            assert!(
-                text.lines().any(|l| l.starts_with(label)),
-                "{name}: {label}"
-            );
+            assert!(text.lines().any(|l| l.starts_with(label)), "{name}: {label}");
         }
         let link = format!("](tricks/{name})");
         assert!(fast.text.contains(&link), "fast.md does not lead to {name}");
@@ -774,19 +720,11 @@ fn every_trick_has_a_patch_that_still_takes_it_out() {
                 let code: Vec<&str> = code.lines().collect();
                 code.windows(wanted.len()).any(|window| window == wanted)
             });
-            assert!(
-                is_there,
-                "{name}: the code no longer has\n{}",
-                wanted.join("\n")
-            );
+            assert!(is_there, "{name}: the code no longer has\n{}", wanted.join("\n"));
         }
         patches += 1;
     }
-    assert_eq!(
-        fast.text.matches("](tricks/").count(),
-        patches + 1,
-        "and one more in an exercise"
-    );
+    assert_eq!(fast.text.matches("](tricks/").count(), patches + 1, "and one more in an exercise");
 }
 
 /// `\r\n` and `\n` as they are written in a table.
@@ -800,9 +738,7 @@ fn statuses(mut bytes: &[u8]) -> Vec<u16> {
     while let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         found.push(head.split(' ').nth(1).unwrap().parse().unwrap());
-        let length = head
-            .lines()
-            .find_map(|l| l.strip_prefix("Content-Length: "));
+        let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
         let length: usize = length.map_or(0, |l| l.parse().unwrap());
         bytes = bytes.get(end + 4 + length..).expect("an answer is cut off");
     }
@@ -812,9 +748,7 @@ fn statuses(mut bytes: &[u8]) -> Vec<u16> {
 
 fn ask(port: u16, request: &str) -> Vec<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = Vec::new();
@@ -885,9 +819,7 @@ fn every_module_leads_to_its_note() {
         let notes: Vec<&str> = spans.filter(|s| s.ends_with(".md")).collect();
         // A part of what stands around the core may leave it to its whole.
         let mut folders = name.split('/').skip(1);
-        let is_part = folders
-            .next()
-            .is_some_and(|f| around.contains(&format!("`{f}`")));
+        let is_part = folders.next().is_some_and(|f| around.contains(&format!("`{f}`")));
         assert!(
             !notes.is_empty() || is_part,
             "{name}: its header names no note: Note: `notes/….md`"

@@ -97,10 +97,7 @@ fn without_cargo_it_says_how_to_get_it() {
         let output = stage.run(&[topic]);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(
-            stderr.contains("cargo is missing") && stderr.contains("rustup.rs"),
-            "{stderr}"
-        );
+        assert!(stderr.contains("cargo is missing") && stderr.contains("rustup.rs"), "{stderr}");
     }
 }
 

@@ -50,9 +50,7 @@ fn start(mut command: Command, wait: Duration) -> Start {
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    let line = first_line
-        .recv_timeout(PATIENCE)
-        .expect("it says something");
+    let line = first_line.recv_timeout(PATIENCE).expect("it says something");
     let listens = line
         .split_once(": listening on http://")
         .and_then(|(_, address)| address.trim_end().trim_end_matches('/').parse().ok());
@@ -67,12 +65,7 @@ fn start(mut command: Command, wait: Duration) -> Start {
     let _ = child.kill();
     let status = child.wait().expect("it ends");
     let _ = reader.join();
-    Start {
-        listens,
-        serves,
-        code: status.code(),
-        stderr: errors.join().expect("stderr is read"),
-    }
+    Start { listens, serves, code: status.code(), stderr: errors.join().expect("stderr is read") }
 }
 
 fn asks(address: SocketAddr, wait: Duration) -> bool {
@@ -88,19 +81,9 @@ fn asks(address: SocketAddr, wait: Duration) -> bool {
 /// Values at the ends of what may be given, and beyond. By the name that the help gives the value.
 fn extremes(value: &str) -> &'static [&'static str] {
     match value {
-        "TIME" | "time" | "timelimit" | "timeout" | "S" => &[
-            "0",
-            "0.000000001",
-            "1ms",
-            "50ms",
-            "999999",
-            "1000000",
-            "1e300",
-            "-1",
-            "nan",
-            "",
-            "x",
-        ],
+        "TIME" | "time" | "timelimit" | "timeout" | "S" => {
+            &["0", "0.000000001", "1ms", "50ms", "999999", "1000000", "1e300", "-1", "nan", "", "x"]
+        }
         "SIZE" => &[
             "0",
             "1",
@@ -168,10 +151,7 @@ fn each_alone(topic: &Topic, besides: &[&str]) -> Vec<Vec<String>> {
 /// All options that are times: each at one end while the others are at the other.
 fn times_together(topic: &Topic, besides: &[&str]) -> Vec<Vec<String>> {
     let flags = topic.flags.iter().flat_map(|flags| flags.iter());
-    let times: Vec<&str> = flags
-        .filter(|f| f.value == "TIME")
-        .map(|f| f.name)
-        .collect();
+    let times: Vec<&str> = flags.filter(|f| f.value == "TIME").map(|f| f.name).collect();
     let mut lines = Vec::new();
     for (one, others) in [("0", "999999"), ("1ms", "999999"), ("999999", "0")] {
         for odd in &times {
@@ -252,12 +232,7 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     let folder = Folder::new();
     let report = ["--report", folder.text()];
     let cannot_be = ["--root", "/no/such/folder"];
-    let all = [
-        &["--free-ports", "--no-screenshot"],
-        &report[..],
-        &cannot_be[..],
-    ]
-    .concat();
+    let all = [&["--free-ports", "--no-screenshot"], &report[..], &cannot_be[..]].concat();
     let tricks = [&["tricks", "--patches", "/no/such/folder"], &report[..]].concat();
     let topics: [(&Topic, &[&str]); 4] = [
         (&bench::TOPIC, &["-q", "http://127.0.0.1:1/"]),
@@ -267,11 +242,7 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     ];
     let mut wrong = Vec::new();
     for (topic, besides) in topics {
-        wrong.extend(try_all(
-            topic.name,
-            each_alone(topic, besides),
-            ends_or_is_refused,
-        ));
+        wrong.extend(try_all(topic.name, each_alone(topic, besides), ends_or_is_refused));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -283,9 +254,7 @@ fn serves_or_says_why_not(limit: &str, topic: &str, arguments: &[&str]) {
     let mut command = Command::new("sh");
     command.arg("-c");
     command.arg(format!("{limit} && exec \"$0\" \"$@\""));
-    command
-        .args([PROGRAM, topic, "0", "--quiet"])
-        .args(arguments);
+    command.args([PROGRAM, topic, "0", "--quiet"]).args(arguments);
     let start = start(command, PATIENCE);
     let shown = format!("{limit}: {topic} {arguments:?}: {start:?}");
     match start.listens {

@@ -28,23 +28,12 @@ fn setups(arguments: &[&str]) -> Vec<Setup> {
     let pool = [&["--pool", "16"][..], arguments].concat();
     let behind: Vec<_> = (0..2).map(|_| Server::start("async_server", &[])).collect();
     let lb = Server::start_lb(&behind.iter().collect::<Vec<_>>(), arguments);
-    let alone = |name, server| Setup {
-        name,
-        server,
-        behind: Vec::new(),
-    };
+    let alone = |name, server| Setup { name, server, behind: Vec::new() };
     vec![
-        Setup {
-            name: "lb",
-            server: lb,
-            behind,
-        },
+        Setup { name: "lb", server: lb, behind },
         alone("async_server", Server::start("async_server", arguments)),
         alone("thread_server", Server::start("thread_server", arguments)),
-        alone(
-            "thread_server --pool",
-            Server::start("thread_server", &pool),
-        ),
+        alone("thread_server --pool", Server::start("thread_server", &pool)),
     ]
 }
 
@@ -108,9 +97,7 @@ fn a_stop_under_load_cuts_no_request() {
                 thread::spawn(move || client(stream, &counts))
             };
             let clients: Vec<_> = (0..CLIENTS).map(start).collect();
-            eventually("there is load", || {
-                counts.answered.load(SeqCst) > 20 * CLIENTS as u64
-            });
+            eventually("there is load", || counts.answered.load(SeqCst) > 20 * CLIENTS as u64);
             let mut in_flight = 0;
             eventually("requests are in flight", || {
                 in_flight = counts.in_flight.load(SeqCst);
@@ -183,10 +170,7 @@ fn a_slow_answer_is_given_whole_before_the_end() {
 fn a_request_that_has_begun_may_be_finished() {
     for mut setup in setups(&[]) {
         let mut stream = setup.server.connect();
-        send(
-            &mut stream,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello",
-        );
+        send(&mut stream, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello");
         stop(&setup.server);
         send(&mut stream, ", world");
         let mut reader = Reader::new(stream);
@@ -204,10 +188,7 @@ fn a_client_that_never_ends_its_request_holds_nobody_up_for_longer_than_the_drai
     const TIMEOUT: Duration = Duration::from_secs(1);
     for mut setup in setups(&["--drain-timeout", "1s"]) {
         let mut stream = setup.server.connect();
-        send(
-            &mut stream,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello",
-        );
+        send(&mut stream, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello");
         let begun = Instant::now();
         stop(&setup.server);
         assert_eq!(setup.server.exit_code(), Some(0), "{}", setup.name);
@@ -240,16 +221,9 @@ fn idle_clients_hold_nobody_up() {
 fn a_second_signal_ends_it_at_once() {
     for mut setup in setups(&["--drain-timeout", "60s"]) {
         let mut stream = setup.server.connect();
-        send(
-            &mut stream,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello",
-        );
+        send(&mut stream, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello");
         stop(&setup.server);
-        assert!(
-            setup.server.is_running(),
-            "{}: it waits for the rest",
-            setup.name
-        );
+        assert!(setup.server.is_running(), "{}: it waits for the rest", setup.name);
         let begun = Instant::now();
         setup.server.signal("TERM");
         assert_eq!(setup.server.exit_code(), Some(1), "{}", setup.name);

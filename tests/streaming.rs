@@ -103,13 +103,7 @@ impl Streamer {
                 let _ = reader.get_mut().write_all(answer);
             }
         });
-        Streamer {
-            backend,
-            sent,
-            taken,
-            broken,
-            reads,
-        }
+        Streamer { backend, sent, taken, broken, reads }
     }
 
     /// One load balancer with one loop before it.
@@ -160,10 +154,7 @@ fn a_large_download_passes_whole_and_in_bounded_memory() {
         expect_pattern(&mut reader, size, &got);
     });
     let mib = size / MIB;
-    println!(
-        "download of {mib} MiB in {:?}: the lb grew by {grown} KiB",
-        begun.elapsed()
-    );
+    println!("download of {mib} MiB in {:?}: the lb grew by {grown} KiB", begun.elapsed());
     assert!(grown < 1024, "{grown} KiB");
 }
 
@@ -181,10 +172,7 @@ fn a_large_upload_passes_whole_and_in_bounded_memory() {
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     });
     let mib = size / MIB;
-    println!(
-        "upload of {mib} MiB in {:?}: the lb grew by {grown} KiB",
-        begun.elapsed()
-    );
+    println!("upload of {mib} MiB in {:?}: the lb grew by {grown} KiB", begun.elapsed());
     assert!(grown < 1024, "{grown} KiB");
     assert_eq!(streamer.taken.load(SeqCst), size);
 }
@@ -230,9 +218,7 @@ fn a_slow_reader_slows_the_backend() {
     let (before, mut reader) = (streamer.sent.load(SeqCst), reader.expect("it is here"));
     read_head(&mut reader);
     expect_pattern(&mut reader, BUFFERS, &AtomicU64::new(0));
-    eventually("the backend sends on", || {
-        streamer.sent.load(SeqCst) > before
-    });
+    eventually("the backend sends on", || streamer.sent.load(SeqCst) > before);
 }
 
 #[test]
@@ -244,10 +230,7 @@ fn a_slow_reader_costs_no_cpu() {
     let before = lb.cpu_time();
     std::thread::sleep(Duration::from_millis(500)); // what is measured is this time
     let spent = lb.cpu_time() - before;
-    assert!(
-        spent < Duration::from_millis(150),
-        "{spent:?} while nothing moves"
-    );
+    assert!(spent < Duration::from_millis(150), "{spent:?} while nothing moves");
 }
 
 #[test]
@@ -283,11 +266,7 @@ fn a_client_that_leaves_cancels_its_download() {
     let status = lb.status();
     let backend = &status.get("backends").items()[0];
     assert_eq!(backend.get("in_flight").number(), 0.0, "{backend:?}");
-    assert_eq!(
-        backend.get("failures").number(),
-        0.0,
-        "it was not the backend's fault"
-    );
+    assert_eq!(backend.get("failures").number(), 0.0, "it was not the backend's fault");
 }
 
 #[test]
@@ -337,13 +316,7 @@ fn a_client_that_resets_its_connection_cancels_its_request_and_costs_no_cpu() {
         let address = backend.text();
         let lb = Server::start(
             "lb",
-            &[
-                "--backend",
-                &address,
-                "--no-checks",
-                "--response-timeout",
-                "60s",
-            ],
+            &["--backend", &address, "--no-checks", "--response-timeout", "60s"],
         );
         let mut stream = lb.connect();
         stream
@@ -377,17 +350,11 @@ fn a_backend_that_breaks_down_behind_a_slow_reader_costs_no_cpu() {
         is_gone.store(true, SeqCst);
     });
     let address = backend.text();
-    let lb = Server::start(
-        "lb",
-        &["--backend", &address, "--no-checks", "--workers", "1"],
-    );
+    let lb = Server::start("lb", &["--backend", &address, "--no-checks", "--workers", "1"]);
     let _reader = download(&lb); // and reads nothing
     eventually("the backend has broken down", || gone.load(SeqCst));
     let before = lb.cpu_time();
     std::thread::sleep(Duration::from_millis(500)); // what is measured is this time
     let spent = lb.cpu_time() - before;
-    assert!(
-        spent < Duration::from_millis(150),
-        "{spent:?} while nothing moves"
-    );
+    assert!(spent < Duration::from_millis(150), "{spent:?} while nothing moves");
 }

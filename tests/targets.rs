@@ -124,18 +124,11 @@ fn a_target_names_a_file_below_the_root_or_nothing() {
                 status => Err(status),
             };
             assert_eq!(got, expected.map(str::to_owned), "{topic}: {target}");
-            assert!(
-                tells_no_path(&answer, &folder),
-                "{topic}: {target}: {answer:?}"
-            );
+            assert!(tells_no_path(&answer, &folder), "{topic}: {target}: {answer:?}");
             assert_eq!(answer.field("X-Injected"), None, "{topic}: {target}");
         }
         let name = "x".repeat(300);
-        assert_eq!(
-            server.get(&format!("/{name}")).status,
-            404,
-            "{topic}: a name too long"
-        );
+        assert_eq!(server.get(&format!("/{name}")).status, 404, "{topic}: a name too long");
         let path = "/x".repeat(3000);
         assert_eq!(server.get(&path).status, 404, "{topic}: a path too long");
     }
@@ -180,10 +173,7 @@ fn a_link_is_followed_as_long_as_it_stays_below_the_root() {
                 status => Err(status),
             };
             assert_eq!(got, expected.map(str::to_owned), "{topic}: {name}");
-            assert!(
-                tells_no_path(&answer, &folder),
-                "{topic}: {name}: {answer:?}"
-            );
+            assert!(tells_no_path(&answer, &folder), "{topic}: {name}: {answer:?}");
         }
     }
 }
@@ -244,9 +234,7 @@ fn an_edited_file_is_seen_within_a_second() {
         folder.write("root/page.html", b"edit");
         seen("the edit is seen", &|a| a.text() == "edit");
         folder.write("root/page.html", b"longer than before");
-        seen("the longer text is seen", &|a| {
-            a.text() == "longer than before"
-        });
+        seen("the longer text is seen", &|a| a.text() == "longer than before");
         fs::remove_file(folder.path().join("root/page.html")).expect("the file is there");
         seen("that it is gone is seen", &|a| a.status == 404);
         folder.write("root/page.html", b"page");
@@ -260,24 +248,15 @@ fn what_a_client_has_already_is_not_sent_again() {
     for topic in SERVERS {
         let server = serve(topic, &folder);
         let first = server.get("/page.html");
-        let etag = first
-            .field("etag")
-            .expect("a file has an entity tag")
-            .to_owned();
-        let date = first
-            .field("last-modified")
-            .expect("a file has a date")
-            .to_owned();
+        let etag = first.field("etag").expect("a file has an entity tag").to_owned();
+        let date = first.field("last-modified").expect("a file has a date").to_owned();
         let ask = |line: &str| {
             let mut stream = server.connect();
             let request = format!(
                 "GET /page.html HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{line}\r\n\r\n"
             );
             stream.write_all(request.as_bytes()).expect("it is sent");
-            Reader::new(stream)
-                .answer(false)
-                .expect("it is answered")
-                .status
+            Reader::new(stream).answer(false).expect("it is answered").status
         };
         for (line, status) in [
             (format!("If-None-Match: {etag}"), 304),
@@ -286,16 +265,10 @@ fn what_a_client_has_already_is_not_sent_again() {
             ("If-None-Match: *".to_owned(), 304),
             ("If-None-Match: \"x\"".to_owned(), 200),
             (format!("If-Modified-Since: {date}"), 304),
-            (
-                "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
-                200,
-            ),
+            ("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT".to_owned(), 200),
             ("If-Modified-Since: yesterday".to_owned(), 200),
             // RFC 9110 §13.1.3: the tag decides where there is one.
-            (
-                format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {date}"),
-                200,
-            ),
+            (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {date}"), 200),
         ] {
             assert_eq!(ask(&line), status, "{topic}: {line}");
         }
@@ -313,16 +286,10 @@ fn head_says_what_get_says_and_sends_no_content() {
             let request = format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
             let said = String::from_utf8_lossy(&server.exchange(request.as_bytes())).into_owned();
             let without_date = |head: &str| -> Vec<String> {
-                let lines = head
-                    .lines()
-                    .filter(|l| !l.starts_with("Date:") && !l.is_empty());
+                let lines = head.lines().filter(|l| !l.starts_with("Date:") && !l.is_empty());
                 lines.map(str::to_owned).collect()
             };
-            assert_eq!(
-                without_date(&said),
-                without_date(&get.head),
-                "{topic}: {target}"
-            );
+            assert_eq!(without_date(&said), without_date(&get.head), "{topic}: {target}");
         }
     }
 }
@@ -330,9 +297,7 @@ fn head_says_what_get_says_and_sends_no_content() {
 /// Bytes in which every shift and every loss shows.
 fn large_content(length: usize) -> Vec<u8> {
     let mut random = support::Random::new(8);
-    (0..length / 8)
-        .flat_map(|_| random.next().to_le_bytes())
-        .collect()
+    (0..length / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 #[test]
@@ -360,10 +325,7 @@ fn a_large_file_arrives_byte_for_byte_in_bounded_memory() {
             }
         });
         println!("{topic}: eight downloads cost {grown} KiB");
-        assert!(
-            grown < 8 * 1024,
-            "{topic}: eight downloads cost {grown} KiB"
-        );
+        assert!(grown < 8 * 1024, "{topic}: eight downloads cost {grown} KiB");
     }
 }
 
@@ -389,19 +351,9 @@ fn a_file_that_shrinks_on_the_way_ends_in_a_cut_connection_not_in_other_bytes() 
             .expect("the file can be cut");
         said.extend(support::read_to_close(&mut stream));
         let text = b"\r\n\r\n";
-        let head = said
-            .windows(4)
-            .position(|w| w == text)
-            .expect("there is a head")
-            + 4;
-        assert!(
-            said.len() - head < content.len(),
-            "{topic}: more came than there is"
-        );
-        assert!(
-            content.starts_with(&said[head..]),
-            "{topic}: other bytes came"
-        );
+        let head = said.windows(4).position(|w| w == text).expect("there is a head") + 4;
+        assert!(said.len() - head < content.len(), "{topic}: more came than there is");
+        assert!(content.starts_with(&said[head..]), "{topic}: other bytes came");
         // It costs one client its connection, and the server nothing.
         assert_eq!(server.get("/page.html").text(), "page", "{topic}");
     }

@@ -32,9 +32,7 @@ impl Client {
         let stream = self.0.get_mut();
         stream.set_read_timeout(Some(how_long)).expect("it can");
         let result = stream.read(&mut [0; 1]).map_err(|e| e.kind());
-        stream
-            .set_read_timeout(Some(support::PATIENCE))
-            .expect("it can");
+        stream.set_read_timeout(Some(support::PATIENCE)).expect("it can");
         matches!(result, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 }
@@ -98,9 +96,7 @@ fn a_stop_answers_those_who_wait_for_a_place() {
         client.0.get_mut().write_all(GET).expect("it is sent");
     }
     server.signal("TERM");
-    eventually("the server takes nobody any more", || {
-        TcpStream::connect(server.address).is_err()
-    });
+    eventually("the server takes nobody any more", || TcpStream::connect(server.address).is_err());
     inside.write_all(b"hi").expect("it is sent");
     let answer = Reader::new(inside).answer(false).expect("it is answered");
     assert_eq!(answer.text(), "hi");

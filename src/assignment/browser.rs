@@ -10,13 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const NAMES: [&str; 5] = [
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-];
+const NAMES: [&str; 5] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
 /// The whole page in one picture.
 const WINDOW: &str = "--window-size=760,2080";
 /// In the page's own time: enough for all the tiles to be asked for.
@@ -66,10 +61,7 @@ fn run(command: &mut Command, stop: &Stop) -> Result<(), String> {
     let mut child = child.map_err(|e| format!("cannot run Chromium: {e}"))?;
     let ended = program::wait(&mut child, "Chromium", PATIENCE, stop);
     let group = format!("-{}", child.id());
-    let _ = Command::new("kill")
-        .args(["-KILL", "--", &group])
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
     ended
 }
 

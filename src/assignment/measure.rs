@@ -72,12 +72,7 @@ pub fn run(
         return Err(End::Stopped);
     }
     let cells = measured.whole()?;
-    Ok(Measurement {
-        systems,
-        cells,
-        ab: watch.cells,
-        ab_version: watch.ab_version,
-    })
+    Ok(Measurement { systems, cells, ab: watch.cells, ab_version: watch.ab_version })
 }
 
 /// `bench -n … -c … -k -r -s 99999`
@@ -117,8 +112,7 @@ impl Watch {
             self.keep(turn.plan, run);
         }
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
-        self.rates
-            .extend(place.map(|place| (place, outcome.rate())));
+        self.rates.extend(place.map(|place| (place, outcome.rate())));
         if self.rates.len() == plans.len() {
             self.clear();
             say(&self.line(turn, plans));
@@ -130,11 +124,7 @@ impl Watch {
         let same = |cell: &&mut AbCell| cell.url == url && cell.concurrency == plan.concurrency;
         match self.cells.iter_mut().find(same) {
             Some(cell) => cell.runs.push(run),
-            None => self.cells.push(AbCell {
-                url,
-                concurrency: plan.concurrency,
-                runs: vec![run],
-            }),
+            None => self.cells.push(AbCell { url, concurrency: plan.concurrency, runs: vec![run] }),
         }
     }
 

@@ -35,38 +35,13 @@ pub const TOPIC: Topic = Topic {
     operand: "",
     operand_default: "",
     flags: &[&[
-        flag(
-            "--rounds",
-            "N",
-            "15",
-            "measure everything in turn, N times; the median counts",
-        ),
+        flag("--rounds", "N", "15", "measure everything in turn, N times; the median counts"),
         flag("-n", "requests", "1000", "requests per run"),
-        flag(
-            "--report",
-            "DIR",
-            "report",
-            "where report.html, report.md, results.csv and logs/ go",
-        ),
+        flag("--report", "DIR", "report", "where report.html, report.md, results.csv and logs/ go"),
         flag("--root", "DIR", "www", "the folder that the servers serve"),
-        flag(
-            "--free-ports",
-            "",
-            "",
-            "any free ports instead of 9002-9005, 44444 and 46000",
-        ),
-        flag(
-            "--no-screenshot",
-            "",
-            "",
-            "no picture of the page, even if there is a browser",
-        ),
-        flag(
-            "--notes",
-            "DIR",
-            "",
-            "also refresh DIR/*.md's results blocks and DIR/img's chart",
-        ),
+        flag("--free-ports", "", "", "any free ports instead of 9002-9005, 44444 and 46000"),
+        flag("--no-screenshot", "", "", "no picture of the page, even if there is a browser"),
+        flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks and DIR/img's chart"),
     ]],
     more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours,\n\
         with Chromium a picture of the page. Ctrl-C stops everything.",
@@ -168,10 +143,7 @@ fn carry_out(settings: &Settings, stop: &Stop) -> Result<(), End> {
         ab: measurement.ab,
         ab_version: measurement.ab_version,
     };
-    step(
-        7,
-        &format!("writing the report in {}", settings.report.display()),
-    );
+    step(7, &format!("writing the report in {}", settings.report.display()));
     report::write(&findings, &settings.report)?;
     if let Some(folder) = &settings.notes {
         refresh_notes(&findings, folder)?;
@@ -210,10 +182,7 @@ fn start(servers: &mut Servers, settings: &Settings, stop: &Stop) -> Result<(), 
 /// Step 4.
 fn fetch_page(servers: &Servers, settings: &Settings, stop: &Stop) -> Result<Vec<Fetched>, End> {
     let lb = servers.one("lb")?.address;
-    step(
-        4,
-        &format!("fetching http://{lb}/page.html and all it shows"),
-    );
+    step(4, &format!("fetching http://{lb}/page.html and all it shows"));
     let fetched = page::fetch(lb, &settings.root, ROTATION, stop)?;
     for one in fetched.iter().filter(|one| !one.is_repeated()) {
         say(&format!("      {one}"));
@@ -246,14 +215,9 @@ fn look_at_rotation(
     let log = &servers.one("lb")?.log;
     let deadline = Instant::now() + LOG_PATIENCE;
     // Before ours stand the line that says "listening" and whoever else found the port.
-    let first = format!(
-        "GET /{} -> ",
-        fetched.first().map_or("", |f| f.path.as_str())
-    );
+    let first = format!("GET /{} -> ", fetched.first().map_or("", |f| f.path.as_str()));
     let rotation: Vec<String> = loop {
-        let lines = log_lines(log)?
-            .into_iter()
-            .skip_while(|line| !line.contains(&first));
+        let lines = log_lines(log)?.into_iter().skip_while(|line| !line.contains(&first));
         let lines: Vec<String> = lines.take(fetched.len()).collect();
         if lines.len() == fetched.len() {
             break lines;

@@ -71,10 +71,7 @@ pub fn fetch(
 fn read(root: &Path, name: &str) -> Result<Vec<u8>, String> {
     let path = root.join(name);
     fs::read(&path).map_err(|e| {
-        format!(
-            "cannot read '{}': {e}; give the folder with page.html by --root",
-            path.display()
-        )
+        format!("cannot read '{}': {e}; give the folder with page.html by --root", path.display())
     })
 }
 
@@ -112,8 +109,7 @@ fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, Strin
     }
     let served_by = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("x-served-by")
-            .then(|| value.trim().to_owned())
+        name.eq_ignore_ascii_case("x-served-by").then(|| value.trim().to_owned())
     });
     Ok(Fetched {
         path: path.to_owned(),
@@ -160,11 +156,9 @@ mod tests {
     #[test]
     fn a_rotation_repeats_four_different_backends() {
         assert!(in_turn(&["c", "d", "a", "b", "c", "d", "a"]).is_ok());
-        for order in [
-            ["a", "a", "b", "c", "d"],
-            ["a", "b", "c", "d", "b"],
-            ["a", "b", "a", "b", "a"],
-        ] {
+        for order in
+            [["a", "a", "b", "c", "d"], ["a", "b", "c", "d", "b"], ["a", "b", "a", "b", "a"]]
+        {
             let error = in_turn(&order).expect_err("no rotation");
             assert!(error.ends_with(&order.join(", ")), "{error}");
         }

@@ -45,9 +45,7 @@ pub fn output(command: &mut Command, deadline: Duration, stop: &Stop) -> Result<
     wait(&mut child, &name, deadline, stop)?;
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout
-            .read_to_string(&mut text)
-            .map_err(|e| format!("{name}: {e}"))?;
+        stdout.read_to_string(&mut text).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(text)
 }

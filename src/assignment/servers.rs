@@ -34,17 +34,10 @@ pub struct Ports {
 
 impl Ports {
     /// The assignment's.
-    pub const ASSIGNED: Ports = Ports {
-        async_servers: [9002, 9003, 9004, 9005],
-        lb: 44444,
-        thread_server: 46000,
-    };
+    pub const ASSIGNED: Ports =
+        Ports { async_servers: [9002, 9003, 9004, 9005], lb: 44444, thread_server: 46000 };
     /// Whatever the system has.
-    pub const FREE: Ports = Ports {
-        async_servers: [0; 4],
-        lb: 0,
-        thread_server: 0,
-    };
+    pub const FREE: Ports = Ports { async_servers: [0; 4], lb: 0, thread_server: 0 };
 }
 
 /// Tries each port before anything is started, so that the error can name all that are in use.
@@ -125,12 +118,7 @@ pub struct Servers {
 impl Servers {
     /// None yet. They will serve `root` and write their logs into the folder `logs`.
     pub fn new(logs: &Path, root: &Path) -> Servers {
-        Servers {
-            program: None,
-            logs: logs.to_owned(),
-            root: root.to_owned(),
-            running: Vec::new(),
-        }
+        Servers { program: None, logs: logs.to_owned(), root: root.to_owned(), running: Vec::new() }
     }
 
     /// The servers of another build of this program.
@@ -182,9 +170,7 @@ impl Servers {
             None => std::env::current_exe().map_err(wrong)?,
         };
         let mut command = Command::new(program);
-        command
-            .args([UNTIL_EOF, topic, &port.to_string()])
-            .args(arguments);
+        command.args([UNTIL_EOF, topic, &port.to_string()]).args(arguments);
         if matches!(topic, "async_server" | "thread_server") {
             command.arg("--root").arg(&self.root);
         }
@@ -316,16 +302,9 @@ mod tests {
         assert!(error.starts_with(&begins), "{error}");
         ports.async_servers[3] = port(&two);
         let error = tried(&ports).expect("in use");
-        let begins = format!(
-            "ports {} (async_server), {} (lb) are",
-            port(&two),
-            port(&one)
-        );
+        let begins = format!("ports {} (async_server), {} (lb) are", port(&two), port(&one));
         assert!(error.starts_with(&begins), "{error}");
-        assert!(
-            error.contains("--free-ports") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("--free-ports") && !error.contains('\n'), "{error}");
     }
 
     /// Waits for a port that a client's connection leaves meanwhile.

@@ -29,20 +29,10 @@ pub const TOPIC: Topic = Topic {
         &[
             serve::HOST,
             serve::ROOT,
-            flag(
-                "--poller",
-                "KIND",
-                "",
-                "epoll, poll or scan [the best there is]",
-            ),
+            flag("--poller", "KIND", "", "epoll, poll or scan [the best there is]"),
             flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
             serve::QUIET,
-            flag(
-                "--delay",
-                "TIME",
-                "0",
-                "answer late, to show what a slow backend does",
-            ),
+            flag("--delay", "TIME", "0", "answer late, to show what a slow backend does"),
             limits::connections("20000", "more wait until one leaves"),
             limits::CONTENT,
         ],
@@ -56,22 +46,13 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let kind = match given.text("--poller") {
         None => Kind::BEST,
-        Some(name) => Kind::ALL
-            .iter()
-            .copied()
-            .find(|k| k.name() == name)
-            .ok_or_else(|| {
-                let known: Vec<_> = Kind::ALL.iter().map(|k| k.name()).collect();
-                format!(
-                    "async_server: --poller {name}: this system has {}",
-                    known.join(", ")
-                )
-            })?,
+        Some(name) => Kind::ALL.iter().copied().find(|k| k.name() == name).ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|k| k.name()).collect();
+            format!("async_server: --poller {name}: this system has {}", known.join(", "))
+        })?,
     };
     let delay = given.duration("--delay")?.unwrap_or_default();
-    serve::start(given, |listener, site, log| {
-        run(listener, &site, &limits, kind, delay, log, stop)
-    })
+    serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
 }
 
 /// A client's token; 0 is the listener's.
@@ -150,19 +131,8 @@ pub fn run(
     let events = EventLoop::new(listener, kind, limits.connections, limits.drain_timeout)?;
     announce(TOPIC.name, address);
     let (clients, lines) = (Slots::new(), Vec::new());
-    let mut server = Server {
-        events,
-        clients,
-        site,
-        limits,
-        delay,
-        log,
-        lines,
-    };
-    while let Some(next) = server
-        .events
-        .next(stop, server.clients.len(), limits.connections)?
-    {
+    let mut server = Server { events, clients, site, limits, delay, log, lines };
+    while let Some(next) = server.events.next(stop, server.clients.len(), limits.connections)? {
         match next {
             Next::Accepted(stream, peer) => server.accept(stream, peer),
             Next::Ready(event) => server.ready(event.token - 1, event.readable),
@@ -182,11 +152,7 @@ impl Server<'_> {
             peer,
             phase: Phase::Idle,
             progress: true,
-            delay: if self.delay.is_zero() {
-                Delay::Never
-            } else {
-                Delay::Due
-            },
+            delay: if self.delay.is_zero() { Delay::Never } else { Delay::Due },
             has_more: false,
             ended: false,
         };
@@ -196,9 +162,7 @@ impl Server<'_> {
     }
 
     fn ready(&mut self, slot: usize, readable: bool) {
-        self.act(slot, |client, lender, turn| {
-            client.go_on(readable, lender, turn)
-        });
+        self.act(slot, |client, lender, turn| client.go_on(readable, lender, turn));
     }
 
     /// Lets a client do what can be done now, then waits for what it needs next.
@@ -234,9 +198,7 @@ impl Server<'_> {
             Phase::Held => Interest::NONE,
             _ => Interest::READ,
         };
-        client
-            .connection
-            .wait_for(interest, &mut self.events.poller, token(slot))?;
+        client.connection.wait_for(interest, &mut self.events.poller, token(slot))?;
         let is_new = phase != client.phase;
         if phase == Phase::Linger && is_new {
             client.connection.end_output()?;
@@ -262,9 +224,7 @@ impl Server<'_> {
         if let Some(mut client) = self.clients.remove(slot) {
             client.connection.settle(&mut self.events.buffers);
             self.events.timers.set(token(slot), None);
-            client
-                .connection
-                .close(&mut self.events.poller, token(slot));
+            client.connection.close(&mut self.events.poller, token(slot));
         }
     }
 

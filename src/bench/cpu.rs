@@ -29,11 +29,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     let mut times = fields.skip(9).map(str::parse::<u64>);
     let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
-    Some(Stat {
-        parent,
-        user,
-        system,
-    })
+    Some(Stat { parent, user, system })
 }
 
 /// The first number of a `schedstat`: nanoseconds on a CPU.
@@ -69,10 +65,7 @@ pub struct Cpu {
 impl Cpu {
     /// Of all these processes until now; None if one of them cannot be read.
     pub fn of(pids: &[u32]) -> Option<Cpu> {
-        let mut cpu = Cpu {
-            processes: pids.len() as u32,
-            ..Cpu::default()
-        };
+        let mut cpu = Cpu { processes: pids.len() as u32, ..Cpu::default() };
         for pid in pids {
             let stat = stat(*pid)?;
             cpu.user += stat.user;
@@ -128,11 +121,7 @@ mod tests {
         let rest = "S 41 42 42 0 -1 4194560 2112 0 0 0 123 45 6 7 20 0 3 0 445534 5677056 257";
         for name in ["nginx", "a b", "evil) R 1 2", ""] {
             let stat = parse_stat(&format!("4711 ({name}) {rest}\n"));
-            let expected = Stat {
-                parent: 41,
-                user: 123,
-                system: 45,
-            };
+            let expected = Stat { parent: 41, user: 123, system: 45 };
             assert_eq!(stat, Some(expected), "{name}");
         }
         for broken in ["", "4711 (nginx", "4711 (nginx) S 41", "1 (x) S y 2 3"] {
@@ -164,10 +153,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_process_and_a_thread_know_their_time() {
-        assert_eq!(
-            parse_schedstat("77491306 1022211109 2065\n"),
-            Some(77_491_306)
-        );
+        assert_eq!(parse_schedstat("77491306 1022211109 2065\n"), Some(77_491_306));
         assert_eq!(parse_schedstat(""), None);
         let then = Cpu::of(&[std::process::id()]).expect("readable");
         assert!(then.since(&then).is_zero());

@@ -17,12 +17,8 @@ pub fn plans(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
     for level in plans.chunk_by(|a, b| a.concurrency == b.concurrency) {
         let mut highest: f64 = 0.0;
         for plan in level {
-            let probe = Plan {
-                time_limit: Some(PROBE),
-                requests: u64::MAX,
-                rows: None,
-                ..plan.clone()
-            };
+            let probe =
+                Plan { time_limit: Some(PROBE), requests: u64::MAX, rows: None, ..plan.clone() };
             let outcome = run(&probe, stop)?;
             if let Some(why) = outcome.failure() {
                 return Err(why);

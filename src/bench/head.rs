@@ -62,9 +62,8 @@ impl Head {
 
     fn field(&mut self, line: &[u8]) {
         if let Some(value) = value_of(line, b"content-length") {
-            let digits = std::str::from_utf8(value)
-                .ok()
-                .filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+            let digits =
+                std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
             match digits.and_then(|v| v.parse().ok()) {
                 Some(n) if self.length.is_none_or(|known| known == n) => self.length = Some(n),
                 _ => self.contradictory = true,

@@ -34,11 +34,7 @@ impl Json {
     /// An object of these members.
     pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Json)>) -> Json {
         let members = members.into_iter();
-        Json::Object(
-            members
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        )
+        Json::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// A member of an object.
@@ -46,10 +42,7 @@ impl Json {
         let Json::Object(members) = self else {
             return None;
         };
-        members
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value)
+        members.iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
     /// The number, if it is one.
@@ -94,9 +87,7 @@ fn value(rest: &mut &str, depth: usize) -> Option<Json> {
     let depth = depth.checked_sub(1)?;
     match rest.chars().next()? {
         '"' => Some(Json::Text(string(rest)?)),
-        '[' => Some(Json::List(items(rest, ["[", "]"], &mut |rest| {
-            value(rest, depth)
-        })?)),
+        '[' => Some(Json::List(items(rest, ["[", "]"], &mut |rest| value(rest, depth))?)),
         '{' => {
             let member = &mut |rest: &mut &str| {
                 let name = string(rest)?;
@@ -172,11 +163,7 @@ impl fmt::Display for Json {
             Json::Bool(value) => write!(f, "{value}"),
             Json::Text(text) => f.write_str(&quoted(text)),
             Json::List(values) => {
-                write!(
-                    f,
-                    "[{}]",
-                    joined(values.iter().map(Json::to_string).collect())
-                )
+                write!(f, "[{}]", joined(values.iter().map(Json::to_string).collect()))
             }
             Json::Object(members) => {
                 let member = |(name, value): &(String, Json)| format!("{}:{value}", quoted(name));

@@ -121,22 +121,12 @@ pub fn attempt(
         drop(sender);
         watch(&results, &shared, &counters, progress)
     });
-    let tallies = results
-        .into_iter()
-        .collect::<Result<Vec<Tally>, String>>()?;
-    let tally = tallies
-        .into_iter()
-        .reduce(Tally::merged)
-        .unwrap_or_default();
+    let tallies = results.into_iter().collect::<Result<Vec<Tally>, String>>()?;
+    let tally = tallies.into_iter().reduce(Tally::merged).unwrap_or_default();
     let document = shared.document.load(Relaxed);
     Ok(Outcome {
-        plan: Plan {
-            threads,
-            ..plan.clone()
-        },
-        wall: tally
-            .span
-            .map_or(Duration::ZERO, |(begun, last)| last - begun),
+        plan: Plan { threads, ..plan.clone() },
+        wall: tally.span.map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
         document_length: match document {
             client::UNKNOWN => 0,
@@ -205,10 +195,7 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
             Err(e) => last = e,
         }
     }
-    Err(format!(
-        "cannot connect to {}: {last}; is the server running?",
-        target.authority()
-    ))
+    Err(format!("cannot connect to {}: {last}; is the server running?", target.authority()))
 }
 
 fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {
@@ -231,10 +218,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         return Ok(());
     }
     if given.has("-V") {
-        print(&format!(
-            "progjar bench {}, ab's options and report\n",
-            env!("CARGO_PKG_VERSION")
-        ));
+        print(&format!("progjar bench {}, ab's options and report\n", env!("CARGO_PKG_VERSION")));
         return Ok(());
     }
     let mut options = Options::of(given).map_err(Failure::Usage)?;
@@ -271,9 +255,7 @@ fn text_of(cells: &[rounds::Cell], options: &Options) -> String {
         Format::Csv => saved::csv(cells, &origin()),
         Format::Json => saved::json(cells, &origin()),
         Format::Text => {
-            let reports = cells
-                .iter()
-                .map(|c| report::ab_text(c.median(), options.parts));
+            let reports = cells.iter().map(|c| report::ab_text(c.median(), options.parts));
             reports.collect()
         }
     }

@@ -154,15 +154,11 @@ impl Options {
             match &rates {
                 None => plans.extend(at_level),
                 Some(rates) => plans.extend(
-                    rates
-                        .iter()
-                        .flat_map(|rate| at_level.iter().map(|plan| plan.at_rate(*rate))),
+                    rates.iter().flat_map(|rate| at_level.iter().map(|plan| plan.at_rate(*rate))),
                 ),
             }
         }
-        let against = given
-            .text("--against")
-            .map(|path| Saved::read(Path::new(path)));
+        let against = given.text("--against").map(|path| Saved::read(Path::new(path)));
         let against = against.transpose().map_err(|e| TOPIC.wrong(e))?;
         let curve = auto || rates.is_some_and(|rates| rates.len() > 1);
         let verdicts = plans.len() * (targets - 1) / 2 + against.iter().count() * plans.len();
@@ -176,15 +172,9 @@ impl Options {
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
-        let formats = [
-            ("--json", Format::Json),
-            ("--csv", Format::Csv),
-            ("--table", Format::Table),
-        ];
-        let format = formats
-            .iter()
-            .find(|(name, _)| given.has(name))
-            .map(|f| f.1);
+        let formats =
+            [("--json", Format::Json), ("--csv", Format::Csv), ("--table", Format::Table)];
+        let format = formats.iter().find(|(name, _)| given.has(name)).map(|f| f.1);
         Ok(Options {
             auto,
             rounds,
@@ -193,10 +183,7 @@ impl Options {
             quiet: given.has("-q"),
             percentages: given.text("-e").map(PathBuf::from),
             against,
-            parts: Parts {
-                percentiles: !given.has("-d"),
-                confidence: !given.has("-S"),
-            },
+            parts: Parts { percentiles: !given.has("-d"), confidence: !given.has("-S") },
             plans,
         })
     }
@@ -204,10 +191,7 @@ impl Options {
 
 /// The values of a list, each once.
 fn list<T: PartialEq>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let values: Vec<T> = text
-        .split(',')
-        .map(|one| read(one.trim()))
-        .collect::<Option<_>>()?;
+    let values: Vec<T> = text.split(',').map(|one| read(one.trim())).collect::<Option<_>>()?;
     let is_new = |(i, value): (usize, &T)| !values[..i].contains(value);
     values.iter().enumerate().all(is_new).then_some(values)
 }
@@ -262,10 +246,7 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
             plan.requests
         )));
     }
-    plan.timeout = given
-        .duration("-s")?
-        .unwrap_or(plan.timeout)
-        .max(Duration::from_millis(1));
+    plan.timeout = given.duration("-s")?.unwrap_or(plan.timeout).max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
     plan.http11 = given.has("--http11");
     plan.go_on = given.has("-r");
@@ -305,8 +286,7 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
     plan.method = given.text("-m").unwrap_or(&plan.method).to_owned();
     plan.fields = given.all("-H").map(str::to_owned).collect();
     if let Some(user) = given.text("-A") {
-        plan.fields
-            .push(format!("Authorization: Basic {}", base64(user.as_bytes())));
+        plan.fields.push(format!("Authorization: Basic {}", base64(user.as_bytes())));
     }
     plan.cookies = given.all("-C").map(str::to_owned).collect();
     check_lines(plan)
@@ -321,11 +301,7 @@ fn check_lines(plan: &Plan) -> Result<(), String> {
     if let Some(field) = plan.fields.iter().find(|f| !f.contains(':')) {
         return Err(TOPIC.wrong(format_args!("-H '{field}': give 'Name: value'")));
     }
-    let mut lines = plan
-        .fields
-        .iter()
-        .chain(&plan.cookies)
-        .chain([&plan.content_type]);
+    let mut lines = plan.fields.iter().chain(&plan.cookies).chain([&plan.content_type]);
     match lines.find(|l| l.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0)) {
         Some(line) => Err(TOPIC.wrong(format_args!("'{}' holds a line end", line.escape_debug()))),
         None => Ok(()),

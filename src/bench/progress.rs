@@ -80,9 +80,7 @@ impl Progress {
         }
         let (plan, elapsed) = (turn.plan, status.elapsed.as_secs_f64());
         let by_count = status.done as f64 / plan.requests as f64;
-        let by_time = plan
-            .time_limit
-            .map_or(0.0, |limit| elapsed / limit.as_secs_f64());
+        let by_time = plan.time_limit.map_or(0.0, |limit| elapsed / limit.as_secs_f64());
         let place = match turn.round {
             0 => "warm-up: ".to_owned(),
             n if self.many => format!("{n}/{} {}: ", turn.rounds, plan.target.name),

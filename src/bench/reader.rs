@@ -74,11 +74,7 @@ pub struct Heads {
 
 impl Default for Reader {
     fn default() -> Self {
-        Reader {
-            state: State::Head,
-            answer: Answer::default(),
-            kept: Vec::new(),
-        }
+        Reader { state: State::Head, answer: Answer::default(), kept: Vec::new() }
     }
 }
 
@@ -117,10 +113,7 @@ impl Reader {
 
     fn recycled(mut kept: Vec<u8>) -> Reader {
         kept.clear();
-        Reader {
-            kept,
-            ..Reader::default()
-        }
+        Reader { kept, ..Reader::default() }
     }
 
     fn advance(&mut self, bytes: &[u8], run: &mut Heads) -> Step {
@@ -131,10 +124,7 @@ impl Reader {
                 (end_of_head(rest, 0), rest.len())
             } else {
                 self.kept.extend_from_slice(rest);
-                (
-                    end_of_head(&self.kept, before.saturating_sub(3)),
-                    self.kept.len(),
-                )
+                (end_of_head(&self.kept, before.saturating_sub(3)), self.kept.len())
             };
             let Some(length) = found else {
                 if held > HEAD_LIMIT {

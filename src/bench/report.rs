@@ -22,10 +22,7 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Parts {
-            percentiles: true,
-            confidence: true,
-        }
+        Parts { percentiles: true, confidence: true }
     }
 }
 
@@ -138,10 +135,7 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
         add("Requests per second", format!("{rate:.2} [#/sec] (mean)"));
         add("Time per request", format!("{mean:.3} [ms] (mean)"));
         add("Time per request", across);
-        add(
-            "Transfer rate",
-            format!("{received:.2} [Kbytes/sec] received"),
-        );
+        add("Transfer rate", format!("{received:.2} [Kbytes/sec] received"));
         if plan.body.is_some() {
             add("", format!("{:24}{sent:.2} kb/s sent", ""));
             add("", format!("{:24}{:.2} kb/s total", "", sent + received));
@@ -164,18 +158,11 @@ fn connection_times(text: &mut String, outcome: &Outcome, parts: Parts) {
         false => "              min   avg   max\n",
     });
     for (label, _, times) in rows {
-        let (min, mean, max) = (
-            ms(times.min() as f64),
-            ms(times.mean()),
-            ms(times.max() as f64),
-        );
+        let (min, mean, max) = (ms(times.min() as f64), ms(times.mean()), ms(times.max() as f64));
         let _ = match parts.confidence {
             true => {
                 let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
-                writeln!(
-                    text,
-                    "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}"
-                )
+                writeln!(text, "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}")
             }
             false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
         };
@@ -200,11 +187,7 @@ fn percentage_table(text: &mut String, title: &str, times: &Histogram) {
     let _ = writeln!(text, "\n{title}");
     for percentage in PERCENTAGES {
         let time = ms(times.quantile(percentage as f64 / 100.0) as f64);
-        let longest = if percentage == 100 {
-            " (longest request)"
-        } else {
-            ""
-        };
+        let longest = if percentage == 100 { " (longest request)" } else { "" };
         let _ = writeln!(text, "{percentage:>4}%  {time:>5}{longest}");
     }
 }
@@ -246,10 +229,8 @@ fn last_lines(text: &mut String, outcome: &Outcome) {
         );
     }
     if let Some(cpu) = outcome.cpu_per_request() {
-        let _ = writeln!(
-            text,
-            "CPU time:        {cpu:.1} [us] per request, of the processes of --cpu"
-        );
+        let _ =
+            writeln!(text, "CPU time:        {cpu:.1} [us] per request, of the processes of --cpu");
     }
     if let Some(limited) = outcome.client_limit() {
         let _ = writeln!(text, "Client:          {limited}");

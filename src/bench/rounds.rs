@@ -66,9 +66,7 @@ impl Measurement {
     /// See [`Measurement::whole`].
     pub fn failure(&self) -> Option<String> {
         let runs = || self.cells.iter().flat_map(Cell::runs);
-        self.broken
-            .clone()
-            .or_else(|| runs().find_map(Outcome::failure))
+        self.broken.clone().or_else(|| runs().find_map(Outcome::failure))
     }
 }
 
@@ -106,20 +104,10 @@ pub fn measure(
     let mut turn = |round: usize, plan: &Plan| -> Result<Outcome, String> {
         let outcome = attempt(plan, stop, &mut |status| {
             let state = State::Running(status);
-            progress(&Turn {
-                round,
-                rounds,
-                plan,
-                state,
-            });
+            progress(&Turn { round, rounds, plan, state });
         })?;
         let state = State::Ended(&outcome);
-        progress(&Turn {
-            round,
-            rounds,
-            plan,
-            state,
-        });
+        progress(&Turn { round, rounds, plan, state });
         Ok(outcome)
     };
     let mut broken = None;
@@ -149,10 +137,7 @@ pub fn measure(
         }
     }
     let ran = runs.into_iter().filter(|runs| !runs.is_empty());
-    Measurement {
-        cells: ran.map(|runs| Cell { runs }).collect(),
-        broken,
-    }
+    Measurement { cells: ran.map(|runs| Cell { runs }).collect(), broken }
 }
 
 /// The order in which a round runs the plans: level by level; within a level each round begins
@@ -179,11 +164,7 @@ pub fn pairs(cells: &[Cell]) -> Vec<Pair> {
         let others = cells[i + 1..].iter();
         for b in others.filter(|b| is_same_level(a.plan(), b.plan())) {
             let names = [a, b].map(|cell| cell.plan().target.name.clone());
-            pairs.push(Pair {
-                names,
-                samples: [compared(a), compared(b)],
-                ..pair_at(a.plan())
-            });
+            pairs.push(Pair { names, samples: [compared(a), compared(b)], ..pair_at(a.plan()) });
         }
     }
     pairs
@@ -201,11 +182,7 @@ pub fn compared(cell: &Cell) -> Vec<f64> {
 pub fn pair_at(plan: &Plan) -> Pair {
     Pair {
         place: plan.level(),
-        low_is_good: if plan.rate.is_some() {
-            "response time (p99)"
-        } else {
-            ""
-        },
+        low_is_good: if plan.rate.is_some() { "response time (p99)" } else { "" },
         ..Pair::default()
     }
 }
@@ -216,10 +193,7 @@ mod tests {
 
     #[test]
     fn each_round_begins_with_another_target_and_keeps_the_levels_apart() {
-        let plan = |(name, concurrency)| Plan {
-            concurrency,
-            ..Plan::new(name).expect("valid")
-        };
+        let plan = |(name, concurrency)| Plan { concurrency, ..Plan::new(name).expect("valid") };
         let plans = [("a", 1), ("b", 1), ("c", 1), ("a", 9), ("b", 9), ("c", 9)].map(plan);
         assert_eq!(order(&plans, 1), [0, 1, 2, 3, 4, 5]);
         assert_eq!(order(&plans, 2), [1, 2, 0, 4, 5, 3]);

@@ -28,13 +28,8 @@ impl RowFile {
     pub fn create(path: &Path) -> Result<RowFile, String> {
         let wrong = |e| format!("cannot write '{}': {e}", path.display());
         let mut file = File::create(path).map_err(wrong)?;
-        file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n")
-            .map_err(wrong)?;
-        Ok(RowFile {
-            file: Mutex::new(file),
-            wall: clock::unix_time(),
-            clock: Instant::now(),
-        })
+        file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(wrong)?;
+        Ok(RowFile { file: Mutex::new(file), wall: clock::unix_time(), clock: Instant::now() })
     }
 }
 
@@ -48,10 +43,7 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// None yet.
     pub fn new(file: &'a RowFile) -> Rows<'a> {
-        Rows {
-            file,
-            text: String::new(),
-        }
+        Rows { file, text: String::new() }
     }
 
     /// A request that began at `begun`; the times in nanoseconds.
@@ -74,11 +66,7 @@ impl<'a> Rows<'a> {
             ms(connect + processing),
             ms(waiting)
         );
-        if self.text.len() > PIECE {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.text.len() > PIECE { self.flush() } else { Ok(()) }
     }
 
     /// Writes what is left.

@@ -26,10 +26,8 @@ impl Origin {
         let cpu = read("/proc/cpuinfo");
         let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let words: Vec<String> = std::env::args_os()
-            .skip(1)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
+        let words: Vec<String> =
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let method = format!(
             "{rounds} rounds, all targets and levels in turn, each round with another target first; \
              warm-up {} ms; rows: the median run; verdicts: signed-rank test on the pairs of a round, Holm's correction",
@@ -83,9 +81,8 @@ fn figures(outcome: &Outcome) -> Vec<(String, f64)> {
         ("mean_ms", tally.total.mean() / 1e6),
         ("stddev_ms", tally.total.deviation() / 1e6),
     ];
-    let mut figures: Vec<(String, f64)> = counts
-        .map(|(name, count)| (name.to_owned(), count as f64))
-        .to_vec();
+    let mut figures: Vec<(String, f64)> =
+        counts.map(|(name, count)| (name.to_owned(), count as f64)).to_vec();
     figures.extend(others.map(|(name, value)| (name.to_owned(), value)));
     figures.extend(percentiles("", &tally.total));
     figures.extend(percentiles("response_", &tally.response));
@@ -97,10 +94,7 @@ fn percentiles(prefix: &str, times: &Histogram) -> [(String, f64); 5] {
     PERCENTILES.map(|(name, q)| {
         let ms = times.quantile(q) as f64 / 1e6;
         let known = times.count() > 0;
-        (
-            format!("{prefix}{name}_ms"),
-            if known { ms } else { f64::NAN },
-        )
+        (format!("{prefix}{name}_ms"), if known { ms } else { f64::NAN })
     })
 }
 
@@ -123,20 +117,12 @@ pub fn csv(cells: &[Cell], origin: &Origin) -> String {
             ("highest_requests_per_second", number(spread.highest)),
         ];
         let figures = figures(cell.median());
-        row.extend(
-            figures
-                .iter()
-                .map(|(name, value)| (name.as_str(), number(*value))),
-        );
+        row.extend(figures.iter().map(|(name, value)| (name.as_str(), number(*value))));
         row.extend(origin.facts.iter().cloned());
         if table.rows.is_empty() {
-            table
-                .rows
-                .push(row.iter().map(|(name, _)| (*name).to_owned()).collect());
+            table.rows.push(row.iter().map(|(name, _)| (*name).to_owned()).collect());
         }
-        table
-            .rows
-            .push(row.into_iter().map(|(_, value)| value).collect());
+        table.rows.push(row.into_iter().map(|(_, value)| value).collect());
     }
     table.csv()
 }
@@ -145,9 +131,8 @@ pub fn csv(cells: &[Cell], origin: &Origin) -> String {
 /// every run's figures, with `histogram` (from ns, width ns, requests) of the service times.
 pub fn json(cells: &[Cell], origin: &Origin) -> String {
     let facts = origin.facts.iter();
-    let mut members: Vec<(&str, Json)> = facts
-        .map(|(name, text)| (*name, Json::from(text)))
-        .collect();
+    let mut members: Vec<(&str, Json)> =
+        facts.map(|(name, text)| (*name, Json::from(text))).collect();
     members.push(("cells", Json::List(cells.iter().map(cell_of).collect())));
     format!("{}\n", Json::object(members))
 }
@@ -171,10 +156,8 @@ fn cell_of(cell: &Cell) -> Json {
 
 fn run_of(outcome: &Outcome) -> Json {
     let figures = figures(outcome);
-    let mut members: Vec<(&str, Json)> = figures
-        .iter()
-        .map(|(name, value)| (name.as_str(), Json::Number(*value)))
-        .collect();
+    let mut members: Vec<(&str, Json)> =
+        figures.iter().map(|(name, value)| (name.as_str(), Json::Number(*value))).collect();
     let buckets = outcome.tally.total.buckets().map(|(low, width, n)| {
         Json::List([low, width, n].map(|n| Json::Number(n as f64)).to_vec())
     });
@@ -220,32 +203,20 @@ impl Saved {
                 name: cell.get("target")?.text()?.to_owned(),
                 concurrency: cell.get("concurrency")?.number()?,
                 rate,
-                samples: runs
-                    .map(|run| run.get(figure)?.number())
-                    .collect::<Option<_>>()?,
+                samples: runs.map(|run| run.get(figure)?.number()).collect::<Option<_>>()?,
             })
         };
         Some(Saved {
             date: json.get("date")?.text()?.to_owned(),
-            cells: json
-                .get("cells")?
-                .list()?
-                .iter()
-                .map(cell)
-                .collect::<Option<_>>()?,
+            cells: json.get("cells")?.list()?.iter().map(cell).collect::<Option<_>>()?,
         })
     }
 
     /// Each cell beside the saved one of the same target and level. Where both measured one target
     /// only, it may have another name.
     pub fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
-        let lone = self
-            .cells
-            .iter()
-            .all(|cell| cell.name == self.cells[0].name)
-            && cells
-                .iter()
-                .all(|c| c.plan().target.name == cells[0].plan().target.name);
+        let lone = self.cells.iter().all(|cell| cell.name == self.cells[0].name)
+            && cells.iter().all(|c| c.plan().target.name == cells[0].plan().target.name);
         let pair = |cell: &Cell| {
             let plan = cell.plan();
             let old = self.cells.iter().find(|old| {

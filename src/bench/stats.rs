@@ -134,13 +134,8 @@ impl Histogram {
 }
 
 /// The quantiles that are reported, with their names.
-pub const PERCENTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p99", 0.99),
-    ("p99.9", 0.999),
-    ("max", 1.0),
-];
+pub const PERCENTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 /// The lowest, the median and the highest of some figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -158,11 +153,7 @@ impl Spread {
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
-        Some(Spread {
-            lowest: *sorted.first()?,
-            median: median(&sorted),
-            highest: *sorted.last()?,
-        })
+        Some(Spread { lowest: *sorted.first()?, median: median(&sorted), highest: *sorted.last()? })
     }
 }
 

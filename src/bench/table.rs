@@ -18,9 +18,7 @@ pub struct Table {
 impl Table {
     /// No rows yet.
     pub fn new(heading: &[&str]) -> Table {
-        Table {
-            rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()],
-        }
+        Table { rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
     /// For a terminal: columns aligned to the right.
@@ -50,9 +48,7 @@ impl Table {
                 let _ = writeln!(text, "|{}|", row.join("|"));
                 continue;
             }
-            let rule = row
-                .iter()
-                .map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
+            let rule = row.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
             let rule: Vec<String> = rule.collect();
             let _ = writeln!(text, "| {} |\n|{}|", row.join(" | "), rule.join("|"));
         }
@@ -108,14 +104,8 @@ pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
         table.rows[0].push("CPU (µs/request)".to_owned());
         for (cell, row) in cells.iter().zip(&mut table.rows[1..]) {
             let cpu = cell.runs().iter().all(|run| run.cpu.is_some());
-            let median = cell
-                .spread(|run| run.cpu_per_request().unwrap_or_default())
-                .median;
-            row.push(if cpu {
-                format!("{median:.1}")
-            } else {
-                "?".to_owned()
-            });
+            let median = cell.spread(|run| run.cpu_per_request().unwrap_or_default()).median;
+            row.push(if cpu { format!("{median:.1}") } else { "?".to_owned() });
         }
     }
     table
@@ -144,10 +134,7 @@ fn point(cell: &Cell) -> Vec<String> {
         cell.plan().concurrency.to_string(),
         format!("{}", cell.plan().rate.unwrap_or_default()),
         format!("{:.0}", median(&Outcome::rate)),
-        format!(
-            "{:.0}",
-            100.0 * median(&|run| run.shortfall().unwrap_or_default())
-        ),
+        format!("{:.0}", 100.0 * median(&|run| run.shortfall().unwrap_or_default())),
         format!("{:.3}", ms(0.5)),
         format!("{:.3}", ms(0.99)),
         cell.sum(|run| run.tally.unanswered).to_string(),
@@ -225,8 +212,5 @@ pub fn remarks(cell: &Cell) -> Vec<String> {
         remarks.push(limited);
     }
     let level = cell.plan().level();
-    remarks
-        .into_iter()
-        .map(|remark| format!("{level}: {remark}"))
-        .collect()
+    remarks.into_iter().map(|remark| format!("{level}: {remark}")).collect()
 }

@@ -40,12 +40,7 @@ pub fn compare(a: &[f64], b: &[f64]) -> Comparison {
     walsh.sort_by(f64::total_cmp);
     let (rounds, count) = (logs.len(), walsh.len());
     if count == 0 {
-        return Comparison {
-            ratio: 1.0,
-            interval: None,
-            p_value: 1.0,
-            rounds,
-        };
+        return Comparison { ratio: 1.0, interval: None, p_value: 1.0, rounds };
     }
     let above = walsh.iter().filter(|w| **w > 0.0).count();
     let below = walsh.iter().filter(|w| **w < 0.0).count();
@@ -53,10 +48,7 @@ pub fn compare(a: &[f64], b: &[f64]) -> Comparison {
     let least = above.min(below) + (count - above - below).div_ceil(2);
     let tail = cumulative(rounds);
     // As many averages may be left out at each end as still keeps 95 %.
-    let outside = tail
-        .iter()
-        .take_while(|p| 2.0 * **p <= SIGNIFICANCE)
-        .count();
+    let outside = tail.iter().take_while(|p| 2.0 * **p <= SIGNIFICANCE).count();
     Comparison {
         ratio: median(&walsh).exp(),
         interval: (outside > 0).then(|| (walsh[outside - 1].exp(), walsh[count - outside].exp())),
@@ -72,11 +64,7 @@ fn cumulative(rounds: usize) -> Vec<f64> {
     chances[0] = 1.0;
     for rank in 1..=rounds {
         for sum in (0..=rank * (rank + 1) / 2).rev() {
-            let with = if sum >= rank {
-                chances[sum - rank]
-            } else {
-                0.0
-            };
+            let with = if sum >= rank { chances[sum - rank] } else { 0.0 };
             chances[sum] = (chances[sum] + with) / 2.0;
         }
     }
@@ -142,12 +130,7 @@ impl Verdict {
     }
 
     fn sentence(&self) -> String {
-        let Comparison {
-            ratio,
-            interval,
-            rounds,
-            ..
-        } = self.comparison;
+        let Comparison { ratio, interval, rounds, .. } = self.comparison;
         let [a, b] = &self.pair.names;
         // The one with the higher figure comes first.
         let (a, b, ratio, interval) = match ratio >= 1.0 {
@@ -158,9 +141,7 @@ impl Verdict {
             ..0.001 => "p < 0.001".to_owned(),
             p => format!("p = {p:.3}"),
         };
-        let range = interval
-            .map(|(l, h)| format!("{l:.2} to {h:.2}; "))
-            .unwrap_or_default();
+        let range = interval.map(|(l, h)| format!("{l:.2} to {h:.2}; ")).unwrap_or_default();
         let place = match self.pair.place.as_str() {
             "" => String::new(),
             place => format!("{place}: "),
@@ -181,20 +162,12 @@ impl Verdict {
 
 /// The verdicts of a report: all pairs that it compares, corrected together.
 pub fn judge(pairs: Vec<Pair>) -> Vec<Verdict> {
-    let compared = pairs
-        .iter()
-        .map(|pair| compare(&pair.samples[0], &pair.samples[1]));
+    let compared = pairs.iter().map(|pair| compare(&pair.samples[0], &pair.samples[1]));
     let compared: Vec<Comparison> = compared.collect();
     let p_values: Vec<f64> = compared.iter().map(|c| c.p_value).collect();
     let of = pairs.len();
     let all = pairs.into_iter().zip(compared).zip(holm(&p_values));
-    all.map(|((pair, comparison), corrected)| Verdict {
-        pair,
-        comparison,
-        corrected,
-        of,
-    })
-    .collect()
+    all.map(|((pair, comparison), corrected)| Verdict { pair, comparison, corrected, of }).collect()
 }
 
 /// The only verdict of a report, on two systems, each with its name and its rates.

@@ -26,12 +26,7 @@ pub const fn flag(
     default: &'static str,
     help: &'static str,
 ) -> Flag {
-    Flag {
-        name,
-        value,
-        default,
-        help,
-    }
+    Flag { name, value, default, help }
 }
 
 /// A topic of `progjar TOPIC …`.
@@ -78,11 +73,7 @@ pub struct Given {
 
 impl Topic {
     fn find(&self, name: &str) -> Option<Flag> {
-        self.flags
-            .iter()
-            .flat_map(|f| f.iter())
-            .find(|f| f.name == name)
-            .copied()
+        self.flags.iter().flat_map(|f| f.iter()).find(|f| f.name == name).copied()
     }
 
     /// The sentence for wrong usage: what is wrong, and where the help is.
@@ -93,11 +84,7 @@ impl Topic {
     /// Sorts `arguments` into flags and operands. Takes `--name value`, `--name=value`, and as
     /// ab does `-n1000` and `-kr`. The error is one line that says what to do.
     pub fn parse(&self, arguments: &[String]) -> Result<Given, String> {
-        let mut given = Given {
-            topic: *self,
-            flags: Vec::new(),
-            operands: Vec::new(),
-        };
+        let mut given = Given { topic: *self, flags: Vec::new(), operands: Vec::new() };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             if let Some(long) = argument.strip_prefix("--") {
@@ -165,30 +152,20 @@ impl Topic {
 
     fn following(&self, flag: Flag, next: Option<&String>) -> Result<String, String> {
         next.cloned().ok_or_else(|| {
-            self.wrong(format_args!(
-                "{} needs a value: {} {}",
-                flag.name, flag.name, flag.value
-            ))
+            self.wrong(format_args!("{} needs a value: {} {}", flag.name, flag.name, flag.value))
         })
     }
 
     /// The help text, at most a screen.
     pub fn help(&self) -> String {
-        let mut text = format!(
-            "{}: {}\n\nusage: progjar {}",
-            self.name, self.summary, self.name
-        );
+        let mut text = format!("{}: {}\n\nusage: progjar {}", self.name, self.summary, self.name);
         if !self.operand.is_empty() {
             let _ = match self.operand_default {
                 "" => write!(text, " {}", self.operand),
                 default => write!(text, " [{}={default}]", self.operand),
             };
         }
-        text.push_str(if self.flags.is_empty() {
-            "\n"
-        } else {
-            " [options]\n\n"
-        });
+        text.push_str(if self.flags.is_empty() { "\n" } else { " [options]\n\n" });
         let all = self.flags.iter().flat_map(|f| f.iter());
         for flag in all.filter(|flag| !flag.help.is_empty()) {
             let left = format!("{} {}", flag.name, flag.value);
@@ -219,26 +196,13 @@ impl Given {
 
     /// Every value that was given for the flag.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.flags
-            .iter()
-            .filter(move |(n, _)| *n == name)
-            .map(|(_, v)| v.as_str())
+        self.flags.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
     /// The flag's value: the last one given, or its default; None if it has neither.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let default = || {
-            self.topic
-                .find(name)
-                .map(|f| f.default)
-                .filter(|d| !d.is_empty())
-        };
-        self.flags
-            .iter()
-            .rev()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| v.as_str())
-            .or_else(default)
+        let default = || self.topic.find(name).map(|f| f.default).filter(|d| !d.is_empty());
+        self.flags.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v.as_str()).or_else(default)
     }
 
     /// The flag's value, converted by `read`; `wanted` says what it takes.
@@ -263,41 +227,25 @@ impl Given {
         name: &str,
         range: std::ops::RangeInclusive<u64>,
     ) -> Result<Option<u64>, String> {
-        let wanted = format!(
-            "give a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
-        self.value(name, &wanted, |t| {
-            t.parse().ok().filter(|n| range.contains(n))
-        })
+        let wanted = format!("give a whole number from {} to {}", range.start(), range.end());
+        self.value(name, &wanted, |t| t.parse().ok().filter(|n| range.contains(n)))
     }
 
     /// The flag's value as a length of time (see [`duration`]).
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
-        self.value(
-            name,
-            "give seconds (2, 0.5s) or milliseconds (250ms)",
-            duration,
-        )
+        self.value(name, "give seconds (2, 0.5s) or milliseconds (250ms)", duration)
     }
 
     /// The flag's value as a size in bytes (see [`size`]).
     pub fn size(&self, name: &str) -> Result<Option<u64>, String> {
-        self.value(
-            name,
-            "give bytes (8192), KiB (64k), MiB (16M) or GiB (2G)",
-            size,
-        )
+        self.value(name, "give bytes (8192), KiB (64k), MiB (16M) or GiB (2G)", size)
     }
 
     /// The first operand, or its default.
     pub fn operand(&self) -> Result<&str, String> {
         match (self.operands.first(), self.topic.operand_default) {
             (Some(operand), _) => Ok(operand),
-            (None, "") => Err(self
-                .topic
-                .wrong(format_args!("{} is missing", self.topic.operand))),
+            (None, "") => Err(self.topic.wrong(format_args!("{} is missing", self.topic.operand))),
             (None, default) => Ok(default),
         }
     }
@@ -320,9 +268,7 @@ pub fn duration(text: &str) -> Option<Duration> {
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
     };
     let seconds = number.parse::<f64>().ok()? * unit;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|d| d.as_secs() < 1_000_000)
+    Duration::try_from_secs_f64(seconds).ok().filter(|d| d.as_secs() < 1_000_000)
 }
 
 /// A size in bytes: `8192`, `64k`, `16M`, `2G` (powers of 1024).
@@ -333,11 +279,7 @@ pub fn size(text: &str) -> Option<u64> {
         b'g' | b'G' => 1 << 30,
         _ => 1,
     };
-    let number = if unit == 1 {
-        text
-    } else {
-        &text[..text.len() - 1]
-    };
+    let number = if unit == 1 { text } else { &text[..text.len() - 1] };
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
@@ -361,12 +303,7 @@ mod tests {
     };
 
     fn parse(line: &str) -> Result<Given, String> {
-        TOPIC.parse(
-            &line
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        TOPIC.parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -377,14 +314,8 @@ mod tests {
         assert_eq!(given.text("--host"), Some("::1"));
         assert_eq!(given.port(), Ok(8080));
         let defaults = parse("").expect("valid");
-        assert_eq!(
-            (defaults.port(), defaults.text("--host")),
-            (Ok(9002), Some("127.0.0.1"))
-        );
-        assert_eq!(
-            parse("-n 7").expect("valid").number("-n", 1..=9),
-            Ok(Some(7))
-        );
+        assert_eq!((defaults.port(), defaults.text("--host")), (Ok(9002), Some("127.0.0.1")));
+        assert_eq!(parse("-n 7").expect("valid").number("-n", 1..=9), Ok(Some(7)));
     }
 
     #[test]
@@ -397,18 +328,9 @@ mod tests {
             ("1 2", "unexpected argument '2'"),
         ] {
             let error = parse(line).expect_err(line);
-            assert!(
-                error.contains(says) && error.contains("progjar help demo"),
-                "{line}: {error}"
-            );
+            assert!(error.contains(says) && error.contains("progjar help demo"), "{line}: {error}");
         }
-        assert!(
-            parse("99999")
-                .expect("parses")
-                .port()
-                .expect_err("range")
-                .contains("no port")
-        );
+        assert!(parse("99999").expect("parses").port().expect_err("range").contains("no port"));
         assert!(parse("-n x").expect("parses").number("-n", 1..=9).is_err());
         assert!(parse("-n 10").expect("parses").number("-n", 1..=9).is_err());
     }
@@ -418,17 +340,8 @@ mod tests {
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(duration("0.5"), Some(Duration::from_millis(500)));
         assert_eq!(duration("2s"), Some(Duration::from_secs(2)));
-        assert_eq!(
-            (duration("-1"), duration("x"), duration("nan")),
-            (None, None, None)
-        );
-        assert_eq!(
-            (size("64k"), size("2G"), size("7")),
-            (Some(65536), Some(1 << 31), Some(7))
-        );
-        assert_eq!(
-            (size(""), size("k"), size("99999999999G")),
-            (None, None, None)
-        );
+        assert_eq!((duration("-1"), duration("x"), duration("nan")), (None, None, None));
+        assert_eq!((size("64k"), size("2G"), size("7")), (Some(65536), Some(1 << 31), Some(7)));
+        assert_eq!((size(""), size("k"), size("99999999999G")), (None, None, None));
     }
 }

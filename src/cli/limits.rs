@@ -9,57 +9,17 @@ use std::time::Duration;
 
 /// The options, for a topic's table of flags.
 pub const FLAGS: &[Flag] = &[
-    flag(
-        "--max-request-line",
-        "SIZE",
-        "8k",
-        "longest request line, else 414",
-    ),
-    flag(
-        "--max-fields",
-        "SIZE",
-        "16k",
-        "largest field section, else 431",
-    ),
-    flag(
-        "--header-timeout",
-        "TIME",
-        "10s",
-        "for a head to arrive, else 408",
-    ),
-    flag(
-        "--content-timeout",
-        "TIME",
-        "30s",
-        "between bytes of content, else 408",
-    ),
-    flag(
-        "--idle-timeout",
-        "TIME",
-        "60s",
-        "of a keep-alive connection, then closed",
-    ),
-    flag(
-        "--write-timeout",
-        "TIME",
-        "30s",
-        "for a client to read on, then closed",
-    ),
-    flag(
-        "--drain-timeout",
-        "TIME",
-        "5s",
-        "for answers in flight after Ctrl-C",
-    ),
+    flag("--max-request-line", "SIZE", "8k", "longest request line, else 414"),
+    flag("--max-fields", "SIZE", "16k", "largest field section, else 431"),
+    flag("--header-timeout", "TIME", "10s", "for a head to arrive, else 408"),
+    flag("--content-timeout", "TIME", "30s", "between bytes of content, else 408"),
+    flag("--idle-timeout", "TIME", "60s", "of a keep-alive connection, then closed"),
+    flag("--write-timeout", "TIME", "30s", "for a client to read on, then closed"),
+    flag("--drain-timeout", "TIME", "5s", "for answers in flight after Ctrl-C"),
 ];
 
 /// For a server that answers requests itself. A gateway has its own default.
-pub const CONTENT: Flag = flag(
-    "--max-content",
-    "SIZE",
-    "16M",
-    "largest request content, else 413",
-);
+pub const CONTENT: Flag = flag("--max-content", "SIZE", "16M", "largest request content, else 413");
 
 /// How many clients at once: the option of each server with its own default.
 pub const fn connections(default: &'static str, help: &'static str) -> Flag {
@@ -106,9 +66,7 @@ impl Limits {
             idle_timeout: time("--idle-timeout")?,
             write_timeout: time("--write-timeout")?,
             drain_timeout: time("--drain-timeout")?,
-            connections: given
-                .number("--max-connections", 1..=1_000_000)?
-                .unwrap_or(1) as usize,
+            connections: given.number("--max-connections", 1..=1_000_000)?.unwrap_or(1) as usize,
         })
     }
 }

@@ -58,10 +58,7 @@ impl Log {
             .name("log".to_owned())
             .spawn(move || for_thread.write_lines())
             .map_err(|e| format!("cannot start the log's thread: {e}"))?;
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            _thread: thread,
-        };
+        let writer = Writer { shared: Arc::clone(&shared), _thread: thread };
         Ok((Log(Some(shared)), Some(writer)))
     }
 
@@ -106,10 +103,7 @@ impl Shared {
         loop {
             let mut buffer = self.lock();
             while buffer.lines.is_empty() && !buffer.ended {
-                buffer = self
-                    .changed
-                    .wait(buffer)
-                    .unwrap_or_else(PoisonError::into_inner);
+                buffer = self.changed.wait(buffer).unwrap_or_else(PoisonError::into_inner);
             }
             if !buffer.ended {
                 let (guard, _) = self
@@ -128,10 +122,7 @@ impl Shared {
             if stdout_works {
                 // Nobody reads stdout any more: serve on, without a log.
                 let mut stdout = io::stdout().lock();
-                stdout_works = stdout
-                    .write_all(&lines)
-                    .and_then(|()| stdout.flush())
-                    .is_ok();
+                stdout_works = stdout.write_all(&lines).and_then(|()| stdout.flush()).is_ok();
             }
             lines.clear();
             lines.shrink_to(SPARE);

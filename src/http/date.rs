@@ -3,9 +3,8 @@
 //! Note: `notes/http.md`.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The length of an IMF-fixdate.
 pub const LENGTH: usize = 29;
@@ -33,9 +32,7 @@ pub fn format(seconds: u64) -> [u8; LENGTH] {
 /// An IMF-fixdate as seconds since 1970. The two obsolete forms are no longer sent by anyone;
 /// a date that is not understood counts as absent.
 pub fn parse(bytes: &[u8]) -> Option<u64> {
-    let text = str::from_utf8(bytes)
-        .ok()
-        .filter(|t| t.len() == LENGTH && t.is_ascii())?;
+    let text = str::from_utf8(bytes).ok().filter(|t| t.len() == LENGTH && t.is_ascii())?;
     if !DAYS.contains(&&text[..3]) || &text[3..5] != ", " || &text[25..] != " GMT" {
         return None;
     }
@@ -50,9 +47,7 @@ pub fn parse(bytes: &[u8]) -> Option<u64> {
     if !separators || !exists || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    u64::try_from(days * 86400)
-        .ok()
-        .map(|s| s + hour * 3600 + minute * 60 + second)
+    u64::try_from(days * 86400).ok().map(|s| s + hour * 3600 + minute * 60 + second)
 }
 
 // Both count years from March, so that the leap day comes last, and in eras of 400 years, which
@@ -66,11 +61,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -89,14 +80,8 @@ mod tests {
     #[test]
     fn the_rfc_example_and_the_edges_survive_the_round_trip() {
         assert_eq!(&format(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
-        for seconds in [
-            0,
-            951_782_400,
-            951_868_799,
-            1_709_164_800,
-            4_102_444_799,
-            253_402_300_799,
-        ] {
+        for seconds in [0, 951_782_400, 951_868_799, 1_709_164_800, 4_102_444_799, 253_402_300_799]
+        {
             assert_eq!(parse(&format(seconds)), Some(seconds));
         }
     }

@@ -70,11 +70,7 @@ pub fn take_line(
 ) -> Result<Option<Line<'_>>, ParseError> {
     let window = &bytes[..bytes.len().min(longest + 2)];
     let Some(end) = window.iter().position(|&b| !is_text_char(b)) else {
-        return if window.len() > longest {
-            Err(too_long)
-        } else {
-            Ok(None)
-        };
+        return if window.len() > longest { Err(too_long) } else { Ok(None) };
     };
     if end > longest {
         return Err(too_long);
@@ -106,15 +102,11 @@ impl Field<'_> {
 
 /// Reads a field line (RFC 9112 §5).
 pub fn parse_field(line: &[u8]) -> Result<Field<'_>, ParseError> {
-    let end = line
-        .iter()
-        .position(|&b| !is_token_char(b))
-        .unwrap_or(line.len());
+    let end = line.iter().position(|&b| !is_token_char(b)).unwrap_or(line.len());
     match line.get(end) {
-        Some(b':') if end > 0 => Ok(Field {
-            name: &line[..end],
-            value: line[end + 1..].trim_ascii(),
-        }),
+        Some(b':') if end > 0 => {
+            Ok(Field { name: &line[..end], value: line[end + 1..].trim_ascii() })
+        }
         Some(b' ' | b'\t') if end == 0 => Err(ParseError::ObsFold),
         Some(b' ' | b'\t') if line[end..].trim_ascii_start().first() == Some(&b':') => {
             Err(ParseError::SpaceBeforeColon)
@@ -177,19 +169,13 @@ impl<'a> Iterator for Fields<'a> {
         let (line, rest) = self.0.split_at(end);
         self.0 = rest.get(2..).unwrap_or_default();
         let colon = line.iter().position(|&b| b == b':')?;
-        Some(Field {
-            name: &line[..colon],
-            value: line[colon + 1..].trim_ascii(),
-        })
+        Some(Field { name: &line[..colon], value: line[colon + 1..].trim_ascii() })
     }
 }
 
 /// The members of a comma-separated list (RFC 9110 §5.6.1); empty ones are passed over.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&b| b == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
+    value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// A number made of digits alone: no sign, no space. `None` if it is not, or does not fit.
@@ -197,9 +183,7 @@ pub fn digits(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    value.iter().try_fold(0u64, |n, d| {
-        n.checked_mul(10)?.checked_add(u64::from(d - b'0'))
-    })
+    value.iter().try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')))
 }
 
 /// Appends a number as [`digits`] reads it: `write!` without its questions about sign, width and
@@ -256,9 +240,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
         Some(v6) => str::from_utf8(v6).is_ok_and(|t| t.parse::<core::net::Ipv6Addr>().is_ok()),
         None => {
             !host.is_empty()
-                && host
-                    .iter()
-                    .all(|&b| is_uri_char(b) && !b":/?@".contains(&b))
+                && host.iter().all(|&b| is_uri_char(b) && !b":/?@".contains(&b))
                 && percents_encode(host)
         }
     };

@@ -101,11 +101,7 @@ impl<'a> BodyFields<'a> {
     ) -> Result<Framing, ParseError> {
         let framing = self.common(version)?.unwrap_or(Framing::UntilClose);
         let never_has_content = to_head || status < 200 || status == 204 || status == 304;
-        Ok(if never_has_content {
-            Framing::Length(0)
-        } else {
-            framing
-        })
+        Ok(if never_has_content { Framing::Length(0) } else { framing })
     }
 }
 
@@ -189,12 +185,7 @@ impl Body {
             Framing::Chunked => State::Size(0, 0),
             Framing::UntilClose => State::UntilClose,
         };
-        Body {
-            state,
-            pending: 0,
-            extensions: 0,
-            trailers: 0,
-        }
+        Body { state, pending: 0, extensions: 0, trailers: 0 }
     }
 
     /// Whether the content has ended.
@@ -217,20 +208,12 @@ impl Body {
                 State::UntilClose => return Ok((bytes.len(), &bytes[used..])),
                 State::Length(left) => {
                     let (taken, left) = share(bytes.len() - used, left);
-                    self.state = if left == 0 {
-                        State::Done
-                    } else {
-                        State::Length(left)
-                    };
+                    self.state = if left == 0 { State::Done } else { State::Length(left) };
                     return Ok((used + taken, &bytes[used..used + taken]));
                 }
                 State::Data(left) => {
                     let (taken, left) = share(bytes.len() - used, left);
-                    self.state = if left == 0 {
-                        State::DataCr
-                    } else {
-                        State::Data(left)
-                    };
+                    self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                     return Ok((used + taken, &bytes[used..used + taken]));
                 }
                 state => self.framing_byte(state, byte)?,

@@ -43,11 +43,7 @@ impl Limits {
     };
 
     /// The defaults of all servers here.
-    pub const DEFAULT: Limits = Limits {
-        request_line: 8192,
-        field_section: 16384,
-        fields: 100,
-    };
+    pub const DEFAULT: Limits = Limits { request_line: 8192, field_section: 16384, fields: 100 };
 
     /// Whether [`fields::Fields::parse`] accepts a section of these lines, all of them valid.
     pub fn check(&self, section: &[u8]) -> Result<(), ParseError> {
@@ -125,44 +121,29 @@ impl ParseError {
             LoneLf => (400, "A line ends in LF alone; HTTP lines end in CR LF"),
             BareCr => (400, "A CR is not followed by LF"),
             ControlCharacter => (400, "The head contains a control character"),
-            RequestLine => (
-                400,
-                "The request line is not: method SP request-target SP HTTP-version",
-            ),
+            RequestLine => {
+                (400, "The request line is not: method SP request-target SP HTTP-version")
+            }
             Method => (400, "The method is not a token"),
             UnknownMethod => (501, "This server does not know the method"),
-            RequestTarget => (
-                400,
-                "The request-target contains a character that a URI must percent-encode",
-            ),
-            TargetForm => (
-                400,
-                "The request-target has a form that does not go with this method",
-            ),
-            PercentEncoding => (
-                400,
-                "A % in the request-target is not followed by two hexadecimal digits",
-            ),
+            RequestTarget => {
+                (400, "The request-target contains a character that a URI must percent-encode")
+            }
+            TargetForm => (400, "The request-target has a form that does not go with this method"),
+            PercentEncoding => {
+                (400, "A % in the request-target is not followed by two hexadecimal digits")
+            }
             Scheme => (400, "The request-target names a scheme other than http"),
-            Authority => (
-                400,
-                "The authority in the request-target is not host or host:port",
-            ),
+            Authority => (400, "The authority in the request-target is not host or host:port"),
             Version => (400, "The HTTP-version is not HTTP/ digit . digit"),
             MajorVersion => (505, "This server speaks HTTP/1.1 and HTTP/1.0 only"),
             RequestLineTooLong => (414, "The request line is longer than this server accepts"),
             FieldSectionTooLarge => (431, "The field section is larger than this server accepts"),
-            TooManyFields => (
-                431,
-                "The field section has more lines than this server accepts",
-            ),
+            TooManyFields => (431, "The field section has more lines than this server accepts"),
             FieldName => (400, "A field name is empty or not a token"),
             SpaceBeforeColon => (400, "There is a space between a field name and its colon"),
             MissingColon => (400, "A field line has no colon"),
-            ObsFold => (
-                400,
-                "A field line starts with a space (obsolete line folding)",
-            ),
+            ObsFold => (400, "A field line starts with a space (obsolete line folding)"),
             HostMissing => (400, "Host is missing, which HTTP/1.1 requires"),
             HostTwice => (400, "Host appears more than once"),
             HostInvalid => (400, "Host is not host or host:port"),
@@ -181,23 +162,14 @@ impl ParseError {
             ChunkSize => (400, "A chunk size is not a hexadecimal number"),
             ChunkTooLarge => (400, "A chunk size is too large a number"),
             ChunkExtension => (400, "The chunk extensions are malformed or too long"),
-            ChunkEnd => (
-                400,
-                "A chunk is not followed by CR LF where its size says it ends",
-            ),
+            ChunkEnd => (400, "A chunk is not followed by CR LF where its size says it ends"),
             Trailer => (400, "The trailer section is malformed"),
-            TrailerTooLarge => (
-                431,
-                "The trailer section is larger than this server accepts",
-            ),
+            TrailerTooLarge => (431, "The trailer section is larger than this server accepts"),
             ContentTooLarge => (413, "The content is larger than this server accepts"),
             EndedEarly => (400, "The connection ended in the middle of a request"),
             HeadTimeout => (408, "The request did not arrive in time"),
             ContentTimeout => (408, "The content stopped arriving"),
-            StatusLine => (
-                502,
-                "The status line is not: HTTP-version SP three digits SP reason",
-            ),
+            StatusLine => (502, "The status line is not: HTTP-version SP three digits SP reason"),
         }
     }
 
@@ -221,11 +193,7 @@ mod tests {
 
     #[test]
     fn a_section_is_checked_as_it_is_parsed() {
-        let limits = Limits {
-            request_line: 10,
-            field_section: 30,
-            fields: 3,
-        };
+        let limits = Limits { request_line: 10, field_section: 30, fields: 3 };
         for fields in 1..5 {
             for length in 0..30 {
                 let others = "a:\r\n".repeat(fields - 1);

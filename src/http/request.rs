@@ -65,9 +65,7 @@ impl Method {
         if bytes.is_empty() || !bytes.iter().all(|&b| is_token_char(b)) {
             return Err(ParseError::Method);
         }
-        let known = Method::ALL
-            .into_iter()
-            .find(|m| m.name().as_bytes() == bytes);
+        let known = Method::ALL.into_iter().find(|m| m.name().as_bytes() == bytes);
         known.ok_or(ParseError::UnknownMethod)
     }
 }
@@ -285,11 +283,7 @@ impl<'a> Target<'a> {
         }
         if target == b"*" {
             let fits = method == Method::Options;
-            return if fits {
-                Ok(Target::Origin(target))
-            } else {
-                Err(ParseError::TargetForm)
-            };
+            return if fits { Ok(Target::Origin(target)) } else { Err(ParseError::TargetForm) };
         }
         if target[0] == b'/' {
             check_uri(target)?;
@@ -303,10 +297,7 @@ impl<'a> Target<'a> {
             return Err(ParseError::Scheme);
         }
         let rest = &target[colon + 3..];
-        let end = rest
-            .iter()
-            .position(|b| b"/?#".contains(b))
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if !is_authority(authority) {
             return Err(ParseError::Authority);

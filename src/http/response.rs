@@ -111,23 +111,14 @@ impl Response {
         if status != 204 && status != 304 {
             write_number(&mut head, b"Content-Length", length);
         }
-        Response {
-            status,
-            head: head.into(),
-            content,
-        }
+        Response { status, head: head.into(), content }
     }
 
     /// A response with a short text as its content.
     pub fn text(status: u16, served_by: &str, fields: &[(&str, &str)], text: &str) -> Response {
         let mut all = vec![("Content-Type", "text/plain; charset=utf-8")];
         all.extend_from_slice(fields);
-        Response::new(
-            status,
-            served_by,
-            &all,
-            Content::Memory(Bytes::new(text.to_owned())),
-        )
+        Response::new(status, served_by, &all, Content::Memory(Bytes::new(text.to_owned())))
     }
 
     /// The answer to a request that was wrong: the sentence that says what.
@@ -253,15 +244,7 @@ pub fn parse<'a>(
     let framing = body.of_response(version, status, to_head)?;
     let persists = persistence.persists(version) && framing != Framing::UntilClose;
     let content_length = body.length();
-    let head = Head {
-        version,
-        status,
-        reason,
-        fields: section,
-        framing,
-        content_length,
-        persists,
-    };
+    let head = Head { version, status, reason, fields: section, framing, content_length, persists };
     Ok(Some((head, bytes.len() - rest.len())))
 }
 

@@ -51,10 +51,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let wrong = |_| format!("floor: --backend {text}: give IP:PORT");
         text.parse().map_err(wrong)
     };
-    let backends: Vec<SocketAddr> = given
-        .all("--backend")
-        .map(address)
-        .collect::<Result<_, _>>()?;
+    let backends: Vec<SocketAddr> =
+        given.all("--backend").map(address).collect::<Result<_, _>>()?;
     let closes = given.has("--close");
     let start = || {
         let listener = listener::bind("floor", "127.0.0.1", port)?;
@@ -68,8 +66,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             };
             let loops: io::Result<Vec<_>> = (0..workers).map(start).collect();
             let end = |one: thread::ScopedJoinHandle<io::Result<()>>| {
-                one.join()
-                    .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+                one.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
             };
             loops?.into_iter().try_for_each(end)
         })
@@ -149,11 +146,7 @@ pub fn run(
 impl Floor<'_> {
     fn insert(&mut self, stream: TcpStream, kind: Part) -> usize {
         let watched = false;
-        self.sides.insert(Side {
-            stream,
-            kind,
-            watched,
-        })
+        self.sides.insert(Side { stream, kind, watched })
     }
 
     /// One read, and the write that follows from it. Whatever fails ends the connection.

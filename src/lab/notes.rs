@@ -80,11 +80,7 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
     // The line of the block that is open.
     let mut open: Option<usize> = None;
     let mut is_kept = false;
-    for (number, line) in text
-        .split_inclusive('\n')
-        .enumerate()
-        .map(|(i, l)| (i + 1, l))
-    {
+    for (number, line) in text.split_inclusive('\n').enumerate().map(|(i, l)| (i + 1, l)) {
         let marker = line.trim();
         if open.is_none() && marker.starts_with("```") {
             is_code = !is_code;
@@ -136,9 +132,7 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Result<(String, usize), String> {
-        replace(text, &|name| {
-            (name != "exhibit-spin").then(|| format!("new {name}\n"))
-        })
+        replace(text, &|name| (name != "exhibit-spin").then(|| format!("new {name}\n")))
     }
 
     #[test]

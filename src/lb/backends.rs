@@ -84,18 +84,10 @@ pub struct Backends {
 impl Backends {
     /// A list in which everyone is up.
     pub fn new(list: Vec<Backend>, policy: Box<dyn Policy>, workers: usize) -> Backends {
-        let counters = (0..workers)
-            .map(|_| list.iter().map(|_| Counters::default()).collect())
-            .collect();
+        let counters =
+            (0..workers).map(|_| list.iter().map(|_| Counters::default()).collect()).collect();
         let (events, ejections) = (Mutex::default(), AtomicUsize::new(0));
-        Backends {
-            list,
-            policy,
-            counters,
-            events,
-            ejections,
-            started: Instant::now(),
-        }
+        Backends { list, policy, counters, events, ejections, started: Instant::now() }
     }
 
     /// How many there are.
@@ -166,10 +158,7 @@ impl Backends {
     /// Requests that it is busy with.
     fn load(&self, number: usize) -> u64 {
         // Read while others count, so a sum may be off by a few; who asks lives with that.
-        let loads = self
-            .counters
-            .iter()
-            .map(|worker| worker[number].in_flight.get());
+        let loads = self.counters.iter().map(|worker| worker[number].in_flight.get());
         loads.fold(0, u64::wrapping_add)
     }
 
@@ -220,20 +209,12 @@ impl Backends {
     fn tell(&self, text: String) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.truncate(EVENTS - 1);
-        events.push_front(Event {
-            at: Instant::now(),
-            text,
-        });
+        events.push_front(Event { at: Instant::now(), text });
     }
 
     /// What happened, the latest first.
     pub fn events(&self) -> Vec<Event> {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Since the start.
@@ -273,11 +254,7 @@ mod tests {
 
     fn four() -> Backends {
         let backend = |port| {
-            Backend::new(
-                format!("b:{port}"),
-                vec![SocketAddr::from(([127, 0, 0, 1], port))],
-                1,
-            )
+            Backend::new(format!("b:{port}"), vec![SocketAddr::from(([127, 0, 0, 1], port))], 1)
         };
         let policy = policy::by_name("round-robin", &[1; 4]).expect("a known name");
         Backends::new((9002..9006).map(backend).collect(), policy, 2)
@@ -335,10 +312,7 @@ mod tests {
         backends.failed(2, &"refused", true, now);
         backends.probe_failed(2, &"refused", true);
         backends.succeeded(2, now);
-        assert!(
-            !backends.is_up(2, now + 2 * DOWN_FOR),
-            "only a probe undoes a probe"
-        );
+        assert!(!backends.is_up(2, now + 2 * DOWN_FOR), "only a probe undoes a probe");
         backends.probe_succeeded(2, now);
         backends.probe_succeeded(2, now);
         assert!(backends.is_up(2, now));

@@ -241,16 +241,9 @@ impl Exchange {
                 if self.read_head(input, output, gateway)? {
                     continue;
                 }
-                return if ended {
-                    Err(Fault::Closed)
-                } else {
-                    Ok(Relayed::Waits)
-                };
+                return if ended { Err(Fault::Closed) } else { Ok(Relayed::Waits) };
             };
-            let (used, data) = answer
-                .content
-                .read(input.unused())
-                .map_err(Fault::BadAnswer)?;
+            let (used, data) = answer.content.read(input.unused()).map_err(Fault::BadAnswer)?;
             answer.framed.write(&mut output.bytes, data);
             self.relayed += data.len() as u64;
             input.consume(used);
@@ -260,11 +253,7 @@ impl Exchange {
                 return Ok(Relayed::Done);
             }
             if used == 0 {
-                return if ended {
-                    Err(Fault::Closed)
-                } else {
-                    Ok(Relayed::Waits)
-                };
+                return if ended { Err(Fault::Closed) } else { Ok(Relayed::Waits) };
             }
         }
         Ok(Relayed::Waits)
@@ -339,11 +328,7 @@ impl Exchange {
     /// After the answer: whether the backend's connection can serve another request.
     pub fn upstream_persists(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
-        all_sent
-            && self
-                .answer
-                .as_ref()
-                .is_some_and(|answer| answer.upstream_persists)
+        all_sent && self.answer.as_ref().is_some_and(|answer| answer.upstream_persists)
     }
 
     /// At the end: the buffer that [`Exchange::begin`] got.
@@ -398,11 +383,7 @@ mod tests {
         let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
         let parsed = request::parse(head.as_bytes(), &http::Limits::DEFAULT);
         let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
-        let from = From {
-            peer: [127, 0, 0, 1].into(),
-            via: "lb",
-            authority: "lb:1",
-        };
+        let from = From { peer: [127, 0, 0, 1].into(), via: "lb", authority: "lb:1" };
         let limits = http::Limits::DEFAULT;
         let begun = Exchange::begin(&request, &from, &limits, Vec::new(), Instant::now(), false);
         begun.expect("small enough")
@@ -420,9 +401,7 @@ mod tests {
             if random.below(2) == 0 && exchange.has_room() {
                 let end = content.len().min(arrived + 1 + random.below(arrives));
                 let mut input = Input::of(&content[arrived..end]);
-                exchange
-                    .take_content(&mut input, u64::MAX)
-                    .expect("it is well framed");
+                exchange.take_content(&mut input, u64::MAX).expect("it is well framed");
                 arrived = end - input.unused().len();
             }
             let waits = exchange.unsent().len();
@@ -460,9 +439,8 @@ mod tests {
     fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
         for seed in 0..60 {
             let mut random = Random(seed * 2 + 1);
-            let content: Vec<u8> = (0..random.below(3 << 20))
-                .map(|_| random.below(256) as u8)
-                .collect();
+            let content: Vec<u8> =
+                (0..random.below(3 << 20)).map(|_| random.below(256) as u8).collect();
 
             let exchange = put(&format!("Content-Length: {}", content.len()));
             let wanted = [exchange.unsent(), &content].concat();

@@ -69,9 +69,8 @@ fn rest(kept: &mut Option<TcpStream>, next: Instant, soonest: Instant, stop: &St
                 false
             }
             Some(stream) => {
-                let read = stream
-                    .set_read_timeout(Some(slice))
-                    .and_then(|()| stream.read(&mut [0]));
+                let read =
+                    stream.set_read_timeout(Some(slice)).and_then(|()| stream.read(&mut [0]));
                 !read.is_err_and(|e| is_timeout(&e) || e.kind() == ErrorKind::Interrupted)
             }
         };
@@ -113,10 +112,7 @@ fn probe(
 ) -> Result<(), Unwell> {
     let deadline = Instant::now() + timeout;
     if let Some(mut stream) = kept.take()
-        && let Ok(Answer {
-            status: 200..=399,
-            persists,
-        }) = ask(&mut stream, name, deadline)
+        && let Ok(Answer { status: 200..=399, persists }) = ask(&mut stream, name, deadline)
     {
         *kept = persists.then_some(stream);
         return Ok(());
@@ -124,10 +120,7 @@ fn probe(
     // What was wrong may have been the old connection.
     let mut stream = connect(addresses, deadline).map_err(Unwell::Fault)?;
     match ask(&mut stream, name, deadline) {
-        Ok(Answer {
-            status: 200..=399,
-            persists,
-        }) => {
+        Ok(Answer { status: 200..=399, persists }) => {
             *kept = persists.then_some(stream);
             Ok(())
         }
@@ -162,21 +155,15 @@ struct Answer {
 /// Sends the question and reads the whole answer.
 fn ask(stream: &mut TcpStream, name: &str, deadline: Instant) -> Result<Answer, Fault> {
     let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nUser-Agent: progjar-lb-check\r\n\r\n");
-    let left = deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1));
-    let sent = stream
-        .set_write_timeout(Some(left))
-        .and_then(|()| stream.write_all(request.as_bytes()));
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let sent =
+        stream.set_write_timeout(Some(left)).and_then(|()| stream.write_all(request.as_bytes()));
     sent.map_err(fault)?;
     let mut bytes = Vec::new();
     let (answer, mut content) = loop {
         let parsed = response::parse(&bytes, &Limits::DEFAULT, false).map_err(Fault::BadAnswer)?;
         if let Some((head, used)) = parsed {
-            let answer = Answer {
-                status: head.status,
-                persists: head.persists,
-            };
+            let answer = Answer { status: head.status, persists: head.persists };
             let content = Body::new(head.framing);
             bytes.drain(..used);
             break (answer, content);
@@ -202,9 +189,7 @@ fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> 
     }
     let mut piece = [0; 1024];
     let wait = left.max(Duration::from_millis(1));
-    let read = stream
-        .set_read_timeout(Some(wait))
-        .and_then(|()| stream.read(&mut piece));
+    let read = stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(&mut piece));
     match read.map_err(fault)? {
         0 => Err(Fault::Closed),
         n => {
@@ -220,9 +205,5 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn fault(error: io::Error) -> Fault {
-    if is_timeout(&error) {
-        Fault::ResponseTimeout
-    } else {
-        Fault::Closed
-    }
+    if is_timeout(&error) { Fault::ResponseTimeout } else { Fault::Closed }
 }

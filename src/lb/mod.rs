@@ -61,78 +61,39 @@ const FLAGS: &[Flag] = &[
         "",
         "once per backend; HOST:PORT,weight=N [127.0.0.1:9002 to 9005]",
     ),
-    flag(
-        "--policy",
-        "NAME",
-        "round-robin",
-        "or least-connections, or two-choices",
-    ),
+    flag("--policy", "NAME", "round-robin", "or least-connections, or two-choices"),
     flag("--workers", "N", "", "event loops [the number of cores]"),
-    flag(
-        "--connect-timeout",
-        "TIME",
-        "1s",
-        "for a backend to take a connection",
-    ),
+    flag("--connect-timeout", "TIME", "1s", "for a backend to take a connection"),
     flag(
         "--response-timeout",
         "TIME",
         "5s",
         "for an answer to begin, all attempts together, else 504",
     ),
-    flag(
-        "--relay-timeout",
-        "TIME",
-        "30s",
-        "between bytes of an answer",
-    ),
+    flag("--relay-timeout", "TIME", "30s", "between bytes of an answer"),
     flag(
         "--upstream-idle-timeout",
         "TIME",
         "10s",
         "of a kept connection to a backend, then closed",
     ),
-    flag(
-        "--check-interval",
-        "TIME",
-        "1s",
-        "between probes of a backend",
-    ),
-    flag(
-        "--pipeline",
-        "DEPTH",
-        "1",
-        "requests of one wake-up sent to a backend in one write",
-    ),
-    flag(
-        "--no-checks",
-        "",
-        "",
-        "no probes: only failed requests eject a backend",
-    ),
+    flag("--check-interval", "TIME", "1s", "between probes of a backend"),
+    flag("--pipeline", "DEPTH", "1", "requests of one wake-up sent to a backend in one write"),
+    flag("--no-checks", "", "", "no probes: only failed requests eject a backend"),
     flag(
         "--status-public",
         "",
         "",
         "show /lb-status and /metrics to all, not only to http://localhost here",
     ),
-    flag(
-        "--max-content",
-        "SIZE",
-        "",
-        "largest request content, else 413 [the backends' affair]",
-    ),
+    flag("--max-content", "SIZE", "", "largest request content, else 413 [the backends' affair]"),
     flag("--quiet", "", "", "no log"),
     limits::connections("20000", "per worker; more wait until one leaves"),
 ];
 
 /// The assignment's backends.
-const BACKENDS: [&str; 4] = [
-    "127.0.0.1:9002",
-    "127.0.0.1:9003",
-    "127.0.0.1:9004",
-    "127.0.0.1:9005",
-];
+const BACKENDS: [&str; 4] =
+    ["127.0.0.1:9002", "127.0.0.1:9003", "127.0.0.1:9004", "127.0.0.1:9005"];
 
 /// How long a backend may take.
 #[derive(Debug, Clone, Copy)]
@@ -186,23 +147,15 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let interval = time("--check-interval")?.max(Duration::from_millis(10));
     let check = Check {
         interval,
-        timeout: (interval * 3 / 4)
-            .max(Duration::from_millis(100))
-            .min(times.response),
+        timeout: (interval * 3 / 4).max(Duration::from_millis(100)).min(times.response),
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let workers = given
-        .number("--workers", 1..=256)?
-        .map_or(cores, |n| n as usize);
+    let workers = given.number("--workers", 1..=256)?.map_or(cores, |n| n as usize);
     let list = parse_backends(given)?;
     let weights: Vec<u32> = list.iter().map(|backend| backend.weight).collect();
     let policy = given.text("--policy").unwrap_or_default();
-    let by_name = policy::by_name(policy, &weights).ok_or_else(|| {
-        format!(
-            "lb: --policy {policy}: there are {}",
-            policy::NAMES.join(", ")
-        )
-    })?;
+    let by_name = policy::by_name(policy, &weights)
+        .ok_or_else(|| format!("lb: --policy {policy}: there are {}", policy::NAMES.join(", ")))?;
     let pipeline = given.number("--pipeline", 1..=1000)?.unwrap_or(1) as usize;
     let host = given.text("--host").unwrap_or_default();
     let start = || {
@@ -216,10 +169,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             times,
             check: (!given.has("--no-checks")).then_some(check),
             log,
-            via: format!(
-                "progjar-lb-{:08x}",
-                RandomState::new().hash_one(address) as u32
-            ),
+            via: format!("progjar-lb-{:08x}", RandomState::new().hash_one(address) as u32),
             authority: address.to_string(),
             served_by: format!("lb:{}", address.port()),
             policy: policy.to_owned(),
@@ -251,10 +201,7 @@ fn fit(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String
             "lb: --workers {workers} with {backends} backends takes {needed} descriptors, and the limit is {descriptors}: raise it (ulimit -n), or give fewer workers"
         ));
     }
-    Ok(Limits {
-        connections: limits.connections.min(each),
-        ..limits
-    })
+    Ok(Limits { connections: limits.connections.min(each), ..limits })
 }
 
 fn parse_backends(given: &Given) -> Result<Vec<Backend>, String> {
@@ -295,9 +242,7 @@ fn parse_backend(text: &str) -> Result<Backend, String> {
             )
         }
     };
-    let (host, port) = name
-        .rsplit_once(':')
-        .ok_or_else(|| wrong("give HOST:PORT"))?;
+    let (host, port) = name.rsplit_once(':').ok_or_else(|| wrong("give HOST:PORT"))?;
     let port = port.parse().ok().filter(|&port| port > 0);
     let port = port.ok_or_else(|| wrong("the port is no number from 1 to 65535"))?;
     let addresses =
@@ -359,9 +304,7 @@ pub fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()
             Err(_) => stop.raise(), // those that run already
         }
         let result = running.into_iter().try_for_each(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
         });
         done.raise();
         started.and(result)
@@ -380,11 +323,7 @@ impl Shared {
                 return text(403, &[], status::FORBIDDEN);
             }
             if !matches!(request.method, Method::Get | Method::Head) {
-                return text(
-                    405,
-                    &[("Allow", "GET, HEAD")],
-                    "This page can only be read.\n",
-                );
+                return text(405, &[("Allow", "GET, HEAD")], "This page can only be read.\n");
             }
             return Some(status::respond(path, self));
         }
@@ -392,21 +331,14 @@ impl Shared {
         match request.method {
             // A tunnel is not this gateway's business, and a TRACE would show what it adds.
             Method::Connect | Method::Trace => {
-                return text(
-                    405,
-                    &[allow],
-                    "This gateway forwards neither CONNECT nor TRACE.\n",
-                );
+                return text(405, &[allow], "This gateway forwards neither CONNECT nor TRACE.\n");
             }
             Method::Options if request.max_forwards == Some(0) => return text(204, &[allow], ""),
             _ => {}
         }
         let mut via = request.fields.values("via").flat_map(fields::list);
-        let is_loop = via.any(|member| {
-            member
-                .split(|&b| b == b' ')
-                .any(|word| word == self.via.as_bytes())
-        });
+        let is_loop =
+            via.any(|member| member.split(|&b| b == b' ').any(|word| word == self.via.as_bytes()));
         if is_loop {
             return text(
                 508,

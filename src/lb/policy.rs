@@ -29,10 +29,7 @@ pub const NAMES: [&str; 3] = ["round-robin", "least-connections", "two-choices"]
 /// The policy of this name, for backends of these weights.
 pub fn by_name(name: &str, weights: &[u32]) -> Option<Box<dyn Policy>> {
     Some(match name {
-        "round-robin" => Box::new(RoundRobin {
-            turns: turns(weights),
-            index: AtomicUsize::new(0),
-        }),
+        "round-robin" => Box::new(RoundRobin { turns: turns(weights), index: AtomicUsize::new(0) }),
         "least-connections" => Box::new(LeastConnections {
             turns: turns(weights),
             weights: weights.to_vec(),
@@ -59,16 +56,9 @@ impl Policy for RoundRobin {
         // Each step of the search takes a turn of its own, so that the turns of one who is down
         // are spread over all and do not fall to its neighbour.
         let turn = |_| self.turns[self.index.fetch_add(1, Relaxed) % self.turns.len()];
-        let in_turn = (0..self.turns.len())
-            .map(turn)
-            .find(|&number| pool.serves(number));
+        let in_turn = (0..self.turns.len()).map(turn).find(|&number| pool.serves(number));
         // Other workers take turns meanwhile and may have taken the only good ones.
-        in_turn.or_else(|| {
-            self.turns
-                .iter()
-                .copied()
-                .find(|&number| pool.serves(number))
-        })
+        in_turn.or_else(|| self.turns.iter().copied().find(|&number| pool.serves(number)))
     }
 }
 
@@ -111,10 +101,7 @@ struct TwoChoices {
 impl TwoChoices {
     fn draw(&self) -> usize {
         // splitmix64: a counter is made to look random, so threads need to share no more.
-        let mut z = self
-            .draws
-            .fetch_add(1, Relaxed)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.draws.fetch_add(1, Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         self.turns[((z ^ (z >> 31)) % self.turns.len() as u64) as usize]
@@ -130,9 +117,7 @@ impl TwoChoices {
 impl Policy for TwoChoices {
     fn next(&self, pool: &dyn Pool) -> Option<usize> {
         let a = self.draw_one(|number| pool.serves(number))?;
-        let b = self
-            .draw_one(|number| number != a && pool.serves(number))
-            .unwrap_or(a);
+        let b = self.draw_one(|number| number != a && pool.serves(number)).unwrap_or(a);
         Some(match busier(pool, &self.weights, 1, a, b) {
             Ordering::Greater => b,
             _ => a,
@@ -150,10 +135,7 @@ fn turns(weights: &[u32]) -> Vec<usize> {
             *credit += i64::from(weight);
         }
         // The first of those with the most credit.
-        let richest = (0..credit.len())
-            .rev()
-            .max_by_key(|&n| credit[n])
-            .unwrap_or(0);
+        let richest = (0..credit.len()).rev().max_by_key(|&n| credit[n]).unwrap_or(0);
         credit[richest] -= total;
         richest
     };
@@ -178,9 +160,7 @@ mod tests {
 
     fn picks(policy: &dyn Policy, loads: &[i64], count: usize) -> Vec<usize> {
         let pool = Loads(loads.to_vec());
-        (0..count)
-            .map(|_| policy.next(&pool).expect("someone serves"))
-            .collect()
+        (0..count).map(|_| policy.next(&pool).expect("someone serves")).collect()
     }
 
     fn policy(name: &str, weights: &[u32]) -> Box<dyn Policy> {
@@ -189,14 +169,8 @@ mod tests {
 
     #[test]
     fn round_robin_gives_everyone_a_turn_and_the_heavy_more() {
-        assert_eq!(
-            picks(&*policy("round-robin", &[1; 4]), &[0; 4], 8),
-            [0, 1, 2, 3, 0, 1, 2, 3]
-        );
-        assert_eq!(
-            picks(&*policy("round-robin", &[2, 1]), &[0; 2], 6),
-            [0, 1, 0, 0, 1, 0]
-        );
+        assert_eq!(picks(&*policy("round-robin", &[1; 4]), &[0; 4], 8), [0, 1, 2, 3, 0, 1, 2, 3]);
+        assert_eq!(picks(&*policy("round-robin", &[2, 1]), &[0; 2], 6), [0, 1, 0, 0, 1, 0]);
         assert_eq!(turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -231,14 +205,8 @@ mod tests {
         assert_eq!(picks(&*fewest, &[3, 1, 2, 2], 3), [1, 1, 1]);
         assert_eq!(picks(&*fewest, &[3, -1, 2, 5], 2), [2, 2]);
         let equals = picks(&*fewest, &[0; 4], 8);
-        assert!(
-            (0..4).all(|n| equals.iter().filter(|&&e| e == n).count() == 2),
-            "{equals:?}"
-        );
-        assert_eq!(
-            picks(&*policy("least-connections", &[4, 1]), &[2, 1], 2),
-            [0, 0]
-        );
+        assert!((0..4).all(|n| equals.iter().filter(|&&e| e == n).count() == 2), "{equals:?}");
+        assert_eq!(picks(&*policy("least-connections", &[4, 1]), &[2, 1], 2), [0, 0]);
         assert_eq!(
             picks(&*policy("least-connections", &[2, 1]), &[0, 0], 3),
             [0, 1, 0],
@@ -254,10 +222,7 @@ mod tests {
         }
         assert_eq!(counts[0], 0);
         assert!(counts[1..].iter().all(|&c| c > 700), "{counts:?}");
-        assert_eq!(
-            picks(&*policy("two-choices", &[1; 4]), &[-1, -1, 5, -1], 2),
-            [2, 2]
-        );
+        assert_eq!(picks(&*policy("two-choices", &[1; 4]), &[-1, -1, 5, -1], 2), [2, 2]);
         assert_eq!(
             picks(&*policy("two-choices", &[3, 1]), &[1, 0], 3),
             [0, 0, 0],
@@ -268,11 +233,7 @@ mod tests {
     #[test]
     fn nobody_serves() {
         for name in NAMES {
-            assert_eq!(
-                policy(name, &[1; 2]).next(&Loads(vec![-1, -1])),
-                None,
-                "{name}"
-            );
+            assert_eq!(policy(name, &[1; 2]).next(&Loads(vec![-1, -1])), None, "{name}");
         }
     }
 }

@@ -256,26 +256,11 @@ mod tests {
         ];
         for (fault, expected) in table {
             let first = get(fault);
-            let post = Situation {
-                idempotent: false,
-                ..first
-            };
-            let no_other = Situation {
-                another: false,
-                ..first
-            };
-            let no_budget = Situation {
-                budget: false,
-                ..first
-            };
-            let before = Situation {
-                losses: first.losses + 1,
-                ..first
-            };
-            let late = Situation {
-                in_time: false,
-                ..first
-            };
+            let post = Situation { idempotent: false, ..first };
+            let no_other = Situation { another: false, ..first };
+            let no_budget = Situation { budget: false, ..first };
+            let before = Situation { losses: first.losses + 1, ..first };
+            let late = Situation { in_time: false, ..first };
             let all = [first, post, no_other, no_budget, before, late];
             assert_eq!(all.map(|at| decide(&at)), expected, "{fault:?}");
             // Whatever else: half an answer is cut, and what was let go cannot be sent again.
@@ -287,12 +272,7 @@ mod tests {
         }
         // A POST of which nothing was sent is like a GET.
         for fault in [Stale, Ejected] {
-            let unsent = Situation {
-                idempotent: false,
-                sent: false,
-                losses: 0,
-                ..get(fault)
-            };
+            let unsent = Situation { idempotent: false, sent: false, losses: 0, ..get(fault) };
             assert_eq!(decide(&unsent), Elsewhere, "{fault:?}");
         }
     }

@@ -116,19 +116,11 @@ pub fn write_request(
     limits: &Limits,
 ) -> Result<Framed, ParseError> {
     out.extend_from_slice(request.method.name().as_bytes());
-    out.extend_from_slice(if request.target.starts_with('?') {
-        b" /"
-    } else {
-        b" "
-    });
+    out.extend_from_slice(if request.target.starts_with('?') { b" /" } else { b" " });
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let section = out.len();
-    write_field(
-        out,
-        b"Host",
-        request.host.unwrap_or(from.authority).as_bytes(),
-    );
+    write_field(out, b"Host", request.host.unwrap_or(from.authority).as_bytes());
 
     let has_connection = request.fields.values("connection").next().is_some();
     for field in request.fields {

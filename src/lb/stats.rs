@@ -108,10 +108,7 @@ pub struct Sum {
 impl Sum {
     /// Adds up.
     pub fn of<'a>(workers: impl Iterator<Item = &'a Counters>) -> Sum {
-        let mut sum = Sum {
-            times: vec![0; BUCKETS],
-            ..Sum::default()
-        };
+        let mut sum = Sum { times: vec![0; BUCKETS], ..Sum::default() };
         for counters in workers {
             sum.answered += counters.answered.get();
             sum.failures += counters.failures.get();
@@ -151,10 +148,7 @@ mod tests {
         let sum = Sum::of([&counters].into_iter());
         for (share, exact) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
             let found = sum.percentile(share).expect("there are times");
-            assert!(
-                (exact..=exact * 1.25).contains(&found),
-                "{share}: {found} for {exact}"
-            );
+            assert!((exact..=exact * 1.25).contains(&found), "{share}: {found} for {exact}");
         }
     }
 

@@ -46,26 +46,16 @@ pub fn is_asked_from_here(host: Option<&str>, peer: IpAddr) -> bool {
 pub fn respond(path: &str, shared: &Shared) -> Response {
     let (media_type, text) = match path {
         "/lb-status.json" => ("application/json", json(shared)),
-        "/metrics" => (
-            "text/plain; version=0.0.4; charset=utf-8",
-            prometheus(shared),
-        ),
+        "/metrics" => ("text/plain; version=0.0.4; charset=utf-8", prometheus(shared)),
         _ => ("text/html; charset=utf-8", PAGE.to_owned()),
     };
     let fields = [("Content-Type", media_type), ("Cache-Control", "no-store")];
-    Response::new(
-        200,
-        &shared.served_by,
-        &fields,
-        Content::Memory(Bytes::new(text)),
-    )
+    Response::new(200, &shared.served_by, &fields, Content::Memory(Bytes::new(text)))
 }
 
 /// The numbers of every backend.
 fn sums(shared: &Shared) -> Vec<Sum> {
-    (0..shared.backends.len())
-        .map(|number| shared.backends.sum(number))
-        .collect()
+    (0..shared.backends.len()).map(|number| shared.backends.sum(number)).collect()
 }
 
 // Writing into a String cannot fail.
@@ -84,20 +74,9 @@ fn json(shared: &Shared) -> String {
     );
     for (number, sum) in sums.iter().enumerate() {
         let backend = shared.backends.get(number);
-        let state = if shared.backends.is_up(number, now) {
-            "up"
-        } else {
-            "down"
-        };
-        let share = if all == 0 {
-            0.0
-        } else {
-            sum.answered as f64 / all as f64
-        };
-        let ms = |share| {
-            sum.percentile(share)
-                .map_or("null".to_owned(), |ms| format!("{ms:.3}"))
-        };
+        let state = if shared.backends.is_up(number, now) { "up" } else { "down" };
+        let share = if all == 0 { 0.0 } else { sum.answered as f64 / all as f64 };
+        let ms = |share| sum.percentile(share).map_or("null".to_owned(), |ms| format!("{ms:.3}"));
         let _ = write!(
             out,
             "{}{{\"name\":{},\"state\":\"{state}\",\"weight\":{},\"answered\":{},\"share\":{share:.4},\
@@ -118,11 +97,7 @@ fn json(shared: &Shared) -> String {
     for (i, event) in shared.backends.events().iter().enumerate() {
         let ago = now.saturating_duration_since(event.at).as_secs_f64();
         let comma = if i == 0 { "" } else { "," };
-        let _ = write!(
-            out,
-            "{comma}{{\"seconds_ago\":{ago:.1},\"text\":{}}}",
-            quoted(&event.text)
-        );
+        let _ = write!(out, "{comma}{{\"seconds_ago\":{ago:.1},\"text\":{}}}", quoted(&event.text));
     }
     out.push_str("]}\n");
     out
@@ -148,36 +123,15 @@ fn quoted(text: &str) -> String {
 type Metric = (&'static str, &'static str, &'static str, fn(&Sum) -> f64);
 
 const METRICS: [Metric; 6] = [
-    (
-        "progjar_lb_answered_total",
-        "counter",
-        "Answers passed on.",
-        |sum| sum.answered as f64,
-    ),
-    (
-        "progjar_lb_failures_total",
-        "counter",
-        "Attempts that the backend failed.",
-        |sum| sum.failures as f64,
-    ),
-    (
-        "progjar_lb_in_flight",
-        "gauge",
-        "Requests under way.",
-        |sum| sum.in_flight as f64,
-    ),
-    (
-        "progjar_lb_connections_open",
-        "gauge",
-        "Connections, idle ones included.",
-        |sum| sum.open as f64,
-    ),
-    (
-        "progjar_lb_connections_idle",
-        "gauge",
-        "Connections in the pool.",
-        |sum| sum.idle as f64,
-    ),
+    ("progjar_lb_answered_total", "counter", "Answers passed on.", |sum| sum.answered as f64),
+    ("progjar_lb_failures_total", "counter", "Attempts that the backend failed.", |sum| {
+        sum.failures as f64
+    }),
+    ("progjar_lb_in_flight", "gauge", "Requests under way.", |sum| sum.in_flight as f64),
+    ("progjar_lb_connections_open", "gauge", "Connections, idle ones included.", |sum| {
+        sum.open as f64
+    }),
+    ("progjar_lb_connections_idle", "gauge", "Connections in the pool.", |sum| sum.idle as f64),
     (
         "progjar_lb_response_p99_seconds",
         "gauge",
@@ -198,12 +152,7 @@ fn prometheus(shared: &Shared) -> String {
         }
     };
     let up = |number| f64::from(u8::from(shared.backends.is_up(number, now)));
-    family(
-        "progjar_lb_up",
-        "gauge",
-        "Whether the backend may be picked.",
-        &up,
-    );
+    family("progjar_lb_up", "gauge", "Whether the backend may be picked.", &up);
     for (name, kind, help, of) in METRICS {
         family(name, kind, help, &|number| of(&sums[number]));
     }
@@ -264,14 +213,7 @@ mod tests {
                 assert!(!is_asked_from_here(Some(host), peer), "{host} from {peer}");
             }
         }
-        for peer in [
-            "192.0.2.1",
-            "10.0.0.1",
-            "0.0.0.0",
-            "fe80::1",
-            "::ffff:192.0.2.1",
-        ]
-        .map(address)
+        for peer in ["192.0.2.1", "10.0.0.1", "0.0.0.0", "fe80::1", "::ffff:192.0.2.1"].map(address)
         {
             for host in here.iter().copied().map(Some).chain([None]) {
                 assert!(!is_asked_from_here(host, peer), "{host:?} from {peer}");

@@ -164,9 +164,7 @@ impl<'a> Upstreams<'a> {
         upstream.idle_since = now;
         upstream.connection.settle(lender);
         // Its end must be noticed also while nobody uses it.
-        let watched = upstream
-            .connection
-            .wait_for(Interest::READ, poller, token(place));
+        let watched = upstream.connection.wait_for(Interest::READ, poller, token(place));
         let pool = &mut self.pool[upstream.backend];
         if pool.len() >= KEPT || watched.is_err() {
             return self.close(place, lender, poller);

@@ -19,11 +19,7 @@ impl Clock {
     /// A clock that shows the present moment.
     pub fn new() -> Clock {
         let second = unix_time().as_secs();
-        Clock {
-            now: Instant::now(),
-            date: date::format(second),
-            second,
-        }
+        Clock { now: Instant::now(), date: date::format(second), second }
     }
 
     /// Reads the time again.
@@ -50,7 +46,5 @@ pub fn text(second: u64) -> String {
 
 /// The time since 1970.
 pub fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

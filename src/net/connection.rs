@@ -23,21 +23,13 @@ pub struct Input {
 
 impl Input {
     fn with_room() -> Input {
-        Input {
-            bytes: vec![0; READ],
-            start: 0,
-            end: 0,
-        }
+        Input { bytes: vec![0; READ], start: 0, end: 0 }
     }
 
     /// One that has received these bytes.
     #[cfg(test)]
     pub(crate) fn of(bytes: &[u8]) -> Input {
-        Input {
-            bytes: bytes.to_vec(),
-            start: 0,
-            end: bytes.len(),
-        }
+        Input { bytes: bytes.to_vec(), start: 0, end: bytes.len() }
     }
 
     /// What has not been used.
@@ -223,11 +215,7 @@ impl Connection {
         self.share = lender.share;
         if self.input.bytes.len() == READ {
             let left = self.input.unused().to_vec();
-            let left = Input {
-                start: 0,
-                end: left.len(),
-                bytes: left,
-            };
+            let left = Input { start: 0, end: left.len(), bytes: left };
             let mut lent = std::mem::replace(&mut self.input, left);
             (lent.start, lent.end) = (0, 0);
             lender.input = lent;

@@ -130,10 +130,7 @@ impl EventLoop {
         loop {
             match self.step {
                 Step::Wait => {
-                    if self
-                        .give_up
-                        .is_some_and(|at| clients == 0 || at <= self.clock.now)
-                    {
+                    if self.give_up.is_some_and(|at| clients == 0 || at <= self.clock.now) {
                         return Ok(None);
                     }
                     self.wait()?;

@@ -41,16 +41,10 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
 
 /// The addresses of a host, by name or by number.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let host = host
-        .strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     if addresses.is_empty() {
-        return Err(io::Error::new(
-            ErrorKind::NotFound,
-            "the name has no address",
-        ));
+        return Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
     }
     Ok(addresses)
 }
@@ -108,12 +102,7 @@ impl Acceptor {
         listener.set_nonblocking(true)?;
         hand_on_nodelay(&listener)?;
         poller.add_shared(&listener, token)?;
-        Ok(Acceptor {
-            listener,
-            token,
-            paused: None,
-            told: false,
-        })
+        Ok(Acceptor { listener, token, paused: None, told: false })
     }
 
     /// The next newcomer; None: nobody waits, or nobody can be taken now.

@@ -176,10 +176,9 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, &all).expect("a file can be written");
         let file = File::open(&path).expect("it is there");
-        for content in [
-            Content::Memory(Bytes::new(all.clone())),
-            Content::File(file, all.len() as u64),
-        ] {
+        for content in
+            [Content::Memory(Bytes::new(all.clone())), Content::File(file, all.len() as u64)]
+        {
             for share in [1000, SHARE] {
                 let (mut output, mut peer) = (Output::default(), Greedy { taken: Vec::new() });
                 output.bytes.extend_from_slice(&[b'h'; 1500]);
@@ -192,21 +191,13 @@ mod tests {
                 while !output.is_empty() {
                     let before = peer.taken.len();
                     let mut left = share;
-                    output
-                        .write_share(&mut peer, &mut left)
-                        .expect("it is taken");
+                    output.write_share(&mut peer, &mut left).expect("it is taken");
                     let written = peer.taken.len() - before;
                     assert_eq!(written, share - left, "the share says what was written");
-                    assert!(
-                        written == share || output.is_empty(),
-                        "{written} of {share}"
-                    );
+                    assert!(written == share || output.is_empty(), "{written} of {share}");
                 }
                 assert!(peer.taken[..1500].iter().all(|&b| b == b'h'));
-                assert!(
-                    peer.taken[1500..] == all,
-                    "the content is whole and in order"
-                );
+                assert!(peer.taken[1500..] == all, "the content is whole and in order");
             }
         }
         let _ = std::fs::remove_file(&path);

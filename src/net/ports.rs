@@ -68,11 +68,7 @@ mod tests {
             (&[head, listens, connected], false),
             (&["rubbish", "1: x y 01", "1: x:AD9C y"], false),
         ] {
-            assert_eq!(
-                is_connected_only(&rows.join("\n"), 44444),
-                is_so,
-                "{rows:?}"
-            );
+            assert_eq!(is_connected_only(&rows.join("\n"), 44444), is_so, "{rows:?}");
         }
     }
 

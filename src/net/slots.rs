@@ -16,11 +16,7 @@ pub struct Slots<T> {
 impl<T> Slots<T> {
     /// No places taken.
     pub fn new() -> Slots<T> {
-        Slots {
-            places: Vec::new(),
-            free: Vec::new(),
-            freed: Vec::new(),
-        }
+        Slots { places: Vec::new(), free: Vec::new(), freed: Vec::new() }
     }
 
     /// How many places are taken.
@@ -62,10 +58,7 @@ impl<T> Slots<T> {
 
     /// Everyone, with the places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
-        self.places
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(i, p)| p.as_mut().map(|p| (i, p)))
+        self.places.iter_mut().enumerate().filter_map(|(i, p)| p.as_mut().map(|p| (i, p)))
     }
 }
 

@@ -53,18 +53,12 @@ pub fn is_shortage(error: &std::io::Error) -> bool {
     } else {
         &[12, 23, 24, 55]
     };
-    error
-        .raw_os_error()
-        .is_some_and(|code| codes.contains(&code))
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 #[cfg(unix)]
 fn check(result: i32) -> std::io::Result<i32> {
-    if result == -1 {
-        Err(std::io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// What any Unix has.
@@ -303,12 +297,7 @@ mod linux {
             let max = i32::try_from(events.len()).unwrap_or(i32::MAX);
             // SAFETY: the kernel writes at most `max` entries into the exclusive slice.
             let n = unsafe {
-                epoll_wait(
-                    self.0.as_raw_fd(),
-                    events.as_mut_ptr(),
-                    max,
-                    milliseconds(timeout),
-                )
+                epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), max, milliseconds(timeout))
             };
             check(n).map(|n| n as usize)
         }
@@ -401,10 +390,7 @@ mod linux {
         // SAFETY: `limit` has the C layout and outlives both calls.
         check(unsafe { getrlimit(RLIMIT_NOFILE, &mut limit) })?;
         if limit.soft < limit.hard {
-            let raised = RLimit {
-                soft: limit.hard,
-                hard: limit.hard,
-            };
+            let raised = RLimit { soft: limit.hard, hard: limit.hard };
             // SAFETY: as above.
             check(unsafe { setrlimit(RLIMIT_NOFILE, &raised) })?;
             limit.soft = limit.hard;

@@ -92,16 +92,8 @@ mod tests {
         assert_eq!((timers.ring(at(1)), timers.next()), (None, Some(at(9))));
         timers.set(7, Some(at(5)));
         assert_eq!(timers.ring(at(4)), None);
-        assert_eq!(
-            timers.ring(at(5)),
-            Some(7),
-            "an earlier deadline rings earlier"
-        );
-        assert_eq!(
-            timers.ring(at(9)),
-            None,
-            "the alarm that was overtaken is void"
-        );
+        assert_eq!(timers.ring(at(5)), Some(7), "an earlier deadline rings earlier");
+        assert_eq!(timers.ring(at(9)), None, "the alarm that was overtaken is void");
         assert_eq!(timers.next(), None);
     }
 

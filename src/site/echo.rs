@@ -24,10 +24,7 @@ pub struct Gathered {
 impl Gathered {
     /// Nothing yet.
     pub fn new(budget: &Budget) -> Gathered {
-        Gathered {
-            bytes: Vec::new(),
-            budget: budget.clone(),
-        }
+        Gathered { bytes: Vec::new(), budget: budget.clone() }
     }
 
     /// Adds what has arrived; false: the budget does not allow it now.

@@ -56,14 +56,8 @@ pub struct Version {
 
 impl Version {
     fn of(metadata: &Metadata) -> Version {
-        let since = metadata
-            .modified()
-            .ok()
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        Version {
-            modified_ns: since.unwrap_or_default().as_nanos(),
-            length: metadata.len(),
-        }
+        let since = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        Version { modified_ns: since.unwrap_or_default().as_nanos(), length: metadata.len() }
     }
 
     /// The entity tag, quotes included.
@@ -114,12 +108,7 @@ impl Files {
             return Err(problem(std::io::ErrorKind::NotADirectory.into()));
         }
         let (started, store) = (Instant::now(), RwLock::default());
-        Ok(Files {
-            root,
-            served_by: served_by.to_owned(),
-            started,
-            store,
-        })
+        Ok(Files { root, served_by: served_by.to_owned(), started, store })
     }
 
     /// Finds the file that a request's path names; None if there is none to be served. The error
@@ -159,12 +148,7 @@ impl Files {
             let checked = AtomicU64::new(now_ms);
             self.keep(
                 path,
-                Kept {
-                    path: file_name.to_owned(),
-                    version,
-                    response: shared,
-                    checked,
-                },
+                Kept { path: file_name.to_owned(), version, response: shared, checked },
             );
         }
         Ok(Some(Found { response, version }))
@@ -236,16 +220,11 @@ fn decode(path: &str) -> Option<String> {
             && !name.contains(char::is_control);
         is_plain.then_some(name)
     });
-    segments
-        .collect::<Option<Vec<String>>>()
-        .map(|names| names.join("/"))
+    segments.collect::<Option<Vec<String>>>().map(|names| names.join("/"))
 }
 
 fn media_type(path: &Path) -> &'static str {
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default();
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "html" | "htm" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",

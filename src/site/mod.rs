@@ -134,16 +134,9 @@ impl Site {
             Reply::With(response) => return response,
             Reply::Echo(content) => content,
         };
-        let fields = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("X-Content-Type-Options", "nosniff"),
-        ];
-        Response::new(
-            200,
-            &self.name,
-            &fields,
-            Content::Memory(Bytes::new(content)),
-        )
+        let fields =
+            [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")];
+        Response::new(200, &self.name, &fields, Content::Memory(Bytes::new(content)))
     }
 
     fn text(&self, text: &str) -> Response {
@@ -151,12 +144,7 @@ impl Site {
     }
 
     fn not_found(&self) -> Response {
-        Response::text(
-            404,
-            &self.name,
-            &[],
-            "There is nothing here by this name.\n",
-        )
+        Response::text(404, &self.name, &[], "There is nothing here by this name.\n")
     }
 
     /// The answer where the server is short of something for now.
@@ -171,12 +159,7 @@ impl Site {
     }
 
     fn options(&self, allow: &str) -> Response {
-        Response::new(
-            204,
-            &self.name,
-            &[("Allow", allow)],
-            Content::Memory(Bytes::new("")),
-        )
+        Response::new(204, &self.name, &[("Allow", allow)], Content::Memory(Bytes::new("")))
     }
 }
 
@@ -190,10 +173,6 @@ fn is_current(request: &Request, version: Version) -> bool {
             .flat_map(fields::list)
             .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes());
     }
-    let since = request
-        .fields
-        .values("if-modified-since")
-        .next()
-        .and_then(date::parse);
+    let since = request.fields.values("if-modified-since").next().and_then(date::parse);
     since.is_some_and(|since| version.modified() <= since)
 }

@@ -97,10 +97,7 @@ struct To {
 impl Session {
     /// Before the first request.
     pub fn new() -> Session {
-        Session {
-            state: State::Head,
-            head: Beginning::default(),
-        }
+        Session { state: State::Head, head: Beginning::default() }
     }
 
     /// What it waits for.
@@ -229,15 +226,7 @@ impl Session {
                     format_args!("{} {}", request.method.name(), request.target),
                     &response,
                 );
-                self.send(
-                    response,
-                    To {
-                        persists: false,
-                        ..to
-                    },
-                    output,
-                    turn,
-                );
+                self.send(response, To { persists: false, ..to }, output, turn);
                 self.state = State::Over { linger: true };
                 return;
             }
@@ -247,14 +236,7 @@ impl Session {
             output.bytes.extend_from_slice(CONTINUE);
         }
         let log = [request.method.name(), " ", request.target].concat();
-        let upload = Upload {
-            body,
-            received: 0,
-            most,
-            reply,
-            to,
-            log,
-        };
+        let upload = Upload { body, received: 0, most, reply, to, log };
         self.state = State::Content(Box::new(upload));
     }
 
@@ -314,11 +296,7 @@ impl Session {
         };
         let response = turn.site.error(error);
         turn.log_answer(format_args!("- {error}"), &response);
-        let to = To {
-            method,
-            version: Version::Http11,
-            persists: false,
-        };
+        let to = To { method, version: Version::Http11, persists: false };
         self.send(response, to, output, turn);
         self.state = State::Over { linger: true };
     }

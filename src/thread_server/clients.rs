@@ -83,16 +83,9 @@ impl Clients {
     /// Gives a client a place.
     pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Place {
         let state = Mutex::new(State::Busy);
-        let client = Arc::new(Client {
-            stream,
-            peer,
-            state,
-        });
+        let client = Arc::new(Client { stream, peer, state });
         lock(&self.present).push(Arc::clone(&client));
-        Place {
-            clients: Arc::clone(self),
-            client,
-        }
+        Place { clients: Arc::clone(self), client }
     }
 
     /// Sends all idle clients away.

@@ -39,12 +39,7 @@ pub const TOPIC: Topic = Topic {
         &[
             serve::HOST,
             serve::ROOT,
-            flag(
-                "--pool",
-                "N",
-                "",
-                "serve from N threads [a thread per client]",
-            ),
+            flag("--pool", "N", "", "serve from N threads [a thread per client]"),
             flag("--name", "NAME", "", "X-Served-By [thread_server:PORT]"),
             serve::QUIET,
             limits::connections("2000", "more wait until one leaves"),
@@ -59,9 +54,7 @@ pub const TOPIC: Topic = Topic {
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
-    serve::start(given, |listener, site, log| {
-        run(listener, site, limits, pool, log, stop)
-    })
+    serve::start(given, |listener, site, log| run(listener, site, limits, pool, log, stop))
 }
 
 /// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would be only
@@ -173,10 +166,8 @@ impl Server {
 
     /// The system has no more threads: an error for this client alone.
     fn refuse(&self, client: &Client, error: &io::Error) {
-        let text = format!(
-            "This server has no thread for another client now ({}).\n",
-            error.kind()
-        );
+        let text =
+            format!("This server has no thread for another client now ({}).\n", error.kind());
         let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
         let mut bytes = Vec::new();
         response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);

@@ -30,12 +30,7 @@ impl Door {
         listener.set_nonblocking(true)?;
         let mut poller = Poller::new(Kind::BEST)?;
         poller.add(&listener, 0, Interest::READ)?;
-        Ok(Door {
-            listener,
-            poller,
-            events: Vec::new(),
-            told: false,
-        })
+        Ok(Door { listener, poller, events: Vec::new(), told: false })
     }
 
     /// The next newcomer, waiting a moment for one.
@@ -50,10 +45,7 @@ impl Door {
             let error = match self.listener.accept() {
                 Ok((stream, peer)) => {
                     // Some systems hand the listener's own setting on.
-                    return stream
-                        .set_nonblocking(false)
-                        .is_ok()
-                        .then_some((stream, peer));
+                    return stream.set_nonblocking(false).is_ok().then_some((stream, peer));
                 }
                 Err(error) => error,
             };
@@ -107,10 +99,7 @@ impl Socket<'_> {
         stream.set_write_timeout(Some(write_timeout))?;
         // An answer leaves in one write: to wait for more to send only delays it.
         stream.set_nodelay(true)?;
-        Ok(Socket {
-            stream,
-            patience: None,
-        })
+        Ok(Socket { stream, patience: None })
     }
 
     /// Reads once, behind what is in `input`.

@@ -32,38 +32,14 @@ pub fn sizes() -> Vec<Case> {
             b"01234567890123456789a",
         ),
         good("leading zeros", "0005\r\nhello\r\n000\r\n\r\n", b"hello"),
-        good(
-            "data that looks like the end",
-            "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n",
-            b"\r\n0\r\n\r\n",
-        ),
+        good("data that looks like the end", "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", b"\r\n0\r\n\r\n"),
         bad("no size", "\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
         bad("a size that is no number", "x\r\n", E::ChunkSize),
-        bad(
-            "a size with a prefix",
-            "0x5\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a size with a plus sign",
-            "+5\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a size with a minus sign",
-            "-5\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a space before the size",
-            " 5\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "an underscore in the size",
-            "0_5\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
+        bad("a size with a prefix", "0x5\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a size with a plus sign", "+5\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a size with a minus sign", "-5\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a space before the size", " 5\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("an underscore in the size", "0_5\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
         bad("a fraction", "5.0\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
         bad(
             "2 to the 64th plus five, which is five for who counts in 64 bits",
@@ -92,41 +68,17 @@ pub fn extensions() -> Vec<Case> {
     let hello = "hello\r\n0\r\n\r\n";
     vec![
         good("an extension", &format!("5;a=b\r\n{hello}"), b"hello"),
-        good(
-            "an extension without a value",
-            &format!("5;a\r\n{hello}"),
-            b"hello",
-        ),
-        good(
-            "an extension in quotes",
-            &format!("5;a=\"b;c\"\r\n{hello}"),
-            b"hello",
-        ),
-        good(
-            "white space around the semicolon",
-            &format!("5 ;\ta\r\n{hello}"),
-            b"hello",
-        ),
-        good(
-            "white space around the equals sign",
-            &format!("5;a \t= b ;c\r\n{hello}"),
-            b"hello",
-        ),
+        good("an extension without a value", &format!("5;a\r\n{hello}"), b"hello"),
+        good("an extension in quotes", &format!("5;a=\"b;c\"\r\n{hello}"), b"hello"),
+        good("white space around the semicolon", &format!("5 ;\ta\r\n{hello}"), b"hello"),
+        good("white space around the equals sign", &format!("5;a \t= b ;c\r\n{hello}"), b"hello"),
         good(
             "an extension with an escaped quote",
             &format!("5;a=\"b\\\"c\" ;d\r\n{hello}"),
             b"hello",
         ),
-        bad(
-            "an extension without a name",
-            &format!("5;\r\n{hello}"),
-            E::ChunkExtension,
-        ),
-        bad(
-            "an extension with an empty value",
-            &format!("5;a=\r\n{hello}"),
-            E::ChunkExtension,
-        ),
+        bad("an extension without a name", &format!("5;\r\n{hello}"), E::ChunkExtension),
+        bad("an extension with an empty value", &format!("5;a=\r\n{hello}"), E::ChunkExtension),
         bad(
             "an extension whose quotes do not end",
             &format!("5;a=\"b\r\n{hello}"),
@@ -137,43 +89,15 @@ pub fn extensions() -> Vec<Case> {
             &format!("5;a=b \r\n{hello}"),
             E::ChunkExtension,
         ),
-        bad(
-            "an extension with two values",
-            &format!("5;a=b=c\r\n{hello}"),
-            E::ChunkExtension,
-        ),
+        bad("an extension with two values", &format!("5;a=b=c\r\n{hello}"), E::ChunkExtension),
         good("an extension of the last chunk", "0;a=b\r\n\r\n", b""),
-        bad(
-            "a space behind the size",
-            &format!("5 \r\n{hello}"),
-            E::ChunkExtension,
-        ),
-        bad(
-            "a space and something else",
-            &format!("5 a\r\n{hello}"),
-            E::ChunkExtension,
-        ),
+        bad("a space behind the size", &format!("5 \r\n{hello}"), E::ChunkExtension),
+        bad("a space and something else", &format!("5 a\r\n{hello}"), E::ChunkExtension),
         bad("a size, a comma", &format!("5,a\r\n{hello}"), E::ChunkSize),
-        bad(
-            "a NUL in an extension",
-            &format!("5;a=\0\r\n{hello}"),
-            E::ChunkExtension,
-        ),
-        bad(
-            "a lone LF in an extension",
-            &format!("5;a\n{hello}"),
-            E::ChunkExtension,
-        ),
-        bad(
-            "a bare CR in an extension",
-            &format!("5;a\rb\r\n{hello}"),
-            E::ChunkSize,
-        ),
-        bad(
-            "an extension without end",
-            &format!("5;{}", "a".repeat(5000)),
-            E::ChunkExtension,
-        ),
+        bad("a NUL in an extension", &format!("5;a=\0\r\n{hello}"), E::ChunkExtension),
+        bad("a lone LF in an extension", &format!("5;a\n{hello}"), E::ChunkExtension),
+        bad("a bare CR in an extension", &format!("5;a\rb\r\n{hello}"), E::ChunkSize),
+        bad("an extension without end", &format!("5;{}", "a".repeat(5000)), E::ChunkExtension),
         bad(
             "many small extensions (CVE-2023-39326)",
             &format!("1;{}\r\na\r\n", "b".repeat(100)).repeat(50),
@@ -184,57 +108,17 @@ pub fn extensions() -> Vec<Case> {
 
 pub fn terminators() -> Vec<Case> {
     vec![
-        bad(
-            "a size line that ends in LF alone",
-            "5\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a size line that ends in CR alone",
-            "5\rhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a size line that ends in CR CR LF",
-            "5\r\r\nhello\r\n0\r\n\r\n",
-            E::ChunkSize,
-        ),
-        bad(
-            "a chunk that ends in LF alone",
-            "5\r\nhello\n0\r\n\r\n",
-            E::ChunkEnd,
-        ),
-        bad(
-            "a chunk that ends in CR alone",
-            "5\r\nhello\r0\r\n\r\n",
-            E::ChunkEnd,
-        ),
-        bad(
-            "a chunk without a line end",
-            "5\r\nhello0\r\n\r\n",
-            E::ChunkEnd,
-        ),
-        bad(
-            "a chunk longer than it says",
-            "5\r\nhello!\r\n0\r\n\r\n",
-            E::ChunkEnd,
-        ),
-        bad(
-            "a chunk shorter than it says",
-            "5\r\nhell\r\n0\r\n\r\n",
-            E::ChunkEnd,
-        ),
-        bad(
-            "two bytes instead of the line end",
-            "5\r\nhelloXX0\r\n\r\n",
-            E::ChunkEnd,
-        ),
+        bad("a size line that ends in LF alone", "5\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a size line that ends in CR alone", "5\rhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a size line that ends in CR CR LF", "5\r\r\nhello\r\n0\r\n\r\n", E::ChunkSize),
+        bad("a chunk that ends in LF alone", "5\r\nhello\n0\r\n\r\n", E::ChunkEnd),
+        bad("a chunk that ends in CR alone", "5\r\nhello\r0\r\n\r\n", E::ChunkEnd),
+        bad("a chunk without a line end", "5\r\nhello0\r\n\r\n", E::ChunkEnd),
+        bad("a chunk longer than it says", "5\r\nhello!\r\n0\r\n\r\n", E::ChunkEnd),
+        bad("a chunk shorter than it says", "5\r\nhell\r\n0\r\n\r\n", E::ChunkEnd),
+        bad("two bytes instead of the line end", "5\r\nhelloXX0\r\n\r\n", E::ChunkEnd),
         bad("an end of LF alone", "0\r\n\n", E::Trailer),
-        bad(
-            "a last size line that ends in LF alone",
-            "0\n\r\n",
-            E::ChunkSize,
-        ),
+        bad("a last size line that ends in LF alone", "0\n\r\n", E::ChunkSize),
         bad("an end of CR and something else", "0\r\n\rX", E::Trailer),
     ]
 }
@@ -253,24 +137,12 @@ pub fn trailers() -> Vec<Case> {
         ),
         bad("a trailer without a colon", "0\r\nA\r\n\r\n", E::Trailer),
         bad("a trailer without a name", "0\r\n: b\r\n\r\n", E::Trailer),
-        bad(
-            "a space before a trailer's colon",
-            "0\r\nA : b\r\n\r\n",
-            E::Trailer,
-        ),
+        bad("a space before a trailer's colon", "0\r\nA : b\r\n\r\n", E::Trailer),
         bad("a folded trailer", "0\r\nA: b\r\n c\r\n\r\n", E::Trailer),
-        bad(
-            "a trailer that ends in LF alone",
-            "0\r\nA: b\n\r\n",
-            E::Trailer,
-        ),
+        bad("a trailer that ends in LF alone", "0\r\nA: b\n\r\n", E::Trailer),
         bad("a bare CR in a trailer", "0\r\nA: b\rc\r\n\r\n", E::Trailer),
         bad("a NUL in a trailer", "0\r\nA: \0\r\n\r\n", E::Trailer),
-        bad(
-            "a request instead of trailers",
-            "0\r\nGET / HTTP/1.1\r\n\r\n",
-            E::Trailer,
-        ),
+        bad("a request instead of trailers", "0\r\nGET / HTTP/1.1\r\n\r\n", E::Trailer),
         case(
             "trailers without end",
             chunks(&format!("0\r\nA: {}", "b".repeat(9000))),

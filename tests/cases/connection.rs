@@ -95,18 +95,8 @@ pub fn expectations() -> Vec<Case> {
     };
     let hello = echo(Length(5), b"hello");
     vec![
-        post(
-            "100-continue",
-            "HTTP/1.1",
-            "Expect: 100-continue\r\n",
-            hello,
-        ),
-        post(
-            "expectations are case-insensitive",
-            "HTTP/1.1",
-            "EXPECT: 100-Continue\r\n",
-            hello,
-        ),
+        post("100-continue", "HTTP/1.1", "Expect: 100-continue\r\n", hello),
+        post("expectations are case-insensitive", "HTTP/1.1", "EXPECT: 100-Continue\r\n", hello),
         post(
             "100-continue from HTTP/1.0 is ignored",
             "HTTP/1.0",
@@ -119,12 +109,7 @@ pub fn expectations() -> Vec<Case> {
             "Expect: tea\r\n",
             refused(417, E::Expectation),
         ),
-        post(
-            "an empty expectation",
-            "HTTP/1.1",
-            "Expect:\r\n",
-            refused(417, E::Expectation),
-        ),
+        post("an empty expectation", "HTTP/1.1", "Expect:\r\n", refused(417, E::Expectation)),
         post(
             "100-continue with something behind it",
             "HTTP/1.1",

@@ -15,11 +15,7 @@ fn bad(name: &'static str, lines: &str, status: u16, why: E) -> Case {
 pub fn lengths() -> Vec<Case> {
     let wrong = |name, value: &str| {
         let lines = format!("Content-Length: {value}\r\n");
-        case(
-            name,
-            post(&lines, "hello"),
-            [refused(400, E::ContentLength)],
-        )
+        case(name, post(&lines, "hello"), [refused(400, E::ContentLength)])
     };
     vec![
         case(
@@ -37,41 +33,22 @@ pub fn lengths() -> Vec<Case> {
             post("", "GET /santai HTTP/1.1\r\nHost: a\r\n\r\n"),
             [echo(Length(0), b""), get("/santai")],
         ),
-        case(
-            "content that is not all there",
-            post("Content-Length: 5\r\n", "hel"),
-            [INCOMPLETE],
-        ),
-        case(
-            "content that has not begun",
-            post("Content-Length: 5\r\n", ""),
-            [INCOMPLETE],
-        ),
+        case("content that is not all there", post("Content-Length: 5\r\n", "hel"), [INCOMPLETE]),
+        case("content that has not begun", post("Content-Length: 5\r\n", ""), [INCOMPLETE]),
         case(
             "content that looks like a request is content",
-            post(
-                "Content-Length: 27\r\n",
-                "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            ),
+            post("Content-Length: 27\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
             [echo(Length(27), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")],
         ),
         case(
             "content of any bytes",
-            [
-                post("Content-Length: 5\r\n", "").as_bytes(),
-                b"\0\r\n\xff\n",
-            ]
-            .concat(),
+            [post("Content-Length: 5\r\n", "").as_bytes(), b"\0\r\n\xff\n"].concat(),
             [echo(Length(5), b"\0\r\n\xff\n")],
         ),
         case(
             "a GET may have content",
             b"GET /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
-            [get("/echo").with(|a| Accepted {
-                framing: Length(2),
-                content: b"hi",
-                ..a
-            })],
+            [get("/echo").with(|a| Accepted { framing: Length(2), content: b"hi", ..a })],
         ),
         case(
             "leading zeros are digits",
@@ -125,18 +102,8 @@ pub fn lengths() -> Vec<Case> {
             400,
             E::ContentLengthList,
         ),
-        bad(
-            "a list of different numbers",
-            "Content-Length: 5, 6\r\n",
-            400,
-            E::ContentLengthList,
-        ),
-        bad(
-            "a list that begins with a comma",
-            "Content-Length: ,5\r\n",
-            400,
-            E::ContentLengthList,
-        ),
+        bad("a list of different numbers", "Content-Length: 5, 6\r\n", 400, E::ContentLengthList),
+        bad("a list that begins with a comma", "Content-Length: ,5\r\n", 400, E::ContentLengthList),
         bad(
             "the same length twice: refused",
             "Content-Length: 5\r\nContent-Length: 5\r\n",
@@ -166,11 +133,7 @@ pub fn lengths() -> Vec<Case> {
 
 pub fn encodings() -> Vec<Case> {
     let chunked = |name, lines: &str| {
-        case(
-            name,
-            post(lines, "5\r\nhello\r\n0\r\n\r\n"),
-            [echo(Chunked, b"hello")],
-        )
+        case(name, post(lines, "5\r\nhello\r\n0\r\n\r\n"), [echo(Chunked, b"hello")])
     };
     let te = |name, value: &str, status, why| {
         let lines = format!("Transfer-Encoding: {value}\r\n");
@@ -178,40 +141,17 @@ pub fn encodings() -> Vec<Case> {
     };
     vec![
         chunked("chunked", "Transfer-Encoding: chunked\r\n"),
-        chunked(
-            "codings are case-insensitive (§7)",
-            "transfer-encoding: CHUNKED\r\n",
-        ),
+        chunked("codings are case-insensitive (§7)", "transfer-encoding: CHUNKED\r\n"),
         chunked(
             "empty list members are passed over (RFC 9110 §5.6.1.2)",
             "Transfer-Encoding: , chunked,\r\n",
         ),
         te("an empty list of codings", "", 400, E::ChunkedNotLast),
         te("a list of commas", ",,", 400, E::ChunkedNotLast),
-        te(
-            "identity is gone since RFC 7230",
-            "identity",
-            400,
-            E::ChunkedNotLast,
-        ),
-        te(
-            "a coding that is not chunked in the end",
-            "gzip",
-            400,
-            E::ChunkedNotLast,
-        ),
-        te(
-            "chunked is not last",
-            "chunked, gzip",
-            400,
-            E::ChunkedNotLast,
-        ),
-        te(
-            "chunked, then identity",
-            "chunked, identity",
-            400,
-            E::ChunkedNotLast,
-        ),
+        te("identity is gone since RFC 7230", "identity", 400, E::ChunkedNotLast),
+        te("a coding that is not chunked in the end", "gzip", 400, E::ChunkedNotLast),
+        te("chunked is not last", "chunked, gzip", 400, E::ChunkedNotLast),
+        te("chunked, then identity", "chunked, identity", 400, E::ChunkedNotLast),
         te("chunked twice", "chunked, chunked", 400, E::ChunkedTwice),
         te(
             "a coding that is not known, inside chunked (§6.1): 501",
@@ -219,12 +159,7 @@ pub fn encodings() -> Vec<Case> {
             501,
             E::UnknownEncoding,
         ),
-        te(
-            "identity inside chunked",
-            "identity, chunked",
-            501,
-            E::UnknownEncoding,
-        ),
+        te("identity inside chunked", "identity, chunked", 501, E::UnknownEncoding),
         bad(
             "chunked twice, in two lines",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
@@ -245,31 +180,13 @@ pub fn encodings() -> Vec<Case> {
         ),
         case(
             "an empty line of codings beside chunked is one list",
-            post(
-                "Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n",
-                "0\r\n\r\n",
-            ),
+            post("Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
             [echo(Chunked, b"")],
         ),
-        te(
-            "chunked has no parameters",
-            "chunked;a=b",
-            400,
-            E::ChunkedNotLast,
-        ),
+        te("chunked has no parameters", "chunked;a=b", 400, E::ChunkedNotLast),
         te("chunked in quotes", "\"chunked\"", 400, E::ChunkedNotLast),
-        te(
-            "a coding that ends in chunked",
-            "xchunked",
-            400,
-            E::ChunkedNotLast,
-        ),
-        te(
-            "a coding that begins with chunked",
-            "chunkedx",
-            400,
-            E::ChunkedNotLast,
-        ),
+        te("a coding that ends in chunked", "xchunked", 400, E::ChunkedNotLast),
+        te("a coding that begins with chunked", "chunkedx", 400, E::ChunkedNotLast),
         te("a space in chunked", "chun ked", 400, E::ChunkedNotLast),
         te(
             "chunked and a byte beyond ASCII, white space to some",
@@ -277,12 +194,7 @@ pub fn encodings() -> Vec<Case> {
             400,
             E::ChunkedNotLast,
         ),
-        te(
-            "chunked inside a quoted parameter",
-            "a;b=\", chunked\"",
-            400,
-            E::ChunkedNotLast,
-        ),
+        te("chunked inside a quoted parameter", "a;b=\", chunked\"", 400, E::ChunkedNotLast),
         case(
             "Transfer-Encoding in HTTP/1.0 (§6.1)",
             b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

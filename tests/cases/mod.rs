@@ -59,12 +59,7 @@ fn case<const N: usize>(
     bytes: impl Into<Vec<u8>>,
     verdicts: [Verdict; N],
 ) -> Case {
-    Case {
-        section: "",
-        name,
-        bytes: bytes.into(),
-        verdicts: verdicts.into(),
-    }
+    Case { section: "", name, bytes: bytes.into(), verdicts: verdicts.into() }
 }
 
 /// A request without content.
@@ -87,11 +82,7 @@ fn get(target: &'static str) -> Verdict {
 
 /// A POST to `/echo`.
 fn echo(framing: Framing, content: &'static [u8]) -> Verdict {
-    request(Method::Post, "/echo").with(|a| Accepted {
-        framing,
-        content,
-        ..a
-    })
+    request(Method::Post, "/echo").with(|a| Accepted { framing, content, ..a })
 }
 
 fn refused(status: u16, why: ParseError) -> Verdict {
@@ -110,17 +101,11 @@ impl Verdict {
 
     /// The connection closes after the answer.
     fn closes(self) -> Verdict {
-        self.with(|a| Accepted {
-            persists: false,
-            ..a
-        })
+        self.with(|a| Accepted { persists: false, ..a })
     }
 
     fn of_host(self, host: &'static str) -> Verdict {
-        self.with(|a| Accepted {
-            host: Some(host),
-            ..a
-        })
+        self.with(|a| Accepted { host: Some(host), ..a })
     }
 
     fn answered(self, status: u16) -> Verdict {

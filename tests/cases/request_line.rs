@@ -11,18 +11,10 @@ pub fn line() -> Vec<Case> {
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             [get("/").of_host("a")],
         ),
-        case(
-            "the smallest request of HTTP/1.0",
-            b"GET / HTTP/1.0\r\n\r\n",
-            [get("/").closes()],
-        ),
+        case("the smallest request of HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n", [get("/").closes()]),
         case("a method and nothing more", b"GET", [INCOMPLETE]),
         case("half a request line", b"GET /san", [INCOMPLETE]),
-        case(
-            "a request line whose LF is missing",
-            b"GET / HTTP/1.1\r",
-            [INCOMPLETE],
-        ),
+        case("a request line whose LF is missing", b"GET / HTTP/1.1\r", [INCOMPLETE]),
         case(
             "one empty line before the request is passed over (§2.2)",
             b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -83,21 +75,13 @@ pub fn line() -> Vec<Case> {
             b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
             [refused(400, E::RequestLine)],
         ),
-        case(
-            "no target",
-            b"GET HTTP/1.1\r\nHost: a\r\n\r\n",
-            [refused(400, E::RequestLine)],
-        ),
+        case("no target", b"GET HTTP/1.1\r\nHost: a\r\n\r\n", [refused(400, E::RequestLine)]),
         case(
             "an empty target",
             b"GET  HTTP/1.1\r\nHost: a\r\n\r\n",
             [refused(400, E::RequestLine)],
         ),
-        case(
-            "no version: HTTP/0.9 as it was",
-            b"GET /\r\n\r\n",
-            [refused(400, E::RequestLine)],
-        ),
+        case("no version: HTTP/0.9 as it was", b"GET /\r\n\r\n", [refused(400, E::RequestLine)]),
         case(
             "a request line that ends in LF alone",
             b"GET / HTTP/1.1\nHost: a\r\n\r\n",
@@ -127,10 +111,8 @@ pub fn line() -> Vec<Case> {
             "a request line as long as is allowed",
             long("GET /", b'a', 8192 - 14, " HTTP/1.1\r\nHost: a\r\n\r\nGET"),
             [
-                get(Box::leak(
-                    format!("/{}", "a".repeat(8192 - 14)).into_boxed_str(),
-                ))
-                .answered(404),
+                get(Box::leak(format!("/{}", "a".repeat(8192 - 14)).into_boxed_str()))
+                    .answered(404),
                 INCOMPLETE,
             ],
         ),
@@ -155,11 +137,7 @@ pub fn methods() -> Vec<Case> {
             b"HEAD /santai HTTP/1.1\r\nHost: a\r\n\r\n",
             [request(Method::Head, "/santai")],
         ),
-        case(
-            "HEAD that is cut short",
-            b"HEAD /santai HTTP/1.1\r\nHost: a\r\nX",
-            [INCOMPLETE],
-        ),
+        case("HEAD that is cut short", b"HEAD /santai HTTP/1.1\r\nHost: a\r\nX", [INCOMPLETE]),
         case(
             "HEAD that is cut short behind a GET",
             b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\nHEAD /",
@@ -306,11 +284,7 @@ pub fn target_forms() -> Vec<Case> {
             b"GET santai HTTP/1.1\r\nHost: a\r\n\r\n",
             [refused(400, E::TargetForm)],
         ),
-        case(
-            "a query alone",
-            b"GET ?x HTTP/1.1\r\nHost: a\r\n\r\n",
-            [refused(400, E::TargetForm)],
-        ),
+        case("a query alone", b"GET ?x HTTP/1.1\r\nHost: a\r\n\r\n", [refused(400, E::TargetForm)]),
         case(
             "asterisk-form: OPTIONS about the server itself",
             b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -319,9 +293,7 @@ pub fn target_forms() -> Vec<Case> {
         case(
             "asterisk-form, as a proxy is asked for it (§3.2.4)",
             b"OPTIONS http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            [request(Method::Options, "*")
-                .of_host("a.example")
-                .answered(204)],
+            [request(Method::Options, "*").of_host("a.example").answered(204)],
         ),
         case(
             "asterisk-form goes with OPTIONS alone",
@@ -336,9 +308,7 @@ pub fn target_forms() -> Vec<Case> {
         case(
             "authority-form: CONNECT, which only a proxy could answer",
             b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n",
-            [request(Method::Connect, "a.example:443")
-                .answered(405)
-                .closes()],
+            [request(Method::Connect, "a.example:443").answered(405).closes()],
         ),
         case(
             "authority-form goes with CONNECT alone",
@@ -387,26 +357,10 @@ pub fn target_characters() -> Vec<Case> {
             b"GET /santai#top HTTP/1.1\r\nHost: a\r\n\r\n",
             E::RequestTarget,
         ),
-        bad(
-            "a backslash",
-            b"GET /..\\..\\etc HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::RequestTarget,
-        ),
-        bad(
-            "a quotation mark",
-            b"GET /\" HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::RequestTarget,
-        ),
-        bad(
-            "angle brackets",
-            b"GET /<script> HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::RequestTarget,
-        ),
-        bad(
-            "braces and a bar",
-            b"GET /{a|b} HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::RequestTarget,
-        ),
+        bad("a backslash", b"GET /..\\..\\etc HTTP/1.1\r\nHost: a\r\n\r\n", E::RequestTarget),
+        bad("a quotation mark", b"GET /\" HTTP/1.1\r\nHost: a\r\n\r\n", E::RequestTarget),
+        bad("angle brackets", b"GET /<script> HTTP/1.1\r\nHost: a\r\n\r\n", E::RequestTarget),
+        bad("braces and a bar", b"GET /{a|b} HTTP/1.1\r\nHost: a\r\n\r\n", E::RequestTarget),
         bad(
             "square brackets belong to an IPv6 host alone",
             b"GET /a[0] HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -417,16 +371,8 @@ pub fn target_characters() -> Vec<Case> {
             "GET /caf\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n".as_bytes(),
             E::RequestTarget,
         ),
-        bad(
-            "a NUL",
-            b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::ControlCharacter,
-        ),
-        bad(
-            "DEL",
-            b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
-            E::ControlCharacter,
-        ),
+        bad("a NUL", b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", E::ControlCharacter),
+        bad("DEL", b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", E::ControlCharacter),
         bad(
             "a percent sign and one digit",
             b"GET /%4 HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -29,12 +29,7 @@ fn response(
     bytes: impl Into<Vec<u8>>,
     verdict: ResponseVerdict,
 ) -> ResponseCase {
-    ResponseCase {
-        name,
-        bytes: bytes.into(),
-        to_head: false,
-        verdict,
-    }
+    ResponseCase { name, bytes: bytes.into(), to_head: false, verdict }
 }
 
 /// A status line and these field lines.
@@ -68,47 +63,23 @@ fn of_the_connection() -> Vec<ResponseCase> {
 
 fn status_lines() -> Vec<ResponseCase> {
     let line = |name, line: &str, verdict| {
-        response(
-            name,
-            format!("{line}\r\nContent-Length: 0\r\n\r\n"),
-            verdict,
-        )
+        response(name, format!("{line}\r\nContent-Length: 0\r\n\r\n"), verdict)
     };
     let good = |name, text, status| line(name, text, Ok(status, Length(0), true));
     let bad = |name, text| line(name, text, Refused(E::StatusLine));
     vec![
         response("nothing yet", b"", Incomplete),
         response("half a status line", b"HTTP/1.1 20", Incomplete),
-        response(
-            "a status line without fields",
-            b"HTTP/1.1 200 OK\r\n",
-            Incomplete,
-        ),
+        response("a status line without fields", b"HTTP/1.1 200 OK\r\n", Incomplete),
         good("an ordinary status line", "HTTP/1.1 200 OK", 200),
         good("a reason of several words", "HTTP/1.1 404 Not Found", 404),
         good("an empty reason", "HTTP/1.1 200 ", 200),
-        good(
-            "no reason, and no space before it: many forget it",
-            "HTTP/1.1 200",
-            200,
-        ),
+        good("no reason, and no space before it: many forget it", "HTTP/1.1 200", 200),
         good("a status that is not known", "HTTP/1.1 299 Who", 299),
         good("a reason beyond ASCII", "HTTP/1.1 200 d\u{e9}j\u{e0}", 200),
-        line(
-            "HTTP/1.0 closes by itself",
-            "HTTP/1.0 200 OK",
-            Ok(200, Length(0), false),
-        ),
-        line(
-            "a higher minor version",
-            "HTTP/1.3 200 OK",
-            Ok(200, Length(0), true),
-        ),
-        line(
-            "another major version",
-            "HTTP/2.0 200 OK",
-            Refused(E::MajorVersion),
-        ),
+        line("HTTP/1.0 closes by itself", "HTTP/1.0 200 OK", Ok(200, Length(0), false)),
+        line("a higher minor version", "HTTP/1.3 200 OK", Ok(200, Length(0), true)),
+        line("another major version", "HTTP/2.0 200 OK", Refused(E::MajorVersion)),
         line("another protocol", "ICYX/1.1 200 OK", Refused(E::Version)),
         bad("a short protocol name", "ICY 200 OK"),
         bad("two spaces before the status", "HTTP/1.1  200 OK"),
@@ -120,27 +91,11 @@ fn status_lines() -> Vec<ResponseCase> {
         bad("a status beyond 599 (RFC 9110 §15)", "HTTP/1.1 600 OK"),
         bad("no status", "HTTP/1.1"),
         bad("a tab for a space", "HTTP/1.1\t200 OK"),
-        response(
-            "an empty line in front",
-            b"\r\nHTTP/1.1 200 OK\r\n\r\n",
-            Refused(E::StatusLine),
-        ),
+        response("an empty line in front", b"\r\nHTTP/1.1 200 OK\r\n\r\n", Refused(E::StatusLine)),
         response("no HTTP at all", b"hello\r\n\r\n", Refused(E::StatusLine)),
-        response(
-            "a lone LF",
-            b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
-            Refused(E::LoneLf),
-        ),
-        response(
-            "a bare CR in the reason",
-            b"HTTP/1.1 200 O\rK\r\n\r\n",
-            Refused(E::BareCr),
-        ),
-        response(
-            "a NUL in the reason",
-            b"HTTP/1.1 200 \0\r\n\r\n",
-            Refused(E::ControlCharacter),
-        ),
+        response("a lone LF", b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", Refused(E::LoneLf)),
+        response("a bare CR in the reason", b"HTTP/1.1 200 O\rK\r\n\r\n", Refused(E::BareCr)),
+        response("a NUL in the reason", b"HTTP/1.1 200 \0\r\n\r\n", Refused(E::ControlCharacter)),
         response(
             "a reason without end",
             long("HTTP/1.1 200 ", b'a', 9000, ""),
@@ -172,41 +127,17 @@ fn framings() -> Vec<ResponseCase> {
             Ok(200, Length(0), true),
         ),
         to_head("the answer to HEAD, chunked", te, Ok(200, Length(0), true)),
-        to_head(
-            "the answer to HEAD, without either",
-            "",
-            Ok(200, Length(0), true),
-        ),
-        with(
-            "204 has no content",
-            "204 No Content",
-            "",
-            Ok(204, Length(0), true),
-        ),
+        to_head("the answer to HEAD, without either", "", Ok(200, Length(0), true)),
+        with("204 has no content", "204 No Content", "", Ok(204, Length(0), true)),
         with(
             "204 has no content, whatever it says",
             "204 No Content",
             length,
             Ok(204, Length(0), true),
         ),
-        with(
-            "304 has no content",
-            "304 Not Modified",
-            length,
-            Ok(304, Length(0), true),
-        ),
-        with(
-            "an interim response has no content",
-            "100 Continue",
-            "",
-            Ok(100, Length(0), true),
-        ),
-        with(
-            "103 either",
-            "103 Early Hints",
-            "Link: </a>\r\n",
-            Ok(103, Length(0), true),
-        ),
+        with("304 has no content", "304 Not Modified", length, Ok(304, Length(0), true)),
+        with("an interim response has no content", "100 Continue", "", Ok(100, Length(0), true)),
+        with("103 either", "103 Early Hints", "Link: </a>\r\n", Ok(103, Length(0), true)),
         with(
             "both fields",
             "200 OK",
@@ -283,11 +214,7 @@ fn framings() -> Vec<ResponseCase> {
 
 fn fields() -> Vec<ResponseCase> {
     let with = |name, lines: &str, verdict| {
-        response(
-            name,
-            head("200 OK", &format!("Content-Length: 0\r\n{lines}")),
-            verdict,
-        )
+        response(name, head("200 OK", &format!("Content-Length: 0\r\n{lines}")), verdict)
     };
     let good = |name, lines, persists| with(name, lines, Ok(200, Length(0), persists));
     let bad = |name, lines, why| with(name, lines, Refused(why));

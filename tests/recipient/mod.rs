@@ -62,12 +62,8 @@ impl Recipient {
     }
 
     fn step(&mut self) -> Result<usize, ParseError> {
-        if let (
-            Some(body),
-            Some(Heard::Request {
-                content, persists, ..
-            }),
-        ) = (&mut self.body, self.heard.last_mut())
+        if let (Some(body), Some(Heard::Request { content, persists, .. })) =
+            (&mut self.body, self.heard.last_mut())
         {
             let (used, data) = body.read(&self.unread)?;
             content.extend_from_slice(data);
@@ -101,10 +97,7 @@ impl Recipient {
         if unfinished {
             self.heard.pop();
         }
-        (
-            self.heard,
-            unfinished || !(self.over || self.unread.is_empty()),
-        )
+        (self.heard, unfinished || !(self.over || self.unread.is_empty()))
     }
 }
 

@@ -104,11 +104,7 @@ impl Backend {
         let address = listener.local_addr().expect("it is bound");
         let stopped = Arc::new(AtomicBool::new(false));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (stop, count, play) = (
-            Arc::clone(&stopped),
-            Arc::clone(&connections),
-            Arc::new(play),
-        );
+        let (stop, count, play) = (Arc::clone(&stopped), Arc::clone(&connections), Arc::new(play));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
@@ -120,12 +116,7 @@ impl Backend {
                 thread::spawn(move || play(stream));
             }
         });
-        Backend {
-            address,
-            connections,
-            requests: Arc::default(),
-            stopped,
-        }
+        Backend { address, connections, requests: Arc::default(), stopped }
     }
 
     /// As an argument on a command line.
@@ -157,11 +148,7 @@ fn converse(
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut reader = BufReader::new(stream);
     for before in 0.. {
-        let mut request = Request {
-            head: read_head(&mut reader)?,
-            content: Vec::new(),
-            before,
-        };
+        let mut request = Request { head: read_head(&mut reader)?, content: Vec::new(), before };
         let is_chunked = !request.fields("transfer-encoding").is_empty();
         let length = request.fields("content-length").first().map(|l| l.parse());
         if !request.fields("expect").is_empty() {
@@ -185,9 +172,7 @@ fn converse(
             request.content = vec![0; length.ok()?];
             reader.read_exact(&mut request.content).ok()?;
         }
-        seen.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(request.clone());
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         if !play(&request, reader.get_mut()) {
             break;
         }

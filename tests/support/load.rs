@@ -31,10 +31,7 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let (sent, failed, ms) = (self.sent, self.failures.len(), self.slowest.as_millis());
         let statuses = &self.statuses;
-        write!(
-            f,
-            "{sent} requests sent, {failed} failed, slowest {ms} ms, by status {statuses:?}"
-        )
+        write!(f, "{sent} requests sent, {failed} failed, slowest {ms} ms, by status {statuses:?}")
     }
 }
 

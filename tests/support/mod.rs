@@ -106,9 +106,7 @@ impl Server {
             let _ = stdout.read_line(&mut line);
             let _ = sender.send(line);
             for line in stdout.lines().map_while(Result::ok) {
-                log.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         let line = first_line.recv_timeout(PATIENCE).unwrap_or_default();
@@ -119,15 +117,9 @@ impl Server {
         let Some(address) = address else {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!(
-                "{topic} did not say where it listens but: {line:?}"
-            ));
+            return Err(format!("{topic} did not say where it listens but: {line:?}"));
         };
-        Ok(Server {
-            child,
-            address,
-            lines,
-        })
+        Ok(Server { child, address, lines })
     }
 
     /// The lines of its log so far.
@@ -205,14 +197,9 @@ impl Server {
     /// Asks for the path on a connection of its own.
     pub fn get(&self, path: &str) -> Answer {
         let mut stream = self.connect();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .expect("the request is sent");
-        Reader::new(stream)
-            .answer(false)
-            .unwrap_or_else(|e| panic!("no answer to GET {path}: {e}"))
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("the request is sent");
+        Reader::new(stream).answer(false).unwrap_or_else(|e| panic!("no answer to GET {path}: {e}"))
     }
 
     /// Open descriptors.
@@ -256,12 +243,7 @@ impl Server {
         let threads = fs::read_dir(self.proc("task")).ok()?.flatten();
         let of_thread = |thread: fs::DirEntry| {
             let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            times
-                .split(' ')
-                .next()?
-                .parse()
-                .ok()
-                .map(Duration::from_nanos)
+            times.split(' ').next()?.parse().ok().map(Duration::from_nanos)
         };
         threads.map(of_thread).sum()
     }
@@ -382,11 +364,8 @@ impl<R: Read> Reader<R> {
         }
         head.truncate(head.len() - 4);
         let status = head.get(9..12).and_then(|code| code.parse().ok());
-        let mut answer = Answer {
-            status: status.ok_or_else(|| wrong(&head))?,
-            head,
-            content: Vec::new(),
-        };
+        let mut answer =
+            Answer { status: status.ok_or_else(|| wrong(&head))?, head, content: Vec::new() };
         if to_head || answer.status < 200 || [204, 304].contains(&answer.status) {
             return Ok(answer);
         }

@@ -172,9 +172,7 @@ impl Client<'_> {
         self.tally.non_2xx += u64::from(answer.status / 100 != 2);
         if self.document == UNKNOWN {
             let first =
-                self.shared
-                    .document
-                    .compare_exchange(UNKNOWN, answer.body, Relaxed, Relaxed);
+                self.shared.document.compare_exchange(UNKNOWN, answer.body, Relaxed, Relaxed);
             self.document = first.err().unwrap_or(answer.body);
         }
         let keep = plan.keep_alive && answer.persistent;
@@ -211,10 +209,7 @@ impl Client<'_> {
         let head = String::from_utf8_lossy(&self.heads.head);
         print(&format!("LOG: header received:\n{head}\n"));
         if answer.status / 100 != 2 {
-            print(&format!(
-                "WARNING: Response code not 2xx ({})\n",
-                answer.status
-            ));
+            print(&format!("WARNING: Response code not 2xx ({})\n", answer.status));
         } else if verbosity >= 3 {
             print(&format!("LOG: Response code = {}\n", answer.status));
         }
@@ -256,17 +251,11 @@ impl Client<'_> {
                 plan.target.authority()
             )),
             Class::Connect if !plan.go_on && self.tally.failed.of(class) > CONNECT_FAILURES => {
-                Err(format!(
-                    "{}: {why}, more than {CONNECT_FAILURES} times; -r goes on",
-                    url()
-                ))
+                Err(format!("{}: {why}, more than {CONNECT_FAILURES} times; -r goes on", url()))
             }
             Class::Receive if !plan.go_on => {
                 let done = self.tally.done - 1;
-                Err(format!(
-                    "{}: {why}, after {done} requests; -r counts it and goes on",
-                    url()
-                ))
+                Err(format!("{}: {why}, after {done} requests; -r counts it and goes on", url()))
             }
             _ => Ok(()),
         }

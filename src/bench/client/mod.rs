@@ -168,10 +168,7 @@ fn software(head: &[u8]) -> String {
     let mut lines = head.split(|&b| b == b'\n');
     let value = lines.find_map(|line| value_of(line, b"server"));
     let text = String::from_utf8_lossy(value.unwrap_or_default());
-    text.split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 impl<'a> Client<'a> {
@@ -237,9 +234,7 @@ impl<'a> Client<'a> {
             }
             let timeout = self.patience(last);
             let failed = |e: io::Error| format!("cannot wait for sockets: {e}");
-            self.poller
-                .wait(&mut events, Some(timeout))
-                .map_err(failed)?;
+            self.poller.wait(&mut events, Some(timeout)).map_err(failed)?;
             if events.is_empty() && timeout.is_zero() {
                 std::thread::yield_now();
             }
@@ -264,8 +259,7 @@ impl<'a> Client<'a> {
             let waited = nanos(slot.begun, now);
             if scheduled || waited > longest {
                 self.tally.unanswered += 1;
-                self.tally
-                    .waited(waited, scheduled.then(|| nanos(slot.due, now)));
+                self.tally.waited(waited, scheduled.then(|| nanos(slot.due, now)));
             }
         }
         let end = end.map_or(now, |end| end.min(now));

@@ -107,9 +107,7 @@ fn read_perf(text: &str) -> Option<u64> {
 
 /// `100.00  0.123456  5  12345  12 total`: the fourth column.
 fn read_strace(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .rfind(|line| line.trim_end().ends_with("total"))?;
+    let line = text.lines().rfind(|line| line.trim_end().ends_with("total"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }
 
@@ -121,10 +119,7 @@ mod tests {
     fn both_counters_are_read() {
         let perf = "# started on Mon\n\n12345,,raw_syscalls:sys_enter,99,100.00,,\n";
         assert_eq!(read_perf(perf), Some(12345));
-        assert_eq!(
-            read_perf("<not counted>,,raw_syscalls:sys_enter,0,0,,"),
-            None
-        );
+        assert_eq!(read_perf("<not counted>,,raw_syscalls:sys_enter,0,0,,"), None);
         let strace = "% time seconds usecs/call calls errors syscall\n------\n\
             50.00 0.1 5 100 2 read\n100.00 0.123456 5 12345 12 total\n";
         assert_eq!(read_strace(strace), Some(12345));

@@ -55,12 +55,7 @@ const SMALL: Case = Case {
 /// In the order of the table.
 pub const CASES: [Case; 8] = [
     SMALL,
-    Case {
-        name: "keep-alive-wrk",
-        title: "the same by wrk",
-        driver: Driver::Wrk,
-        ..SMALL
-    },
+    Case { name: "keep-alive-wrk", title: "the same by wrk", driver: Driver::Wrk, ..SMALL },
     Case {
         name: "close",
         title: "31 bytes, a connection each, 100 at a time",
@@ -76,12 +71,7 @@ pub const CASES: [Case; 8] = [
         keep_alive: false,
         ..SMALL
     },
-    Case {
-        name: "one",
-        title: "31 bytes, 1 keep-alive connection",
-        connections: 1,
-        ..SMALL
-    },
+    Case { name: "one", title: "31 bytes, 1 keep-alive connection", connections: 1, ..SMALL },
     Case {
         name: "image",
         title: "75 KB, 64 keep-alive connections",
@@ -148,13 +138,7 @@ const fn goal(
     against: Against,
     bound: Bound,
 ) -> Goal {
-    Goal {
-        cases,
-        system,
-        figure,
-        against,
-        bound,
-    }
+    Goal { cases, system, figure, against, bound }
 }
 
 const KEEP_ALIVE: &[&str] = &["keep-alive-wrk", "keep-alive"];
@@ -173,13 +157,7 @@ pub const GOALS: [Goal; 16] = {
         goal(KEEP_ALIVE, ASYNC_SERVER, Rate, ALONE, AtLeast(1.1)),
         goal(KEEP_ALIVE, ASYNC_SERVER, Cpu, ALONE, AtMost(0.70)),
         goal(KEEP_ALIVE, THREAD_SERVER, Rate, ALONE, AtLeast(0.8)),
-        goal(
-            &["close-ab", "close"],
-            LB,
-            Rate,
-            BetterGateway,
-            AtLeast(1.2),
-        ),
+        goal(&["close-ab", "close"], LB, Rate, BetterGateway, AtLeast(1.2)),
         goal(&["image"], ASYNC_SERVER, Rate, ALONE, AtLeast(1.0)),
         goal(&["image"], LB, Rate, System(NGINX_LB), AtLeast(1.0)),
         goal(&["large"], ASYNC_SERVER, Rate, ALONE, AtLeast(1.0)),

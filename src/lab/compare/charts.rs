@@ -17,27 +17,13 @@ pub fn all(results: &Results) -> Vec<(&'static str, Chart)> {
     let servers = |title, pick| chart(results, Role::Server, title, pick);
     let gateways = |title, pick| chart(results, Role::Gateway, title, pick);
     let charts = [
-        (
-            "compare-servers",
-            servers("Servers: requests/s, nginx = 1", &rate),
-        ),
-        (
-            "compare-servers-cpu",
-            servers("Servers: CPU per request, nginx = 1", &cpu),
-        ),
-        (
-            "compare-gateways",
-            gateways("Load balancers: requests/s, the better other = 1", &rate),
-        ),
-        (
-            "compare-gateways-cpu",
-            gateways("Load balancers: CPU per request, the same = 1", &cpu),
-        ),
+        ("compare-servers", servers("Servers: requests/s, nginx = 1", &rate)),
+        ("compare-servers-cpu", servers("Servers: CPU per request, nginx = 1", &cpu)),
+        ("compare-gateways", gateways("Load balancers: requests/s, the better other = 1", &rate)),
+        ("compare-gateways-cpu", gateways("Load balancers: CPU per request, the same = 1", &cpu)),
     ];
     let there = charts.into_iter();
-    there
-        .filter_map(|(stem, chart)| Some((stem, chart?)))
-        .collect()
+    there.filter_map(|(stem, chart)| Some((stem, chart?))).collect()
 }
 
 /// One figure of all cases; None if there is no reference.

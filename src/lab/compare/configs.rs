@@ -139,11 +139,7 @@ mod tests {
     fn configurations_are_fair_and_whole() {
         let address: SocketAddr = ([127, 0, 0, 1], 4711).into();
         let backends: [SocketAddr; 2] = [([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()];
-        let nginx = Nginx {
-            folder: Path::new("/a b"),
-            connections: 11_000,
-            as_root: false,
-        };
+        let nginx = Nginx { folder: Path::new("/a b"), connections: 11_000, as_root: false };
         let server = nginx.server(address, Path::new("/w w"));
         let gateway = nginx.gateway(address, 3, &backends);
         for text in [&server, &gateway] {

@@ -60,11 +60,7 @@ impl Guest {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let shell = command.spawn().map_err(wrong)?;
-        Ok(Guest {
-            shell,
-            log: log.to_owned(),
-            name,
-        })
+        Ok(Guest { shell, log: log.to_owned(), name })
     }
 
     /// The shell's; the program descends from it.

@@ -114,10 +114,7 @@ impl Lineup {
             let server = self.ours.start("async_server", 0, &common, stop)?;
             backends.push((server.address, server.pid()));
         }
-        for (name, topic) in [
-            (ASYNC_SERVER, "async_server"),
-            (THREAD_SERVER, "thread_server"),
-        ] {
+        for (name, topic) in [(ASYNC_SERVER, "async_server"), (THREAD_SERVER, "thread_server")] {
             let server = self.ours.start(topic, 0, &common, stop)?;
             let (address, pids) = (server.address, vec![server.pid()]);
             self.add(name, Role::Server, address, pids, |_| true);
@@ -209,11 +206,7 @@ impl Lineup {
         fs::create_dir_all(&folder)
             .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()?).into();
-        let nginx = Nginx {
-            folder: &folder,
-            connections: place.connections,
-            as_root: is_root(),
-        };
+        let nginx = Nginx { folder: &folder, connections: place.connections, as_root: is_root() };
         let config = write(&folder.join("nginx.conf"), &text(&nginx, address))?;
         let prefix = folder.display().to_string();
         let arguments = ["-e", "stderr", "-p", &prefix, "-c", &config];
@@ -247,13 +240,7 @@ impl Lineup {
         can: fn(&Case) -> bool,
     ) {
         say(&format!("{name}: http://{address}/"));
-        self.systems.push(System {
-            name,
-            role,
-            address,
-            pids,
-            can,
-        });
+        self.systems.push(System { name, role, address, pids, can });
     }
 
     /// Whether all are still there.

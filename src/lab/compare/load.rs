@@ -118,10 +118,7 @@ impl Load {
         }
         let said = said.map_err(|e| format!("{}: {e}", system.name))?;
         if said.good < 1.0 {
-            return Err(End::Failed(format!(
-                "{}: {url}: no good answer",
-                system.name
-            )));
+            return Err(End::Failed(format!("{}: {url}: no good answer", system.name)));
         }
         let span = after.as_ref().zip(before.as_ref());
         let taken = span.map(|(now, then)| now.since(then));
@@ -195,9 +192,7 @@ fn by_bench(case: &Case, url: &str, length: Duration, stop: &Stop) -> Result<Sai
 
 /// The number behind a label at the beginning of a line.
 fn number(text: &str, label: &str) -> Option<f64> {
-    let value = text
-        .lines()
-        .find_map(|l| l.trim_start().strip_prefix(label))?;
+    let value = text.lines().find_map(|l| l.trim_start().strip_prefix(label))?;
     value.split_whitespace().next()?.parse().ok()
 }
 
@@ -206,17 +201,13 @@ fn read_wrk(text: &str) -> Option<Said> {
     let line = text.lines().find(|line| line.contains(" requests in "))?;
     let all: f64 = line.split_whitespace().next()?.parse().ok()?;
     let other = number(text, "Non-2xx or 3xx responses:").unwrap_or(0.0);
-    let errors = text
-        .lines()
-        .find_map(|l| l.trim_start().strip_prefix("Socket errors:"))
-        .map(|rest| {
+    let errors =
+        text.lines().find_map(|l| l.trim_start().strip_prefix("Socket errors:")).map(|rest| {
             let words = rest.split([' ', ',']);
             words.filter_map(|word| word.parse::<u64>().ok()).sum()
         });
     let rate = number(text, "Requests/sec:")?;
-    let p99 = text
-        .lines()
-        .find_map(|l| l.trim_start().strip_prefix("99%"));
+    let p99 = text.lines().find_map(|l| l.trim_start().strip_prefix("99%"));
     Some(Said {
         good: all - other,
         rate: rate * (all - other) / all.max(1.0),
@@ -229,9 +220,8 @@ fn read_wrk(text: &str) -> Option<Said> {
 /// `812.00us`, `1.23ms`, `1.05s`
 fn milliseconds(text: &str) -> Option<f64> {
     let units = [("us", 0.001), ("ms", 1.0), ("s", 1000.0), ("m", 60_000.0)];
-    let (number, factor) = units
-        .iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
+    let (number, factor) =
+        units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     Some(number.parse::<f64>().ok()? * factor)
 }
 

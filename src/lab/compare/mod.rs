@@ -59,39 +59,14 @@ pub const TOPIC: Topic = Topic {
     operand: "WHAT",
     operand_default: "servers",
     flags: &[&[
-        flag(
-            "--rounds",
-            "N",
-            "5",
-            "measure everything in turn, N times; medians count",
-        ),
+        flag("--rounds", "N", "5", "measure everything in turn, N times; medians count"),
         flag("--seconds", "S", "2", "length of one measurement"),
         flag("--only", "CASE", "", "only this case (repeatable)"),
-        flag(
-            "--idle",
-            "N",
-            "10000",
-            "idle connections, as far as descriptors reach",
-        ),
-        flag(
-            "--report",
-            "DIR",
-            "report",
-            "where tables, charts, configurations and logs go",
-        ),
+        flag("--idle", "N", "10000", "idle connections, as far as descriptors reach"),
+        flag("--report", "DIR", "report", "where tables, charts, configurations and logs go"),
         flag("--root", "DIR", "www", "where the image lies"),
-        flag(
-            "--notes",
-            "DIR",
-            "",
-            "also refresh DIR/*.md's results block",
-        ),
-        flag(
-            "--patches",
-            "DIR",
-            "notes/tricks",
-            "of tricks: what takes each out",
-        ),
+        flag("--notes", "DIR", "", "also refresh DIR/*.md's results block"),
+        flag("--patches", "DIR", "notes/tricks", "of tricks: what takes each out"),
         flag(
             "--without",
             "DIR",
@@ -169,21 +144,14 @@ fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
         missing.push(what);
     }
     let root = site(settings, &folder)?;
-    let place = Place {
-        folder: &folder,
-        root: &root,
-        connections: idle as u64 + OTHER_DESCRIPTORS / 2,
-    };
+    let place =
+        Place { folder: &folder, root: &root, connections: idle as u64 + OTHER_DESCRIPTORS / 2 };
     let mut lineup = Lineup::start(&place, stop)?;
     missing.extend(lineup.missing.iter().cloned());
     // A floor that keeps connections and one that closes them are two programs, and one row.
     let mut systems: Vec<_> = lineup.systems.iter().map(|s| (s.name, s.role)).collect();
     systems.dedup();
-    let mut results = Results {
-        systems,
-        cases,
-        ..Results::default()
-    };
+    let mut results = Results { systems, cases, ..Results::default() };
     let measured = measure(&mut results, &lineup, &load, settings, stop, &mut missing)
         .and_then(|()| count_calls(&mut results, &lineup, &load, &folder, stop, &mut missing))
         .and_then(|()| Ok(lineup.check_running()?));
@@ -225,10 +193,8 @@ fn measure(
                 let sample = match load.run(&case, system, stop) {
                     // The others are worth their time all the same.
                     Err(End::Failed(why)) => {
-                        let what = format!(
-                            "Failed: {}, {}, round {round}: {why}",
-                            case.name, system.name
-                        );
+                        let what =
+                            format!("Failed: {}, {}, round {round}: {why}", case.name, system.name);
                         say(&what);
                         missing.push(what);
                         continue;
@@ -236,12 +202,7 @@ fn measure(
                     sample => sample?,
                 };
                 line.push_str(&format!("  {} {:.0}", system.name, sample.rate));
-                results.runs.push(Run {
-                    case,
-                    system: system.name,
-                    round,
-                    sample,
-                });
+                results.runs.push(Run { case, system: system.name, round, sample });
             }
             say(&line);
         }
@@ -266,9 +227,7 @@ fn count_calls(
         for system in lineup.systems.iter().filter(|system| (system.can)(&case)) {
             let mut work = || load.active(&case, system, COUNTED, stop);
             let count = counter.per_request(&system.pids, folder, stop, &mut work)?;
-            results
-                .calls
-                .extend(count.map(|count| (system.name, count)));
+            results.calls.extend(count.map(|count| (system.name, count)));
         }
         if !results.calls.is_empty() {
             missing.push(format!(
@@ -289,18 +248,12 @@ fn hand_in(page: &Page, csv: &str, settings: &Settings, begun: Instant) -> Resul
     say(&format!("\n{}", page.markdown()));
     if let Some(folder) = &settings.notes {
         let count = page.refresh(folder)?;
-        say(&format!(
-            "{count} results blocks refreshed in {}",
-            folder.display()
-        ));
+        say(&format!("{count} results blocks refreshed in {}", folder.display()));
     }
     say(&format!(
         "done in {:.0} s; everything has been stopped; see {}",
         begun.elapsed().as_secs_f64(),
-        settings
-            .report
-            .join(format!("{}.html", page.name))
-            .display()
+        settings.report.join(format!("{}.html", page.name)).display()
     ));
     Ok(())
 }

@@ -73,11 +73,7 @@ impl Page {
             let _ = write!(markdown, "\n![{}]({stem}.svg)\n", chart.title);
         }
         put(folder, &format!("{}.md", self.name), markdown.as_bytes())?;
-        put(
-            folder,
-            &format!("{}.html", self.name),
-            self.html().as_bytes(),
-        )?;
+        put(folder, &format!("{}.html", self.name), self.html().as_bytes())?;
         put(folder, &format!("{}.csv", self.name), csv.as_bytes())?;
         put_charts(folder, &self.charts)
     }

@@ -66,30 +66,18 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), End> {
                     counters.remove(0); // it may not count here
                 }
                 let _ = write!(line, "  {poller} {:.0}", sample.rate);
-                runs.push(Run {
-                    poller,
-                    size: *size,
-                    round,
-                    sample,
-                    calls,
-                });
+                runs.push(Run { poller, size: *size, round, sample, calls });
             }
             say(&line);
         }
     }
     remarks.push(match counters.first() {
-        Some(counter) => format!(
-            "System calls were counted by {} in a run of their own.",
-            counter.name
-        ),
+        Some(counter) => {
+            format!("System calls were counted by {} in a run of their own.", counter.name)
+        }
         None => "System calls are not counted: perf and strace are missing or may not.".to_owned(),
     });
-    hand_in(
-        &page(&runs, settings, remarks),
-        &csv(&runs),
-        settings,
-        begun,
-    )
+    hand_in(&page(&runs, settings, remarks), &csv(&runs), settings, begun)
 }
 
 /// One poller below one number of connections; its system calls per request if there is
@@ -103,11 +91,8 @@ fn measure(
     stop: &Stop,
 ) -> Result<(Sample, Option<f64>), End> {
     let mut servers = Servers::new(folder, &settings.root);
-    let arguments = [
-        "--quiet".to_owned(),
-        "--idle-timeout=3600s".to_owned(),
-        format!("--poller={poller}"),
-    ];
+    let arguments =
+        ["--quiet".to_owned(), "--idle-timeout=3600s".to_owned(), format!("--poller={poller}")];
     let server = servers.start("async_server", 0, &arguments, stop)?;
     let system = System {
         name: poller,
@@ -117,16 +102,8 @@ fn measure(
         can: |_| true,
     };
     let active = size.min(ACTIVE);
-    let case = Case {
-        connections: active,
-        ..CASES[0]
-    };
-    let load = Load {
-        length: settings.length,
-        idle: 0,
-        wrk: None,
-        ab: None,
-    };
+    let case = Case { connections: active, ..CASES[0] };
+    let load = Load { length: settings.length, idle: 0, wrk: None, ab: None };
     let _idle = Idle::open(system.address, size - active, stop)?;
     load.active(&case, &system, WARMUP, stop)?;
     let sample = load.active(&case, &system, settings.length, stop)?;
@@ -163,20 +140,10 @@ fn page(runs: &[Run], settings: &Settings, remarks: Vec<String>) -> Page {
         name: "pollers",
         title: "Who is ready? scan, poll and epoll",
         method,
-        parts: vec![Part {
-            heading: "Pollers",
-            rows: rows(runs),
-            sentences: remarks,
-        }],
+        parts: vec![Part { heading: "Pollers", rows: rows(runs), sentences: remarks }],
         charts: vec![
-            (
-                "pollers-rate",
-                chart(runs, "Requests per second", "requests/s (log scale)", &rate),
-            ),
-            (
-                "pollers-cpu",
-                chart(runs, "CPU time per request", "µs (log scale)", &cpu),
-            ),
+            ("pollers-rate", chart(runs, "Requests per second", "requests/s (log scale)", &rate)),
+            ("pollers-cpu", chart(runs, "CPU time per request", "µs (log scale)", &cpu)),
         ],
     }
 }
@@ -189,14 +156,8 @@ fn sizes(runs: &[Run]) -> Vec<usize> {
 }
 
 fn rows(runs: &[Run]) -> Vec<Vec<String>> {
-    let heading = [
-        "Connections",
-        "Poller",
-        "Requests/s",
-        "p99 ms",
-        "CPU µs/request",
-        "System calls/request",
-    ];
+    let heading =
+        ["Connections", "Poller", "Requests/s", "p99 ms", "CPU µs/request", "System calls/request"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
     for size in sizes(runs) {
@@ -204,10 +165,7 @@ fn rows(runs: &[Run]) -> Vec<Vec<String>> {
             let poller = kind.name();
             let of = |pick: fn(&Run) -> Option<f64>| shown(middle(runs, poller, size, pick));
             rows.push(vec![
-                number(size as f64)
-                    .trim_end_matches(".00")
-                    .trim_end_matches(".0")
-                    .to_owned(),
+                number(size as f64).trim_end_matches(".00").trim_end_matches(".0").to_owned(),
                 poller.to_owned(),
                 of(|r| Some(r.sample.rate)),
                 of(|r| r.sample.p99),
@@ -233,17 +191,11 @@ fn chart(
                 let value = middle(runs, kind.name(), *size, of)?;
                 Some(Point::at(*size as f64, value))
             });
-            Series {
-                name: kind.name(),
-                points: points.collect(),
-            }
+            Series { name: kind.name(), points: points.collect() }
         })
         .collect();
     let values = series.iter().flat_map(|s| &s.points).map(|p| p.y);
-    let (low, high) = (
-        values.clone().fold(f64::INFINITY, f64::min),
-        values.fold(0.0, f64::max),
-    );
+    let (low, high) = (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max));
     let across: Vec<f64> = sizes.iter().map(|size| *size as f64).collect();
     Chart {
         title: title.to_owned(),

@@ -84,20 +84,13 @@ impl Results {
             Role::Server => &[NGINX],
             Role::Gateway => &[NGINX_LB, HAPROXY],
         };
-        let rated = candidates
-            .iter()
-            .filter_map(|name| Some((*name, self.rate(case, name)?)));
-        rated
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(name, _)| name)
+        let rated = candidates.iter().filter_map(|name| Some((*name, self.rate(case, name)?)));
+        rated.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name)
     }
 
     /// All goals, in order.
     pub fn verdicts(&self) -> Vec<(Goal, Verdict)> {
-        GOALS
-            .iter()
-            .map(|goal| (*goal, self.verdict(goal)))
-            .collect()
+        GOALS.iter().map(|goal| (*goal, self.verdict(goal))).collect()
     }
 
     fn verdict(&self, goal: &Goal) -> Verdict {
@@ -124,21 +117,13 @@ impl Results {
                 };
             }
         }
-        Verdict {
-            seen: None,
-            floor: None,
-            against,
-        }
+        Verdict { seen: None, floor: None, against }
     }
 
     /// The system that does the same work without a thought.
     fn floor_of(&self, system: &str) -> &'static str {
         let mut gateways = self.systems.iter().filter(|(_, r)| *r == Role::Gateway);
-        if gateways.any(|(name, _)| *name == system) {
-            FLOOR_LB
-        } else {
-            FLOOR
-        }
+        if gateways.any(|(name, _)| *name == system) { FLOOR_LB } else { FLOOR }
     }
 
     /// A goal's figure for this system, and whom it is compared with.
@@ -181,16 +166,9 @@ mod tests {
             case: CASES[0],
             system,
             round: 1,
-            sample: Sample {
-                rate: *rate,
-                cpu: Some(*cpu),
-                ..Sample::default()
-            },
+            sample: Sample { rate: *rate, cpu: Some(*cpu), ..Sample::default() },
         };
-        Results {
-            runs: rows.iter().map(run).collect(),
-            ..Results::default()
-        }
+        Results { runs: rows.iter().map(run).collect(), ..Results::default() }
     }
 
     #[test]
@@ -202,10 +180,7 @@ mod tests {
             (NGINX_LB, 80.0, 1.0),
             (HAPROXY, 100.0, 20.0),
         ]);
-        assert_eq!(
-            results.reference("keep-alive", Role::Gateway),
-            Some(HAPROXY)
-        );
+        assert_eq!(results.reference("keep-alive", Role::Gateway), Some(HAPROXY));
         let verdicts = results.verdicts();
         assert_eq!(verdicts[0].1.seen, Some(("keep-alive", 1.5, true)));
         assert_eq!(verdicts[1].1.seen, Some(("keep-alive", 0.5, true)));

@@ -66,10 +66,7 @@ fn ratio(value: Option<f64>) -> String {
 }
 
 fn percent(value: Option<f64>) -> String {
-    value.map_or_else(
-        || NOTHING.to_owned(),
-        |value| format!("{:.0} %", value * 100.0),
-    )
+    value.map_or_else(|| NOTHING.to_owned(), |value| format!("{:.0} %", value * 100.0))
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -108,24 +105,13 @@ fn case_rows(results: &Results) -> Vec<Vec<String>> {
             rows.push(vec![
                 titled(case),
                 (*system).to_owned(),
-                format!(
-                    "{} ({}–{})",
-                    of(rate),
-                    number(rates.lowest),
-                    number(rates.highest)
-                ),
+                format!("{} ({}–{})", of(rate), number(rates.lowest), number(rates.highest)),
                 of(results.median(case.name, system, |s| s.p99)),
                 of(cpu),
                 percent(results.median(case.name, system, |s| s.kernel)),
                 of(bytes.map(|bytes| bytes / 1e6)),
-                ratio(share(
-                    rate,
-                    reference.and_then(|r| results.rate(case.name, r)),
-                )),
-                ratio(share(
-                    cpu,
-                    reference.and_then(|r| results.cpu(case.name, r)),
-                )),
+                ratio(share(rate, reference.and_then(|r| results.rate(case.name, r)))),
+                ratio(share(cpu, reference.and_then(|r| results.cpu(case.name, r)))),
                 runs.iter().map(|s| s.bad).sum::<u64>().to_string(),
             ]);
         }

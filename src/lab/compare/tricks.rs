@@ -60,18 +60,11 @@ pub fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    files
-        .iter()
-        .map(|file| read(file, &settings.without))
-        .collect()
+    files.iter().map(|file| read(file, &settings.without)).collect()
 }
 
 fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
-    let name = file
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let text =
         fs::read_to_string(file).map_err(|e| format!("cannot read '{}': {e}", file.display()))?;
     let told = |label: &str| {
@@ -107,17 +100,10 @@ pub fn run(tricks: Vec<Trick>, settings: &Settings, stop: &Stop) -> Result<(), E
     }
     let folder = traces_folder(settings)?;
     let root = site(settings, &folder)?;
-    let load = Load {
-        length: settings.length,
-        idle: 0,
-        wrk: None,
-        ab: program::find(&["ab"]),
-    };
+    let load = Load { length: settings.length, idle: 0, wrk: None, ab: program::find(&["ab"]) };
     let mut gains = Vec::new();
-    let measured: Result<(), End> = tricks
-        .into_iter()
-        .filter(|trick| settings.wants(&trick.name))
-        .try_for_each(|trick| {
+    let measured: Result<(), End> =
+        tricks.into_iter().filter(|trick| settings.wants(&trick.name)).try_for_each(|trick| {
             if !load.can(&trick.case) {
                 say(&format!("{} is left out: ab is not installed", trick.name));
                 return Ok(());
@@ -171,11 +157,7 @@ fn measure(
             break;
         }
     }
-    let gain = Gain {
-        trick,
-        rounds,
-        calls,
-    };
+    let gain = Gain { trick, rounds, calls };
     say(&format!(
         "      requests/s {}, CPU per request {}",
         gain.ratio(|s| Some(s.rate)),
@@ -267,11 +249,7 @@ fn page(gains: &[Gain], settings: &Settings) -> Page {
         name: "tricks",
         title: "What each trick gains",
         method,
-        parts: vec![Part {
-            heading: "Tricks",
-            rows,
-            sentences: Vec::new(),
-        }],
+        parts: vec![Part { heading: "Tricks", rows, sentences: Vec::new() }],
         charts: Vec::new(),
     }
 }

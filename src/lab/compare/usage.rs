@@ -16,10 +16,8 @@ fn parse_status(text: &str, name: &str) -> Option<u64> {
 
 /// The process and all that descend from it.
 pub fn family(root: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = numbers_in("/proc")
-        .into_iter()
-        .filter_map(|pid| Some((pid, stat(pid)?.parent)))
-        .collect();
+    let parents: Vec<(u32, u32)> =
+        numbers_in("/proc").into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
     let mut family = vec![root];
     let mut known = 0;
     while known < family.len() {

@@ -66,11 +66,7 @@ fn ab(arguments: &[&str], stop: &Stop) -> String {
     let Some(ab) = program::find(&["ab"]) else {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
-    let report = program::output(
-        Command::new(ab).arg("-q").args(arguments),
-        AB_PATIENCE,
-        stop,
-    );
+    let report = program::output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
     let report = match report {
         Ok(report) => report,
         Err(why) => return format!("  {why}\n"),

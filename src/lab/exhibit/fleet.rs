@@ -31,10 +31,7 @@ impl Fleet {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)
             .map_err(|e| format!("cannot make the folder '{}': {e}", folder.display()))?;
-        let mut fleet = Fleet {
-            servers: Servers::new(&folder, &folder),
-            folder,
-        };
+        let mut fleet = Fleet { servers: Servers::new(&folder, &folder), folder };
         for delay in delays {
             fleet.add("async_server", &["--delay", delay], stop)?;
         }
@@ -50,10 +47,7 @@ impl Fleet {
             arguments.extend(["--backend", address]);
         }
         let server = self.add("lb", &arguments, stop)?;
-        Ok(Lb {
-            address: server.address,
-            pid: server.pid(),
-        })
+        Ok(Lb { address: server.address, pid: server.pid() })
     }
 
     fn add(

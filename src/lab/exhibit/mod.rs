@@ -74,10 +74,7 @@ struct Played {
 
 impl From<String> for Played {
     fn from(text: String) -> Played {
-        Played {
-            text,
-            picture: None,
-        }
+        Played { text, picture: None }
     }
 }
 
@@ -113,10 +110,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         say(&list());
         return Ok(());
     };
-    let chosen: Vec<&Exhibit> = EXHIBITS
-        .iter()
-        .filter(|exhibit| name == "all" || name == exhibit.name)
-        .collect();
+    let chosen: Vec<&Exhibit> =
+        EXHIBITS.iter().filter(|exhibit| name == "all" || name == exhibit.name).collect();
     if chosen.is_empty() {
         let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
         return Err(Failure::Usage(format!(
@@ -143,11 +138,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let command = format!("./run.sh exhibit {}{flags}", exhibit.name);
         blocks.push((
             format!("exhibit-{}", exhibit.name),
-            format!(
-                "{}\n\n```text\n{}\n```\n",
-                circumstances(&command),
-                result.text.trim_end()
-            ),
+            format!("{}\n\n```text\n{}\n```\n", circumstances(&command), result.text.trim_end()),
         ));
         pictures.extend(result.picture);
     }

@@ -48,11 +48,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         return Ok(String::new().into()); // stopped before the first run
     };
     let rates = cell.samples(Outcome::rate);
-    let Spread {
-        lowest,
-        median,
-        highest,
-    } = cell.spread(Outcome::rate);
+    let Spread { lowest, median, highest } = cell.spread(Outcome::rate);
     let mut text = String::new();
     for (i, &rate) in rates.iter().enumerate() {
         let (run, bar) = (i + 1, bar(rate, highest));

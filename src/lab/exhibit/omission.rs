@@ -52,11 +52,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         plan.rate = Some(RATE);
         plan.requests = (RATE * length.as_secs_f64()) as u64;
     })?;
-    let columns_of = [
-        &closed.tally.total,
-        &scheduled.tally.total,
-        &scheduled.tally.response,
-    ];
+    let columns_of = [&closed.tally.total, &scheduled.tally.total, &scheduled.tally.response];
     let mut rows = vec![
         row(["", "closed loop", "schedule:", "schedule:"]),
         row(["ms", "", "service", "response"]),
@@ -76,10 +72,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
 /// Requests that took longer than 100 ms.
 fn slow(times: &Histogram) -> u64 {
     let buckets = times.buckets();
-    buckets
-        .filter(|(low, _, _)| *low > 100_000_000)
-        .map(|(_, _, count)| count)
-        .sum()
+    buckets.filter(|(low, _, _)| *low > 100_000_000).map(|(_, _, count)| count).sum()
 }
 
 /// A run against a server of its own, which stalls once, `margin` after its first request.

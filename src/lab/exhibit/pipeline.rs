@@ -62,13 +62,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         }
     }
     let headings = ["", "requests/s", "", "µs per request", ""];
-    let below = [
-        "--pipeline",
-        "median",
-        "lowest to highest",
-        "lb",
-        "backends",
-    ];
+    let below = ["--pipeline", "median", "lowest to highest", "lb", "backends"];
     let mut table = vec![row(headings), row(below)];
     for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&lbs) {
         table.push(line(depth, rounds));

@@ -70,11 +70,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     ])];
     let mut outcomes = Vec::new();
     for ((policy, lb), cell) in POLICIES.into_iter().zip(&lbs).zip(&cells) {
-        let outcome = Outcome {
-            policy,
-            rates: cell.spread(Run::rate),
-            shares: lb.shares()?,
-        };
+        let outcome = Outcome { policy, rates: cell.spread(Run::rate), shares: lb.shares()? };
         table.push(cells_of(&outcome, cell));
         outcomes.push(outcome);
     }
@@ -83,10 +79,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     for o in &outcomes {
         let _ = writeln!(text, "{:<18} {}", o.policy, bar(o.rates.median, most));
     }
-    Ok(Played {
-        text,
-        picture: Some(("policies.svg", draw(&outcomes))),
-    })
+    Ok(Played { text, picture: Some(("policies.svg", draw(&outcomes))) })
 }
 
 fn cells_of(outcome: &Outcome, cell: &Cell) -> Vec<String> {
@@ -163,12 +156,7 @@ fn draw(outcomes: &[Outcome]) -> String {
             left += width;
         }
         if let Some(slow) = o.shares.last() {
-            let _ = writeln!(
-                svg,
-                "<text x=\"698\" y=\"{}\">{:.0} %</text>",
-                y + 19,
-                slow * 100.0
-            );
+            let _ = writeln!(svg, "<text x=\"698\" y=\"{}\">{:.0} %</text>", y + 19, slow * 100.0);
         }
     }
     let below = height - 16;

@@ -38,12 +38,7 @@ impl Server {
             let (stop, live) = (stop.clone(), live.clone());
             thread::Builder::new().spawn(move || accept(&listener, &serve, &stop, &live))
         };
-        Ok(Server {
-            address,
-            stop,
-            live,
-            acceptor: Some(acceptor.map_err(wrong)?),
-        })
+        Ok(Server { address, stop, live, acceptor: Some(acceptor.map_err(wrong)?) })
     }
 
     /// Where it is.

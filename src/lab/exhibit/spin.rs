@@ -50,15 +50,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     let cured = sequence(true, rounds, requests, stop)?;
     let mut table = vec![
         row(["", "fault:", "live", "CPU", "return:", "live", "CPU"]),
-        row([
-            "round",
-            "requests/s",
-            "threads",
-            "%",
-            "requests/s",
-            "threads",
-            "%",
-        ]),
+        row(["round", "requests/s", "threads", "%", "requests/s", "threads", "%"]),
     ];
     for (i, (fault, cured)) in fault.into_iter().zip(cured).enumerate() {
         let mut row = vec![(i + 1).to_string()];

@@ -66,10 +66,7 @@ pub fn pairs(findings: &Findings) -> Vec<Pair> {
 
 /// Our rates in the rounds in which ab had one too.
 fn ours(cell: &Cell, ab: &AbCell) -> Vec<f64> {
-    let runs = ab
-        .runs
-        .iter()
-        .filter_map(|run| cell.runs().get(run.round - 1));
+    let runs = ab.runs.iter().filter_map(|run| cell.runs().get(run.round - 1));
     runs.map(Outcome::rate).collect()
 }
 

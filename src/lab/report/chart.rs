@@ -36,11 +36,7 @@ pub struct Point {
 impl Point {
     /// The median, with a bar from the lowest to the highest.
     pub fn over(x: f64, spread: Spread) -> Point {
-        Point {
-            x,
-            y: spread.median,
-            span: Some((spread.lowest, spread.highest)),
-        }
+        Point { x, y: spread.median, span: Some((spread.lowest, spread.highest)) }
     }
 
     /// One value.
@@ -132,23 +128,14 @@ impl Chart {
         let mut x = LEFT;
         for (i, series) in self.series.iter().enumerate() {
             // A marker alone needs less room than a line.
-            let end = x + if self.shape == Shape::Marks {
-                20.0
-            } else {
-                28.0
-            };
+            let end = x + if self.shape == Shape::Marks { 20.0 } else { 28.0 };
             if self.shape != Shape::Marks {
                 let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{x:.1} 35H{end:.1}\"/>");
             }
             if self.shape != Shape::Steps {
                 marker(svg, i, (x + end) / 2.0, 35.0);
             }
-            let _ = writeln!(
-                svg,
-                "<text x=\"{:.1}\" y=\"39\">{}</text>",
-                end + 5.0,
-                series.name
-            );
+            let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"39\">{}</text>", end + 5.0, series.name);
             x = end + 14.0 + 6.2 * series.name.chars().count() as f64;
         }
     }
@@ -187,17 +174,11 @@ impl Chart {
     fn line(&self, svg: &mut String, i: usize, series: &Series) {
         // Side by side, so that the bars of systems that are equally fast do not hide each other.
         let has_spans = series.points.iter().any(|p| p.span.is_some());
-        let aside = if has_spans {
-            (i as f64 - (self.series.len() as f64 - 1.0) / 2.0) * 5.0
-        } else {
-            0.0
-        };
+        let aside =
+            if has_spans { (i as f64 - (self.series.len() as f64 - 1.0) / 2.0) * 5.0 } else { 0.0 };
         let place = |p: &Point| (self.across(p.x) + aside, self.up(p.y));
-        let path: Vec<String> = series
-            .points
-            .iter()
-            .map(|p| format!("{:.1} {:.1}", place(p).0, place(p).1))
-            .collect();
+        let path: Vec<String> =
+            series.points.iter().map(|p| format!("{:.1} {:.1}", place(p).0, place(p).1)).collect();
         if self.shape == Shape::Line {
             let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{}\"/>", path.join("L"));
         }
@@ -246,8 +227,5 @@ fn marker(svg: &mut String, i: usize, x: f64, y: f64) {
         3 => "m0-5l5 5l-5 5l-5-5z",
         _ => "m-5-1.6h10v3.2h-10z",
     };
-    let _ = writeln!(
-        svg,
-        "<path class=\"mark s{i}\" d=\"M{x:.1} {y:.1}{path}\"/>"
-    );
+    let _ = writeln!(svg, "<path class=\"mark s{i}\" d=\"M{x:.1} {y:.1}{path}\"/>");
 }

@@ -23,9 +23,7 @@ pub struct Figure {
 }
 
 /// Up to this percentile there are enough samples in all rounds together.
-const SHARES: [f64; 11] = [
-    0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999,
-];
+const SHARES: [f64; 11] = [0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999];
 /// Bins of a histogram per doubling of the time.
 const PER_DOUBLING: f64 = 6.0;
 
@@ -36,9 +34,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
     let samples = number((findings.requests * rounds as u64) as f64);
     let per_level = |name: &str, draw: &dyn Fn(usize) -> Chart| -> Vec<(String, Chart)> {
         let charts = levels.iter();
-        charts
-            .map(|level| (format!("{name}-{level}"), draw(*level)))
-            .collect()
+        charts.map(|level| (format!("{name}-{level}"), draw(*level))).collect()
     };
     vec![
         Figure {
@@ -76,18 +72,13 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
 /// A series per system.
 fn series(findings: &Findings, points: impl Fn(&System) -> Vec<Point>) -> Vec<Series> {
     let systems = in_order(findings).into_iter();
-    let series = systems.map(|system| Series {
-        name: system.short,
-        points: points(system),
-    });
+    let series = systems.map(|system| Series { name: system.short, points: points(system) });
     series.collect()
 }
 
 fn greatest(series: &[Series]) -> f64 {
     let points = series.iter().flat_map(|s| &s.points);
-    points
-        .map(|p| p.span.map_or(p.y, |(_, high)| high.max(p.y)))
-        .fold(0.0, f64::max)
+    points.map(|p| p.span.map_or(p.y, |(_, high)| high.max(p.y))).fold(0.0, f64::max)
 }
 
 fn against_concurrency(
@@ -162,19 +153,12 @@ fn percentile_chart(findings: &Findings, level: usize) -> Chart {
     let stretched = |share: f64| -(1.0 - share).log10();
     let series = series(findings, |system| {
         let times = cell(findings, system, level).map(times).unwrap_or_default();
-        let points = SHARES
-            .iter()
-            .map(|share| Point::at(stretched(*share), ms(times.quantile(*share))));
+        let points =
+            SHARES.iter().map(|share| Point::at(stretched(*share), ms(times.quantile(*share))));
         points.collect()
     });
-    let ticks = [
-        (0.1, "10"),
-        (0.5, "50"),
-        (0.75, "75"),
-        (0.9, "90"),
-        (0.99, "99"),
-        (0.999, "99.9"),
-    ];
+    let ticks =
+        [(0.1, "10"), (0.5, "50"), (0.75, "75"), (0.9, "90"), (0.99, "99"), (0.999, "99.9")];
     let ticks = ticks.map(|(share, name)| (stretched(share), name.to_owned()));
     let points = series.iter().flat_map(|s| &s.points);
     let least = points.map(|p| p.y).fold(f64::INFINITY, f64::min);
@@ -201,10 +185,7 @@ fn histogram_chart(findings: &Findings, level: usize) -> Chart {
     let x = Scale::log(low, high);
     let series: Vec<Series> = all
         .iter()
-        .map(|(system, times)| Series {
-            name: system.short,
-            points: bins(times),
-        })
+        .map(|(system, times)| Series { name: system.short, points: bins(times) })
         .collect();
     Chart {
         title: format!("Concurrency level {level}"),

@@ -21,19 +21,12 @@ pub fn report(findings: &Findings, figures: &[Figure]) -> String {
     tables(&mut html, findings);
     html.push_str("<h2 lang=\"id\">Grafik</h2>\n");
     for figure in figures {
-        let _ = writeln!(
-            html,
-            "<figure><h3>{}</h3><div class=\"charts\">",
-            figure.title
-        );
+        let _ = writeln!(html, "<figure><h3>{}</h3><div class=\"charts\">", figure.title);
         for (_, chart) in &figure.charts {
             html.push_str(&chart.inline());
         }
-        let _ = writeln!(
-            html,
-            "</div><figcaption>{}</figcaption></figure>",
-            escape(&figure.caption)
-        );
+        let _ =
+            writeln!(html, "</div><figcaption>{}</figcaption></figure>", escape(&figure.caption));
     }
     ab(&mut html, findings);
     page(&mut html, findings);
@@ -58,11 +51,7 @@ pub(crate) fn whole(title: &str, body: &str) -> String {
 fn tables(html: &mut String, findings: &Findings) {
     html.push_str("<h2 lang=\"id\">Tabel</h2>\n");
     if let Some(trouble) = findings.trouble() {
-        let _ = writeln!(
-            html,
-            "<p class=\"trouble\">Beware: {}.</p>",
-            escape(&trouble)
-        );
+        let _ = writeln!(html, "<p class=\"trouble\">Beware: {}.</p>", escape(&trouble));
     }
     let mut markdown = String::new();
     for system in in_order(findings) {
@@ -140,11 +129,7 @@ fn machine(html: &mut String, findings: &Findings) {
 fn repeat(html: &mut String, findings: &Findings) {
     html.push_str("<h2>To repeat each row</h2>\n<p>While the servers run:</p>\n");
     for system in in_order(findings) {
-        let _ = write!(
-            html,
-            "<h3 lang=\"id\">{}</h3>\n<pre>",
-            escape(&heading(system))
-        );
+        let _ = write!(html, "<h3 lang=\"id\">{}</h3>\n<pre>", escape(&heading(system)));
         for cell in findings.cells_of(system) {
             let (bench, ab) = commands(findings, system, level(cell));
             let _ = writeln!(html, "{}\n{}", escape(&bench), escape(&ab));
@@ -180,10 +165,8 @@ pub(crate) fn table_of(html: &mut String, rows: &[Vec<String>]) {
     let _ = writeln!(html, "<div class=\"wide\"><table{class}>");
     for (i, row) in rows.iter().enumerate() {
         let tag = if i == 0 { "th" } else { "td" };
-        let cells: String = row
-            .iter()
-            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
-            .collect();
+        let cells: String =
+            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
         let _ = match i {
             0 => writeln!(html, "<thead><tr>{cells}</tr></thead><tbody>"),
             _ => writeln!(html, "<tr>{cells}</tr>"),
@@ -202,8 +185,5 @@ fn list(html: &mut String, sentences: &[String]) {
 
 /// The text as HTML that shows it.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

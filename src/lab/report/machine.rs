@@ -29,9 +29,7 @@ impl Machine {
         let value = |text: &str, names: &[&str]| {
             text.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
-                names
-                    .contains(&name.trim())
-                    .then(|| value.trim().to_owned())
+                names.contains(&name.trim()).then(|| value.trim().to_owned())
             })
         };
         let memory = value(&meminfo, &["MemTotal"]);

@@ -68,12 +68,7 @@ fn servers(text: &mut String, findings: &Findings) {
     let show = |text: &mut String, topics: &[&str]| {
         let of = findings.started.iter();
         for server in of.filter(|s| topics.contains(&s.topic)) {
-            let _ = write!(
-                text,
-                "```\n$ {}\n{}\n```\n",
-                server.command,
-                server.log.join("\n")
-            );
+            let _ = write!(text, "```\n$ {}\n{}\n```\n", server.command, server.log.join("\n"));
         }
     };
     text.push_str("\n## Jalankan async_server.py pada port 9002, 9003, 9004, 9005\n");
@@ -115,11 +110,7 @@ fn runs(text: &mut String, findings: &Findings, system: &System) {
     for cell in findings.cells_of(system) {
         let (bench, ab) = commands(findings, system, level(cell));
         let output = ab_text(cell.median(), Parts::default());
-        let _ = write!(
-            text,
-            "* {ab}\n\n```\n$ {bench}\n{}\n```\n",
-            output.trim_matches('\n')
-        );
+        let _ = write!(text, "* {ab}\n\n```\n$ {bench}\n{}\n```\n", output.trim_matches('\n'));
     }
 }
 

@@ -122,9 +122,7 @@ pub struct Findings {
 impl Findings {
     /// The levels of one system, in order.
     fn cells_of(&self, system: &System) -> impl Iterator<Item = &Cell> {
-        self.cells
-            .iter()
-            .filter(move |cell| cell.plan().target.url() == system.url)
+        self.cells.iter().filter(move |cell| cell.plan().target.url() == system.url)
     }
 
     /// The same, each with ab's runs, where there are any.
@@ -164,11 +162,7 @@ pub(crate) fn put_charts<'a, N: fmt::Display + 'a>(
     charts: impl IntoIterator<Item = &'a (N, Chart)>,
 ) -> Result<(), String> {
     for (name, chart) in charts {
-        put(
-            folder,
-            &format!("{name}.svg"),
-            chart.standalone().as_bytes(),
-        )?;
+        put(folder, &format!("{name}.svg"), chart.standalone().as_bytes())?;
     }
     Ok(())
 }

@@ -25,12 +25,7 @@ impl Scale {
         let top = (high / step).ceil().max(1.0) * step;
         let count = (top / step).round() as usize;
         let ticks = (0..=count).map(|i| i as f64 * step);
-        Scale {
-            low: 0.0,
-            high: top,
-            is_log: false,
-            ticks: ticks.map(|v| (v, plain(v))).collect(),
-        }
+        Scale { low: 0.0, high: top, is_log: false, ticks: ticks.map(|v| (v, plain(v))).collect() }
     }
 
     /// Logarithmic, over at least all the values.
@@ -39,9 +34,7 @@ impl Scale {
         let high = high.max(low * 2.0);
         let candidates = |digits: &[f64]| -> Vec<f64> {
             let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-            decades
-                .flat_map(|decade| digits.iter().map(move |d| d * 10_f64.powi(decade)))
-                .collect()
+            decades.flat_map(|decade| digits.iter().map(move |d| d * 10_f64.powi(decade))).collect()
         };
         // The ends lie on 1, 2 or 5; the ticks are as many of them as there is room for.
         let ends = candidates(&[1.0, 2.0, 5.0]);
@@ -51,8 +44,7 @@ impl Scale {
         let high = above.copied().unwrap_or(high);
         let within = |digits: &[f64]| -> Vec<f64> {
             let all = candidates(digits).into_iter();
-            all.filter(|v| *v >= low * 0.9999 && *v <= high * 1.0001)
-                .collect()
+            all.filter(|v| *v >= low * 0.9999 && *v <= high * 1.0001).collect()
         };
         let choices = [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]];
         let mut ticks = choices.map(within).into_iter();
@@ -62,12 +54,7 @@ impl Scale {
         let apart = decades.len().div_ceil(TICKS).max(1);
         let ticks = fitting.unwrap_or_else(|| decades.into_iter().step_by(apart).collect());
         let ticks = ticks.into_iter();
-        Scale {
-            low,
-            high,
-            is_log: true,
-            ticks: ticks.map(|v| (v, plain(v))).collect(),
-        }
+        Scale { low, high, is_log: true, ticks: ticks.map(|v| (v, plain(v))).collect() }
     }
 
     /// Logarithmic, with a tick at each of these values.
@@ -84,12 +71,7 @@ impl Scale {
 
     /// Equal distances, with ticks and names of one's own.
     pub fn named(low: f64, high: f64, ticks: Vec<(f64, String)>) -> Scale {
-        Scale {
-            low,
-            high,
-            is_log: false,
-            ticks,
-        }
+        Scale { low, high, is_log: false, ticks }
     }
 
     /// The share of the axis below `value`, from 0 to 1.
@@ -111,10 +93,7 @@ impl Scale {
 fn nice_step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     let digits = [1.0, 2.0, 5.0, 10.0].into_iter();
-    digits
-        .map(|digit| digit * power)
-        .find(|step| *step >= least * 0.9999)
-        .unwrap_or(power * 10.0)
+    digits.map(|digit| digit * power).find(|step| *step >= least * 0.9999).unwrap_or(power * 10.0)
 }
 
 /// Without the zeros behind a point that say nothing.
@@ -137,10 +116,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_few() {
         let zero = Scale::from_zero(83_000.0);
-        assert_eq!(
-            names(&zero),
-            ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]
-        );
+        assert_eq!(names(&zero), ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]);
         assert_eq!(
             names(&Scale::log(0.011, 0.9)),
             ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]

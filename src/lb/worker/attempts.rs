@@ -51,12 +51,7 @@ impl Worker<'_> {
             }
             Err(error) => {
                 let why = format!("cannot connect: {error}");
-                self.respond_error(
-                    slot,
-                    503,
-                    "The load balancer is out of connections.\n",
-                    &why,
-                )
+                self.respond_error(slot, 503, "The load balancer is out of connections.\n", &why)
             }
         }
     }
@@ -70,8 +65,7 @@ impl Worker<'_> {
         if !looks || !upstream.reused || upstream.connection.is_quiet() {
             return Ok(place);
         }
-        self.upstreams
-            .close(place, &mut self.events.buffers, &mut self.events.poller);
+        self.upstreams.close(place, &mut self.events.buffers, &mut self.events.poller);
         self.upstreams.take(number, addresses, slot, true)
     }
 
@@ -87,16 +81,14 @@ impl Worker<'_> {
                 Some(&next) => self.ready.push(next),
                 None => {
                     let (lender, poller) = (&mut self.events.buffers, &mut self.events.poller);
-                    self.upstreams
-                        .keep(place, lender, poller, self.events.clock.now);
+                    self.upstreams.keep(place, lender, poller, self.events.clock.now);
                 }
             }
             return;
         }
         let others = std::mem::take(&mut upstream.queue);
         self.begin_anew(place, others);
-        self.upstreams
-            .close(place, &mut self.events.buffers, &mut self.events.poller);
+        self.upstreams.close(place, &mut self.events.buffers, &mut self.events.poller);
     }
 
     /// When a backend has been ejected, those who wait for its answer move to another, if one is
@@ -106,11 +98,8 @@ impl Worker<'_> {
         if std::mem::replace(&mut self.ejections, ejections) == ejections {
             return;
         }
-        let (upstreams, backends, now) = (
-            &self.upstreams,
-            &self.shared.backends,
-            self.events.clock.now,
-        );
+        let (upstreams, backends, now) =
+            (&self.upstreams, &self.shared.backends, self.events.clock.now);
         if !backends.is_anyone_up(now) {
             return;
         }

@@ -76,11 +76,7 @@ enum Closing {
 
 impl Closing {
     fn when(lingers: bool) -> Closing {
-        if lingers {
-            Closing::Linger
-        } else {
-            Closing::Now
-        }
+        if lingers { Closing::Linger } else { Closing::Now }
     }
 }
 
@@ -127,12 +123,7 @@ impl<'a> Worker<'a> {
         Ok(Worker {
             shared,
             worker_id,
-            events: EventLoop::new(
-                listener,
-                Kind::BEST,
-                limits.connections,
-                limits.drain_timeout,
-            )?,
+            events: EventLoop::new(listener, Kind::BEST, limits.connections, limits.drain_timeout)?,
             clients: Slots::new(),
             upstreams: Upstreams::new(shared.backends.counters(worker_id)),
             counters: shared.backends.counters(worker_id),
@@ -181,15 +172,8 @@ impl<'a> Worker<'a> {
     fn end_turn(&mut self) {
         self.leave_ejected();
         self.send_batches();
-        if let Some(since) = self
-            .events
-            .clock
-            .now
-            .checked_sub(self.shared.times.upstream_idle)
-        {
-            let EventLoop {
-                buffers, poller, ..
-            } = &mut self.events;
+        if let Some(since) = self.events.clock.now.checked_sub(self.shared.times.upstream_idle) {
+            let EventLoop { buffers, poller, .. } = &mut self.events;
             self.upstreams.close_idle(since, buffers, poller);
         }
         self.clients.end_turn();
@@ -228,9 +212,7 @@ impl<'a> Worker<'a> {
         let Some(upstream) = self.upstreams.get_mut(place) else {
             return;
         };
-        let EventLoop {
-            buffers, poller, ..
-        } = &mut self.events;
+        let EventLoop { buffers, poller, .. } = &mut self.events;
         let Some(&slot) = upstream.queue.front() else {
             // Idle, and yet there is something to read: its end, or an answer to nothing.
             return self.upstreams.close(place, buffers, poller);

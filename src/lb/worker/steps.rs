@@ -127,12 +127,8 @@ impl Worker<'_> {
         };
         let before = upstream.connection.input.unused().len();
         let output = &mut client.connection.output;
-        let relayed = exchange.relay(
-            &mut upstream.connection.input,
-            upstream.ended,
-            output,
-            &gateway,
-        );
+        let relayed =
+            exchange.relay(&mut upstream.connection.input, upstream.ended, output, &gateway);
         let moved = upstream.connection.input.unused().len() != before;
         if moved {
             let now_ms = self.shared.backends.ms(self.events.clock.now);
@@ -164,15 +160,9 @@ impl Worker<'_> {
                 upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
             let keep = exchange.upstream_persists() && in_order && !upstream.ended;
             self.release(place, slot, keep);
-            let took = self
-                .events
-                .clock
-                .now
-                .saturating_duration_since(exchange.started);
+            let took = self.events.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
-            self.shared
-                .backends
-                .succeeded(number, self.events.clock.now);
+            self.shared.backends.succeeded(number, self.events.clock.now);
             if let Some((loser, fault)) = exchange.history.loser()
                 && loser != number
             {
@@ -211,9 +201,7 @@ impl Worker<'_> {
             None => (is_head, Version::Http11, false, true),
         };
         // After CONNECT the client would speak to whom it asked for, not to us.
-        persists &= exchange
-            .as_ref()
-            .is_some_and(|e| e.method != Method::Connect);
+        persists &= exchange.as_ref().is_some_and(|e| e.method != Method::Connect);
         client.connection.borrow_output(&mut self.events.buffers);
         let output = &mut client.connection.output;
         let says = response::Connection::says(version, persists);
@@ -242,11 +230,7 @@ impl Worker<'_> {
         text: &str,
         why: &str,
     ) -> Step {
-        let retry: &[_] = if status == 503 {
-            &[("Retry-After", "1")]
-        } else {
-            &[]
-        };
+        let retry: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
         let response = Response::text(status, &self.shared.served_by, retry, text);
         self.respond(slot, response, why)
     }
@@ -254,10 +238,7 @@ impl Worker<'_> {
     /// Answers what is wrong with a request, and nothing after it.
     pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
         let exchange = &self.clients[slot].exchange;
-        if exchange
-            .as_ref()
-            .is_some_and(|exchange| exchange.has_begun_answer())
-        {
+        if exchange.as_ref().is_some_and(|exchange| exchange.has_begun_answer()) {
             return Step::Cut;
         }
         let response = Response::error(error, &self.shared.served_by);

@@ -80,9 +80,7 @@ impl Worker<'_> {
     /// Decides what to wait for on the client's side and on its backend's, and for how long.
     pub(super) fn wait(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
-        let EventLoop {
-            buffers, poller, ..
-        } = &mut self.events;
+        let EventLoop { buffers, poller, .. } = &mut self.events;
         client.connection.settle(buffers);
         // If requests are left for the next turn, a socket that can be written to brings it.
         let drained = client.connection.output.is_empty() && !client.has_more;
@@ -108,11 +106,7 @@ impl Worker<'_> {
                 let token = upstreams::token(place);
                 if interest == Interest::NONE {
                     upstream.connection.unwatch(poller, token);
-                } else if upstream
-                    .connection
-                    .wait_for(interest, poller, token)
-                    .is_err()
-                {
+                } else if upstream.connection.wait_for(interest, poller, token).is_err() {
                     return self.close(slot);
                 }
                 upstream.connection.settle(buffers);
@@ -123,15 +117,8 @@ impl Worker<'_> {
             None => drained || client.closing.is_some(),
             Some(exchange) => exchange.has_room(),
         };
-        let interest = Interest {
-            readable: reads,
-            writable: !drained,
-        };
-        if client
-            .connection
-            .wait_for(interest, poller, client_token(slot))
-            .is_err()
-        {
+        let interest = Interest { readable: reads, writable: !drained };
+        if client.connection.wait_for(interest, poller, client_token(slot)).is_err() {
             return self.close(slot);
         }
         let begun = request::has_begun(client.connection.input.unused());
@@ -178,10 +165,7 @@ impl Worker<'_> {
             return;
         };
         let now = self.events.clock.now;
-        let is_overdue = client
-            .exchange
-            .as_ref()
-            .is_some_and(|e| e.history.is_overdue(now));
+        let is_overdue = client.exchange.as_ref().is_some_and(|e| e.history.is_overdue(now));
         match client.phase {
             Phase::Idle | Phase::Write | Phase::Linger => self.close(slot),
             Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
@@ -224,58 +208,16 @@ mod tests {
         for (drained, closing, begun, stage, link, expected) in [
             (true, false, false, None, Free, Phase::Idle),
             (true, false, true, None, Free, Phase::Head),
-            (
-                true,
-                false,
-                false,
-                Some(Stage::Content),
-                Free,
-                Phase::Content,
-            ),
-            (
-                true,
-                false,
-                true,
-                Some(Stage::Content),
-                Connecting,
-                Phase::Connect,
-            ),
+            (true, false, false, Some(Stage::Content), Free, Phase::Content),
+            (true, false, true, Some(Stage::Content), Connecting, Phase::Connect),
             (true, false, false, Some(Stage::Send), Free, Phase::Send),
-            (
-                true,
-                false,
-                false,
-                Some(Stage::Response),
-                Free,
-                Phase::Response,
-            ),
-            (
-                true,
-                false,
-                false,
-                Some(Stage::Response),
-                Behind,
-                Phase::Behind,
-            ),
+            (true, false, false, Some(Stage::Response), Free, Phase::Response),
+            (true, false, false, Some(Stage::Response), Behind, Phase::Behind),
             (true, false, false, Some(Stage::Check), Free, Phase::Check),
             (true, false, true, Some(Stage::Relay), Free, Phase::Relay),
             (false, false, true, Some(Stage::Relay), Free, Phase::Write),
-            (
-                false,
-                false,
-                false,
-                Some(Stage::Send),
-                Connecting,
-                Phase::Write,
-            ),
-            (
-                false,
-                false,
-                false,
-                Some(Stage::Response),
-                Behind,
-                Phase::Behind,
-            ),
+            (false, false, false, Some(Stage::Send), Connecting, Phase::Write),
+            (false, false, false, Some(Stage::Response), Behind, Phase::Behind),
             (false, true, false, None, Free, Phase::Write),
             (true, true, true, None, Free, Phase::Linger),
         ] {

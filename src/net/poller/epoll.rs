@@ -20,10 +20,7 @@ pub struct Epoll {
 impl Epoll {
     pub fn new() -> io::Result<Self> {
         let empty = EpollEvent { events: 0, data: 0 };
-        Ok(Epoll {
-            epoll: sys::Epoll::new()?,
-            ready: vec![empty; BATCH].into_boxed_slice(),
-        })
+        Ok(Epoll { epoll: sys::Epoll::new()?, ready: vec![empty; BATCH].into_boxed_slice() })
     }
 
     pub fn add(
@@ -37,8 +34,7 @@ impl Epoll {
 
     /// EPOLLEXCLUSIVE: of several epolls that watch one listener, a newcomer wakes one.
     pub fn add_shared(&mut self, source: &impl Source, token: Token) -> io::Result<()> {
-        self.epoll
-            .add(source.as_fd(), epoll::IN | epoll::EXCLUSIVE, token as u64)
+        self.epoll.add(source.as_fd(), epoll::IN | epoll::EXCLUSIVE, token as u64)
     }
 
     pub fn modify(
@@ -47,8 +43,7 @@ impl Epoll {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        self.epoll
-            .modify(source.as_fd(), bits(interest), token as u64)
+        self.epoll.modify(source.as_fd(), bits(interest), token as u64)
     }
 
     pub fn remove(&mut self, source: &impl Source, _token: Token) -> io::Result<()> {

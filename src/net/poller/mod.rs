@@ -38,25 +38,13 @@ pub struct Interest {
 
 impl Interest {
     /// Wait for bytes from the peer.
-    pub const READ: Interest = Interest {
-        readable: true,
-        writable: false,
-    };
+    pub const READ: Interest = Interest { readable: true, writable: false };
     /// Wait until the peer takes more bytes.
-    pub const WRITE: Interest = Interest {
-        readable: false,
-        writable: true,
-    };
+    pub const WRITE: Interest = Interest { readable: false, writable: true };
     /// Wait for either.
-    pub const BOTH: Interest = Interest {
-        readable: true,
-        writable: true,
-    };
+    pub const BOTH: Interest = Interest { readable: true, writable: true };
     /// Wait for nothing; a socket in error may be reported all the same.
-    pub const NONE: Interest = Interest {
-        readable: false,
-        writable: false,
-    };
+    pub const NONE: Interest = Interest { readable: false, writable: false };
 }
 
 /// A socket is ready. A peer that hung up or failed is reported as both readable and

@@ -19,11 +19,7 @@ pub struct Poll {
 
 impl Poll {
     pub fn new() -> Self {
-        Poll {
-            fds: Vec::new(),
-            tokens: Vec::new(),
-            places: Vec::new(),
-        }
+        Poll { fds: Vec::new(), tokens: Vec::new(), places: Vec::new() }
     }
 
     pub fn add(
@@ -51,22 +47,14 @@ impl Poll {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        let place = self
-            .places
-            .get(token)
-            .copied()
-            .flatten()
-            .ok_or(io::ErrorKind::NotFound)?;
+        let place = self.places.get(token).copied().flatten().ok_or(io::ErrorKind::NotFound)?;
         self.fds[place].events = bits(interest);
         Ok(())
     }
 
     pub fn remove(&mut self, _source: &impl Source, token: Token) -> io::Result<()> {
-        let place = self
-            .places
-            .get_mut(token)
-            .and_then(Option::take)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let place =
+            self.places.get_mut(token).and_then(Option::take).ok_or(io::ErrorKind::NotFound)?;
         self.fds.swap_remove(place);
         self.tokens.swap_remove(place);
         if let Some(&moved) = self.tokens.get(place) {
@@ -98,10 +86,6 @@ impl Poll {
 
 fn bits(interest: Interest) -> i16 {
     let read = if interest.readable { poll_flags::IN } else { 0 };
-    let write = if interest.writable {
-        poll_flags::OUT
-    } else {
-        0
-    };
+    let write = if interest.writable { poll_flags::OUT } else { 0 };
     read | write
 }

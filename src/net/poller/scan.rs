@@ -19,9 +19,7 @@ pub struct Scan {
 
 impl Scan {
     pub fn new() -> Self {
-        Scan {
-            interests: Vec::new(),
-        }
+        Scan { interests: Vec::new() }
     }
 
     pub fn add(
@@ -59,11 +57,7 @@ impl Scan {
             if let Some(Interest { readable, writable }) = *interest
                 && (readable || writable)
             {
-                events.push(Event {
-                    token,
-                    readable,
-                    writable,
-                });
+                events.push(Event { token, readable, writable });
             }
         }
         Ok(())
