@@ -217,8 +217,8 @@ fn check_by_the_letter(message: &[u8]) {
     assert_eq!(request.framing, framing, "{shown}");
     let options = values("connection").join(",").to_ascii_lowercase();
     let has = |option| options.split(',').any(|o| trim_ows(o) == option);
-    let persists = !has("close") && (!is_1_0 || has("keep-alive"));
-    assert_eq!(request.persists, persists, "{shown}");
+    let keep_alive = !has("close") && (!is_1_0 || has("keep-alive"));
+    assert_eq!(request.keep_alive, keep_alive, "{shown}");
 }
 
 /// Optional white space is SP and HTAB, nothing else that Unicode calls white.
@@ -490,13 +490,13 @@ fn check_relayed(message: &[u8], content: &[u8], to_http10: bool) {
     let version = if to_http10 { Version::Http10 } else { Version::Http11 };
     let to = rewrite::ToClient {
         version,
-        persists: true,
+        keep_alive: true,
         to_head: false,
         via: "lb",
         date: b"Sun, 06 Nov 1994 08:49:37 GMT",
     };
     let mut out = Vec::new();
-    let (framed, persists) = rewrite::write_response(&mut out, &head, to);
+    let (framed, keep_alive) = rewrite::write_response(&mut out, &head, to);
     framed.write(&mut out, content);
     framed.finish(&mut out);
     let parsed = response::parse(&out, &Limits::DEFAULT, false);
@@ -508,7 +508,7 @@ fn check_relayed(message: &[u8], content: &[u8], to_http10: bool) {
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     let expected = expected_of_response(&told, head.status, date, version);
     assert_eq!(by_the_letter(&out[..used]), expected, "{shown}");
-    assert_eq!(persists, again.framing != Framing::UntilClose, "{shown}");
+    assert_eq!(keep_alive, again.framing != Framing::UntilClose, "{shown}");
     let (same, end) = content_of(again.framing, &out[used..]).expect(&shown);
     assert_eq!((same.as_slice(), used + end), (content, out.len()), "{shown}");
 }

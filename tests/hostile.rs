@@ -454,7 +454,8 @@ fn each_limit_of_size_has_its_status() {
     );
     let expecting =
         "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n";
-    let options = &["--max-request-line", "100", "--max-fields", "800", "--max-content", "1000"];
+    let options =
+        &["--max-request-line", "100", "--max-header-size", "800", "--max-content", "1000"];
     against_all(options, |target| {
         let topic = target.topic;
         let mut stream = target.server.connect();

@@ -24,10 +24,10 @@ fn is_judged_right(case: &Case, pieces: &[&[u8]]) -> Result<(), String> {
         (Verdict::Refused(status, why), Heard::Refused(s, w)) => (status, why) == (s, w),
         (
             Verdict::Accepted(a),
-            Heard::Request { method, target, host, framing, content, persists },
+            Heard::Request { method, target, host, framing, content, keep_alive },
         ) => {
-            (a.method, a.target, a.framing, a.content, a.persists)
-                == (*method, target, *framing, content, *persists)
+            (a.method, a.target, a.framing, a.content, a.keep_alive)
+                == (*method, target, *framing, content, *keep_alive)
                 && a.host.is_none_or(|h| host.as_deref() == Some(h))
         }
         _ => false,
@@ -100,7 +100,7 @@ fn every_response_gets_its_verdict_wherever_it_is_cut() {
     for case in cases::responses() {
         let judge = |bytes| match response::parse(bytes, &Limits::DEFAULT, case.to_head) {
             Ok(None) => V::Incomplete,
-            Ok(Some((head, _))) => V::Accepted(head.status, head.framing, head.persists),
+            Ok(Some((head, _))) => V::Accepted(head.status, head.framing, head.keep_alive),
             Err(error) => V::Refused(error),
         };
         assert_eq!(judge(&case.bytes), case.verdict, "{}", case.name);
@@ -216,7 +216,7 @@ fn a_conversation_says_the_same_wherever_the_bytes_are_cut() {
 }
 
 /// Reads the answers that the case calls for, then makes sure that nothing else is said: where
-/// the connection persists, the next answer belongs to the next request.
+/// the connection keep_alive, the next answer belongs to the next request.
 fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), String> {
     let mut reader = Reader::new(stream);
     let problem = |text: String| Err(format!("{}: {}: {text}", case.section, case.name));
@@ -256,7 +256,7 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
         if status == 405 && answer.field("allow").is_none() {
             return problem("405 without Allow".to_owned());
         }
-        closes = !matches!(verdict, Verdict::Accepted(Accepted { persists: true, .. }));
+        closes = !matches!(verdict, Verdict::Accepted(Accepted { keep_alive: true, .. }));
         let says_close = answer.field("connection") == Some("close");
         if says_close != closes {
             return problem(format!("expected to close: {closes}, got {:?}", answer.head));

@@ -260,7 +260,7 @@ fn the_last_answer_survives_what_the_client_sends_on() {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         stream.write_all(&[&head[..], b"5\r\nhello\r\n0\r\n\r\n"].concat()).is_ok()
     });
-    let persists = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
-    let answer = answer_while_sending_on(&before(&[&chunks], &[]), persists, "chunks");
+    let keep_alive = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let answer = answer_while_sending_on(&before(&[&chunks], &[]), keep_alive, "chunks");
     assert_eq!(answer.text(), "hello");
 }

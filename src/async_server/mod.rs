@@ -7,14 +7,14 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::Stop;
-use crate::net::connection::{Connection, Filled, Lender};
+use crate::net::connection::{BufferPool, Connection, Filled};
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::listener::announce;
 use crate::net::poller::{Interest, Kind, Token};
 use crate::net::slots::Slots;
 use crate::site::Site;
 use crate::site::serve;
-use crate::site::session::{Session, Turn, Wait};
+use crate::site::session::{Context, Session, Wait};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -162,19 +162,19 @@ impl Server<'_> {
     }
 
     fn ready(&mut self, slot: usize, readable: bool) {
-        self.act(slot, |client, lender, turn| client.go_on(readable, lender, turn));
+        self.act(slot, |client, buffers, context| client.go_on(readable, buffers, context));
     }
 
     /// Lets a client do what can be done now, then waits for what it needs next.
     fn act(
         &mut self,
         slot: usize,
-        act: impl FnOnce(&mut Client, &mut Lender, &mut Turn) -> io::Result<()>,
+        act: impl FnOnce(&mut Client, &mut BufferPool, &mut Context) -> io::Result<()>,
     ) {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
-        let mut turn = Turn {
+        let mut context = Context {
             site: self.site,
             limits: self.limits,
             clock: &self.events.clock,
@@ -182,7 +182,7 @@ impl Server<'_> {
             peer: client.peer,
             last_answer: self.events.is_stopping(),
         };
-        let done = act(client, &mut self.events.buffers, &mut turn);
+        let done = act(client, &mut self.events.buffers, &mut context);
         if done.and_then(|()| self.wait(slot)).is_err() {
             self.close(slot);
         }
@@ -191,7 +191,7 @@ impl Server<'_> {
     /// Decides what to wait for, and for how long; the error: for nothing any more.
     fn wait(&mut self, slot: usize) -> io::Result<()> {
         let client = &mut self.clients[slot];
-        client.connection.settle(&mut self.events.buffers);
+        client.connection.release(&mut self.events.buffers);
         let phase = client.phase().ok_or(ErrorKind::NotConnected)?;
         let interest = match phase {
             Phase::Write => Interest::WRITE,
@@ -222,7 +222,7 @@ impl Server<'_> {
 
     fn close(&mut self, slot: usize) {
         if let Some(mut client) = self.clients.remove(slot) {
-            client.connection.settle(&mut self.events.buffers);
+            client.connection.release(&mut self.events.buffers);
             self.events.timers.set(token(slot), None);
             client.connection.close(&mut self.events.poller, token(slot));
         }
@@ -245,7 +245,12 @@ impl Server<'_> {
 
 impl Client {
     /// Its socket is ready: writes what was left over, reads once, answers.
-    fn go_on(&mut self, readable: bool, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
+    fn go_on(
+        &mut self,
+        readable: bool,
+        buffers: &mut BufferPool,
+        context: &mut Context,
+    ) -> io::Result<()> {
         if self.phase == Phase::Held {
             return Err(ErrorKind::ConnectionReset.into()); // nothing else is told meanwhile
         }
@@ -258,13 +263,13 @@ impl Client {
             return Ok(());
         }
         if readable && !self.ended {
-            self.ended = connection.fill(lender)? == Filled::End;
+            self.ended = connection.fill(buffers)? == Filled::End;
         }
-        self.answer(lender, turn)
+        self.answer(buffers, context)
     }
 
     /// Answers what has been read, a turn's share at most.
-    fn answer(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
+    fn answer(&mut self, buffers: &mut BufferPool, context: &mut Context) -> io::Result<()> {
         let connection = &mut self.connection;
         self.has_more = !connection.input.unused().is_empty();
         let most = match self.delay {
@@ -272,10 +277,10 @@ impl Client {
             Delay::Due if self.has_more => return Ok(()),
             Delay::Due | Delay::Over => 1,
         };
-        connection.borrow_output(lender);
+        connection.borrow_output(buffers);
         for _ in 0..most {
             let (input, output) = (&mut connection.input, &mut connection.output);
-            let used = self.session.answer_one(input.unused(), output, turn);
+            let used = self.session.answer_one(input.unused(), output, context);
             input.consume(used);
             self.progress |= used > 0;
             self.has_more = used > 0 && !input.unused().is_empty();
@@ -290,23 +295,23 @@ impl Client {
             self.delay = Delay::Due;
         }
         if self.ended && !self.has_more && !connection.output.is_full() {
-            self.session.end(&mut connection.output, turn);
+            self.session.end(&mut connection.output, context);
         }
         connection.flush()
     }
 
     /// The time of its phase is up: it is told so if it has begun to say something.
-    fn expire(&mut self, lender: &mut Lender, turn: &mut Turn) -> io::Result<()> {
+    fn expire(&mut self, buffers: &mut BufferPool, context: &mut Context) -> io::Result<()> {
         match self.phase {
             Phase::Write | Phase::Linger => return Err(ErrorKind::TimedOut.into()),
             Phase::Held => {
                 self.delay = Delay::Over;
-                return self.answer(lender, turn);
+                return self.answer(buffers, context);
             }
             Phase::Idle | Phase::Head | Phase::Content => {}
         }
-        self.connection.borrow_output(lender);
-        self.session.time_out(&mut self.connection.output, turn);
+        self.connection.borrow_output(buffers);
+        self.session.time_out(&mut self.connection.output, context);
         self.connection.flush()
     }
 

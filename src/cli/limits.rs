@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The options, for a topic's table of flags.
 pub const FLAGS: &[Flag] = &[
     flag("--max-request-line", "SIZE", "8k", "longest request line, else 414"),
-    flag("--max-fields", "SIZE", "16k", "largest field section, else 431"),
+    flag("--max-header-size", "SIZE", "16k", "largest field section, else 431"),
     flag("--header-timeout", "TIME", "10s", "for a head to arrive, else 408"),
     flag("--content-timeout", "TIME", "30s", "between bytes of content, else 408"),
     flag("--idle-timeout", "TIME", "60s", "of a keep-alive connection, then closed"),
@@ -57,7 +57,7 @@ impl Limits {
         Ok(Limits {
             head: http::Limits {
                 request_line: head("--max-request-line", READ / 4)?,
-                field_section: head("--max-fields", READ / 2)?,
+                field_section: head("--max-header-size", READ / 2)?,
                 ..http::Limits::DEFAULT
             },
             content: given.size("--max-content")?.unwrap_or(u64::MAX),

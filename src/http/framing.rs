@@ -122,7 +122,7 @@ impl Persistence {
     }
 
     /// RFC 9112 §9.3: close wins; 1.1 persists; 1.0 persists if it was asked for.
-    pub fn persists(self, version: Version) -> bool {
+    pub fn keep_alive(self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }

@@ -87,7 +87,7 @@ pub struct Request<'a> {
     /// Where the content ends.
     pub framing: Framing,
     /// Whether the client lets the connection persist.
-    pub persists: bool,
+    pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the content.
     pub expects_continue: bool,
     /// Max-Forwards, if present.
@@ -166,7 +166,7 @@ pub fn parse<'a>(
         host,
         fields: section,
         framing,
-        persists: persistence.persists(version),
+        keep_alive: persistence.keep_alive(version),
         expects_continue: expects_continue && framing != Framing::Length(0),
         max_forwards,
     };

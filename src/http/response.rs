@@ -159,8 +159,8 @@ pub enum Connection {
 
 impl Connection {
     /// What to say to a client of `version` about a connection that will persist or not.
-    pub fn says(version: Version, persists: bool) -> Connection {
-        match (persists, version) {
+    pub fn says(version: Version, keep_alive: bool) -> Connection {
+        match (keep_alive, version) {
             (false, _) => Connection::Close,
             (true, Version::Http10) => Connection::KeepAlive,
             (true, Version::Http11) => Connection::Persists,
@@ -211,7 +211,7 @@ pub struct Head<'a> {
     /// Content-Length, which an answer to HEAD has although no content follows.
     pub content_length: Option<u64>,
     /// Whether the sender lets the connection persist.
-    pub persists: bool,
+    pub keep_alive: bool,
 }
 
 /// Reads a response's head from the front of `bytes`: the head and its length. None: it has
@@ -242,9 +242,10 @@ pub fn parse<'a>(
     };
 
     let framing = body.of_response(version, status, to_head)?;
-    let persists = persistence.persists(version) && framing != Framing::UntilClose;
+    let keep_alive = persistence.keep_alive(version) && framing != Framing::UntilClose;
     let content_length = body.length();
-    let head = Head { version, status, reason, fields: section, framing, content_length, persists };
+    let head =
+        Head { version, status, reason, fields: section, framing, content_length, keep_alive };
     Ok(Some((head, bytes.len() - rest.len())))
 }
 

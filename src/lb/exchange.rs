@@ -54,7 +54,7 @@ pub struct Exchange {
     framed: Framed,
     pub method: Method,
     version: Version,
-    client_persists: bool,
+    client_keep_alive: bool,
     expects_continue: bool,
     /// The connection to the backend, by its place.
     pub upstream: Option<usize>,
@@ -93,10 +93,10 @@ struct Answer {
     status: u16,
     content: Body,
     framed: Framed,
-    /// Whether the client's connection persists behind it.
-    client_persists: bool,
+    /// Whether the client's connection keep_alive behind it.
+    client_keep_alive: bool,
     /// Whether the backend's does.
-    upstream_persists: bool,
+    upstream_keep_alive: bool,
 }
 
 impl Exchange {
@@ -126,7 +126,7 @@ impl Exchange {
             framed,
             method: request.method,
             version: request.version,
-            client_persists: request.persists,
+            client_keep_alive: request.keep_alive,
             expects_continue: request.expects_continue,
             upstream: None,
             shares: false,
@@ -284,21 +284,21 @@ impl Exchange {
             }
         } else {
             // Content that is still to come would be taken for the next request.
-            let persists = self.client_persists && self.content.is_done() && !gateway.stopping;
+            let keep_alive = self.client_keep_alive && self.content.is_done() && !gateway.stopping;
             let to = ToClient {
                 version: self.version,
-                persists,
+                keep_alive,
                 to_head,
                 via: gateway.via,
                 date: gateway.date,
             };
-            let (framed, client_persists) = rewrite::write_response(&mut output.bytes, &head, to);
+            let (framed, client_keep_alive) = rewrite::write_response(&mut output.bytes, &head, to);
             self.answer = Some(Answer {
                 status: head.status,
                 content: Body::new(head.framing),
                 framed,
-                client_persists,
-                upstream_persists: head.persists,
+                client_keep_alive,
+                upstream_keep_alive: head.keep_alive,
             });
         }
         input.consume(used);
@@ -310,11 +310,11 @@ impl Exchange {
         self.answer.as_ref().map(|answer| answer.status)
     }
 
-    /// After the answer: whether the client's connection persists.
-    pub fn client_persists(&self) -> bool {
+    /// After the answer: whether the client's connection keep_alive.
+    pub fn client_keep_alive(&self) -> bool {
         match &self.answer {
-            Some(answer) => answer.client_persists,
-            None => self.client_persists && self.content.is_done(),
+            Some(answer) => answer.client_keep_alive,
+            None => self.client_keep_alive && self.content.is_done(),
         }
     }
 
@@ -322,13 +322,13 @@ impl Exchange {
     /// answer. The client may be sending on, since its content is not here or it does not expect
     /// a close; or the answer is so long that it has time to.
     pub fn lingers(&self) -> bool {
-        !self.content.is_done() || self.client_persists || self.relayed > SHORT
+        !self.content.is_done() || self.client_keep_alive || self.relayed > SHORT
     }
 
     /// After the answer: whether the backend's connection can serve another request.
-    pub fn upstream_persists(&self) -> bool {
+    pub fn upstream_keep_alive(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
-        all_sent && self.answer.as_ref().is_some_and(|answer| answer.upstream_persists)
+        all_sent && self.answer.as_ref().is_some_and(|answer| answer.upstream_keep_alive)
     }
 
     /// At the end: the buffer that [`Exchange::begin`] got.
@@ -351,7 +351,7 @@ pub struct Gateway<'a> {
     pub via: &'a str,
     /// For a backend that forgot it.
     pub date: &'a [u8; date::LENGTH],
-    /// No client's connection persists any more.
+    /// No client's connection keep_alive any more.
     pub stopping: bool,
 }
 

@@ -112,16 +112,16 @@ fn probe(
 ) -> Result<(), Unwell> {
     let deadline = Instant::now() + timeout;
     if let Some(mut stream) = kept.take()
-        && let Ok(Answer { status: 200..=399, persists }) = ask(&mut stream, name, deadline)
+        && let Ok(Answer { status: 200..=399, keep_alive }) = ask(&mut stream, name, deadline)
     {
-        *kept = persists.then_some(stream);
+        *kept = keep_alive.then_some(stream);
         return Ok(());
     }
     // What was wrong may have been the old connection.
     let mut stream = connect(addresses, deadline).map_err(Unwell::Fault)?;
     match ask(&mut stream, name, deadline) {
-        Ok(Answer { status: 200..=399, persists }) => {
-            *kept = persists.then_some(stream);
+        Ok(Answer { status: 200..=399, keep_alive }) => {
+            *kept = keep_alive.then_some(stream);
             Ok(())
         }
         Ok(Answer { status, .. }) => Err(Unwell::Status(status)),
@@ -149,7 +149,7 @@ fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Fau
 
 struct Answer {
     status: u16,
-    persists: bool,
+    keep_alive: bool,
 }
 
 /// Sends the question and reads the whole answer.
@@ -163,7 +163,7 @@ fn ask(stream: &mut TcpStream, name: &str, deadline: Instant) -> Result<Answer, 
     let (answer, mut content) = loop {
         let parsed = response::parse(&bytes, &Limits::DEFAULT, false).map_err(Fault::BadAnswer)?;
         if let Some((head, used)) = parsed {
-            let answer = Answer { status: head.status, persists: head.persists };
+            let answer = Answer { status: head.status, keep_alive: head.keep_alive };
             let content = Body::new(head.framing);
             bytes.drain(..used);
             break (answer, content);
@@ -171,15 +171,15 @@ fn ask(stream: &mut TcpStream, name: &str, deadline: Instant) -> Result<Answer, 
         read_more(stream, &mut bytes, deadline)?;
     };
     // Only a whole answer leaves the connection fit for the next question.
-    while answer.persists && !content.is_done() {
+    while answer.keep_alive && !content.is_done() {
         let (used, _) = content.read(&bytes).map_err(Fault::BadAnswer)?;
         bytes.drain(..used);
         if used == 0 {
             read_more(stream, &mut bytes, deadline)?;
         }
     }
-    let persists = answer.persists && bytes.is_empty();
-    Ok(Answer { persists, ..answer })
+    let keep_alive = answer.keep_alive && bytes.is_empty();
+    Ok(Answer { keep_alive, ..answer })
 }
 
 fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> Result<(), Fault> {

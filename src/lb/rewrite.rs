@@ -175,7 +175,7 @@ pub struct ToClient<'a> {
     /// The version that it speaks.
     pub version: Version,
     /// Whether the connection to it may persist.
-    pub persists: bool,
+    pub keep_alive: bool,
     /// Whether its request was HEAD.
     pub to_head: bool,
     /// This gateway's name.
@@ -185,7 +185,7 @@ pub struct ToClient<'a> {
 }
 
 /// Appends the response head for a client. Returns how the content follows, and whether the
-/// connection persists behind it.
+/// connection keep_alive behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
     write_status_line(out, head.status, head.reason);
 
@@ -205,24 +205,24 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
     write_via(out, head.fields, to.via);
 
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
-    let (framed, persists) = match (head.framing, head.content_length) {
+    let (framed, keep_alive) = match (head.framing, head.content_length) {
         (_, Some(length)) if head.status != 204 => {
             write_number(out, b"Content-Length", length);
-            (Framed::Plain, to.persists)
+            (Framed::Plain, to.keep_alive)
         }
-        _ if !has_content => (Framed::Plain, to.persists),
+        _ if !has_content => (Framed::Plain, to.keep_alive),
         _ if to.version == Version::Http11 => {
             write_field(out, b"Transfer-Encoding", b"chunked");
-            (Framed::Chunks, to.persists)
+            (Framed::Chunks, to.keep_alive)
         }
         _ => (Framed::Plain, false),
     };
-    out.extend_from_slice(match Connection::says(to.version, persists) {
+    out.extend_from_slice(match Connection::says(to.version, keep_alive) {
         Connection::Persists => b"\r\n".as_slice(),
         Connection::KeepAlive => b"Connection: keep-alive\r\n\r\n",
         Connection::Close => b"Connection: close\r\n\r\n",
     });
-    (framed, persists)
+    (framed, keep_alive)
 }
 
 #[cfg(test)]

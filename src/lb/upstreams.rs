@@ -4,7 +4,7 @@
 //! [`Upstreams::close`]. Note: `notes/lb.md`.
 
 use super::stats::Counters;
-use crate::net::connection::{Connection, Lender};
+use crate::net::connection::{BufferPool, Connection};
 use crate::net::poller::{Interest, Poller, Token};
 use crate::net::slots::Slots;
 use std::collections::VecDeque;
@@ -159,34 +159,40 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Its work is done: keeps it for another request, or closes it if there are enough.
-    pub fn keep(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller, now: Instant) {
+    pub fn keep(
+        &mut self,
+        place: usize,
+        buffers: &mut BufferPool,
+        poller: &mut Poller,
+        now: Instant,
+    ) {
         let upstream = &mut self.all[place];
         upstream.idle_since = now;
-        upstream.connection.settle(lender);
+        upstream.connection.release(buffers);
         // Its end must be noticed also while nobody uses it.
         let watched = upstream.connection.wait_for(Interest::READ, poller, token(place));
         let pool = &mut self.pool[upstream.backend];
         if pool.len() >= KEPT || watched.is_err() {
-            return self.close(place, lender, poller);
+            return self.close(place, buffers, poller);
         }
         pool.push(place);
         self.counters[upstream.backend].idle.up();
     }
 
     /// Closes those that have been idle since then or longer.
-    pub fn close_idle(&mut self, since: Instant, lender: &mut Lender, poller: &mut Poller) {
+    pub fn close_idle(&mut self, since: Instant, buffers: &mut BufferPool, poller: &mut Poller) {
         for backend in 0..self.pool.len() {
             // Last in, first out: the one that has been idle longest is the first.
             while let Some(&place) = self.pool[backend].first()
                 && self.all[place].idle_since <= since
             {
-                self.close(place, lender, poller);
+                self.close(place, buffers, poller);
             }
         }
     }
 
     /// Closes it.
-    pub fn close(&mut self, place: usize, lender: &mut Lender, poller: &mut Poller) {
+    pub fn close(&mut self, place: usize, buffers: &mut BufferPool, poller: &mut Poller) {
         let Some(mut upstream) = self.all.remove(place) else {
             return;
         };
@@ -198,7 +204,7 @@ impl<'a> Upstreams<'a> {
             self.counters[upstream.backend].idle.down();
         }
         self.counters[upstream.backend].open.down();
-        upstream.connection.settle(lender);
+        upstream.connection.release(buffers);
         upstream.connection.close(poller, token(place));
     }
 

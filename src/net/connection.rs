@@ -3,7 +3,7 @@
 //!
 //! Between turns a connection owns no buffer unless something is left over: it borrows the
 //! loop's while it is read from and written to, so ten thousand idle ones cost no buffers.
-//! Knows no HTTP. Entry points: [`Connection::fill`], [`Connection::flush`], [`Connection::settle`].
+//! Knows no HTTP. Entry points: [`Connection::fill`], [`Connection::flush`], [`Connection::release`].
 //! Note: `notes/async_server.md`.
 
 use crate::cli::limits::READ;
@@ -46,7 +46,7 @@ impl Input {
 
 /// The buffers of a loop, lent to the connections that are at work.
 #[derive(Debug)]
-pub struct Lender {
+pub struct BufferPool {
     input: Input,
     outputs: Vec<Vec<u8>>,
     /// What a connection may write per turn.
@@ -62,10 +62,10 @@ const SPARE_SIZE: usize = 256 * 1024;
 /// How often the spare ones go: soon after a rush, and too seldom to cost anything during one.
 const DROP_EVERY: Duration = Duration::from_secs(3);
 
-impl Lender {
+impl BufferPool {
     /// Buffers for one loop.
-    pub fn new() -> Lender {
-        Lender {
+    pub fn new() -> BufferPool {
+        BufferPool {
             input: Input::with_room(),
             outputs: Vec::new(),
             share: SHARE,
@@ -98,9 +98,9 @@ impl Lender {
     }
 }
 
-impl Default for Lender {
+impl Default for BufferPool {
     fn default() -> Self {
-        Lender::new()
+        BufferPool::new()
     }
 }
 
@@ -123,7 +123,7 @@ pub struct Connection {
     pub input: Input,
     /// To be sent.
     pub output: Output,
-    /// What may still be written before [`Connection::settle`].
+    /// What may still be written before [`Connection::release`].
     share: usize,
     /// What the poller watches it for; None: it does not.
     interest: Option<Interest>,
@@ -147,17 +147,17 @@ impl Connection {
         &self.stream
     }
 
-    /// Reads once, behind what is left over; the lender's buffer stays here until
-    /// [`Connection::settle`]. A full buffer reads as `WouldBlock`: use some of it first.
-    pub fn fill(&mut self, lender: &mut Lender) -> io::Result<Filled> {
+    /// Reads once, behind what is left over; the pool's buffer stays here until
+    /// [`Connection::release`]. A full buffer reads as `WouldBlock`: use some of it first.
+    pub fn fill(&mut self, buffers: &mut BufferPool) -> io::Result<Filled> {
         if self.input.bytes.len() < READ {
-            if lender.input.bytes.is_empty() {
-                lender.input = Input::with_room();
+            if buffers.input.bytes.is_empty() {
+                buffers.input = Input::with_room();
             }
             let left = self.input.unused();
-            lender.input.bytes[..left.len()].copy_from_slice(left);
-            (lender.input.start, lender.input.end) = (0, left.len());
-            self.input = std::mem::take(&mut lender.input);
+            buffers.input.bytes[..left.len()].copy_from_slice(left);
+            (buffers.input.start, buffers.input.end) = (0, left.len());
+            self.input = std::mem::take(&mut buffers.input);
         }
         if self.input.end == READ {
             return Ok(Filled::WouldBlock);
@@ -203,25 +203,25 @@ impl Connection {
     }
 
     /// Lends a buffer to write into, if it has none.
-    pub fn borrow_output(&mut self, lender: &mut Lender) {
+    pub fn borrow_output(&mut self, buffers: &mut BufferPool) {
         if self.output.bytes.capacity() == 0 {
-            self.output.bytes = lender.take();
+            self.output.bytes = buffers.take();
         }
     }
 
     /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
     /// size. In the next turn there is a new share to be written.
-    pub fn settle(&mut self, lender: &mut Lender) {
-        self.share = lender.share;
+    pub fn release(&mut self, buffers: &mut BufferPool) {
+        self.share = buffers.share;
         if self.input.bytes.len() == READ {
             let left = self.input.unused().to_vec();
             let left = Input { start: 0, end: left.len(), bytes: left };
             let mut lent = std::mem::replace(&mut self.input, left);
             (lent.start, lent.end) = (0, 0);
-            lender.input = lent;
+            buffers.input = lent;
         }
         if self.output.is_empty() {
-            lender.give(std::mem::take(&mut self.output.bytes));
+            buffers.give(std::mem::take(&mut self.output.bytes));
         }
     }
 

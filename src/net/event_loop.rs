@@ -5,7 +5,7 @@
 //! Entry point: [`EventLoop::next`]. Note: `notes/async_server.md`.
 
 use super::clock::Clock;
-use super::connection::Lender;
+use super::connection::BufferPool;
 use super::listener::Acceptor;
 use super::poller::{Event, Kind, Poller, Token};
 use super::sys;
@@ -66,7 +66,7 @@ pub struct EventLoop {
     /// Whose time is up.
     pub timers: Timers,
     /// Lent to the connections that are at work.
-    pub buffers: Lender,
+    pub buffers: BufferPool,
     /// The time of this turn.
     pub clock: Clock,
     events: Vec<Event>,
@@ -92,7 +92,7 @@ impl EventLoop {
         limit: usize,
         drain_timeout: Duration,
     ) -> io::Result<EventLoop> {
-        let (mut poller, mut buffers) = (Poller::new(kind)?, Lender::new());
+        let (mut poller, mut buffers) = (Poller::new(kind)?, BufferPool::new());
         if poller.naps() {
             buffers.share *= SHARES_PER_NAP;
         }
@@ -154,7 +154,7 @@ impl EventLoop {
                     }
                 }
                 Step::Expired => {
-                    let expired = self.timers.ring(self.clock.now);
+                    let expired = self.timers.pop_expired(self.clock.now);
                     if expired.is_none() {
                         self.step = Step::Door;
                     }

@@ -51,13 +51,13 @@ impl Timers {
         }
     }
 
-    /// When to ask [`Timers::ring`] again at the latest.
+    /// When to ask [`Timers::pop_expired`] again at the latest.
     pub fn next(&self) -> Option<Instant> {
         self.alarms.first().map(|(at, _)| *at)
     }
 
     /// A token whose time is up, if there is one; it has no deadline from then on.
-    pub fn ring(&mut self, now: Instant) -> Option<usize> {
+    pub fn pop_expired(&mut self, now: Instant) -> Option<usize> {
         while self.next()? <= now {
             let (_, token) = self.alarms.pop_first()?;
             let deadline = &mut self.deadlines[token];
@@ -88,12 +88,12 @@ mod tests {
             timers.set(7, Some(at(s)));
         }
         assert_eq!(timers.alarms.len(), 1, "later deadlines cost no alarm");
-        assert_eq!((timers.ring(at(0)), timers.next()), (None, Some(at(1))));
-        assert_eq!((timers.ring(at(1)), timers.next()), (None, Some(at(9))));
+        assert_eq!((timers.pop_expired(at(0)), timers.next()), (None, Some(at(1))));
+        assert_eq!((timers.pop_expired(at(1)), timers.next()), (None, Some(at(9))));
         timers.set(7, Some(at(5)));
-        assert_eq!(timers.ring(at(4)), None);
-        assert_eq!(timers.ring(at(5)), Some(7), "an earlier deadline rings earlier");
-        assert_eq!(timers.ring(at(9)), None, "the alarm that was overtaken is void");
+        assert_eq!(timers.pop_expired(at(4)), None);
+        assert_eq!(timers.pop_expired(at(5)), Some(7), "an earlier deadline rings earlier");
+        assert_eq!(timers.pop_expired(at(9)), None, "the alarm that was overtaken is void");
         assert_eq!(timers.next(), None);
     }
 
@@ -106,7 +106,7 @@ mod tests {
             let now = 100 * request;
             // Held for a moment, until its alarm rings; then idle; now and then it leaves.
             timers.set(5, Some(at(now + 10)));
-            assert_eq!(timers.ring(at(now + 10)), Some(5));
+            assert_eq!(timers.pop_expired(at(now + 10)), Some(5));
             timers.set(5, Some(at(now + 60_000)));
             if request % 3 == 0 {
                 timers.set(5, None);
@@ -140,7 +140,7 @@ mod tests {
                 assert!(wakes, "step {step}: nothing wakes the loop in time");
             }
             now += Duration::from_millis(random(100));
-            while let Some(token) = timers.ring(now) {
+            while let Some(token) = timers.pop_expired(now) {
                 let due = table[token].take();
                 assert!(due.is_some_and(|due| due <= now), "step {step}: early");
             }
@@ -160,7 +160,7 @@ mod tests {
         }
         assert_eq!(timers.alarms.len(), 1);
         timers.set(3, Some(at(2000)));
-        assert_eq!(timers.ring(at(1999)), None);
-        assert_eq!(timers.ring(at(2000)), Some(3));
+        assert_eq!(timers.pop_expired(at(1999)), None);
+        assert_eq!(timers.pop_expired(at(2000)), Some(3));
     }
 }

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 
 /// What the session needs from the world for one turn.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct Context<'a> {
     /// Who answers.
     pub site: &'a Site,
     /// What a client may ask.
@@ -91,7 +91,7 @@ struct Upload {
 struct To {
     method: Method,
     version: Version,
-    persists: bool,
+    keep_alive: bool,
 }
 
 impl Session {
@@ -112,29 +112,34 @@ impl Session {
 
     /// Answers every request that is whole in `input`, in order, into `output`, until that is
     /// full. Returns how many bytes of `input` are done with.
-    pub fn answer(&mut self, input: &[u8], output: &mut Output, turn: &mut Turn) -> usize {
+    pub fn answer(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> usize {
         let mut used = 0;
-        while let n @ 1.. = self.answer_one(&input[used..], output, turn) {
+        while let n @ 1.. = self.answer_one(&input[used..], output, context) {
             used += n;
         }
         used
     }
 
     /// The same for the next request alone, or for what is here of it.
-    pub fn answer_one(&mut self, input: &[u8], output: &mut Output, turn: &mut Turn) -> usize {
+    pub fn answer_one(
+        &mut self,
+        input: &[u8],
+        output: &mut Output,
+        context: &mut Context,
+    ) -> usize {
         let mut used = 0;
         while !output.is_full() {
             let rest = &input[used..];
             let step = match &mut self.state {
-                State::Head => self.head(rest, output, turn),
-                State::Content(_) => self.content(rest, output, turn),
+                State::Head => self.head(rest, output, context),
+                State::Content(_) => self.content(rest, output, context),
                 State::Over { .. } => return input.len(),
             };
             match step {
                 Ok(0) => break,
                 Ok(n) => used += n,
                 Err(error) => {
-                    self.refuse(error, output, turn);
+                    self.refuse(error, output, context);
                     return input.len();
                 }
             }
@@ -147,11 +152,11 @@ impl Session {
 
     /// The client will send no more. What it asked for as a whole has been answered by then;
     /// half a request gets an error.
-    pub fn end(&mut self, output: &mut Output, turn: &mut Turn) {
+    pub fn end(&mut self, output: &mut Output, context: &mut Context) {
         match self.waits_for() {
             Wait::Request => self.state = State::Over { linger: false },
             Wait::Head | Wait::Content => {
-                self.refuse(ParseError::EndedEarly, output, turn);
+                self.refuse(ParseError::EndedEarly, output, context);
                 self.state = State::Over { linger: false };
             }
             Wait::Close { .. } => {}
@@ -159,10 +164,10 @@ impl Session {
     }
 
     /// The client took too long.
-    pub fn time_out(&mut self, output: &mut Output, turn: &mut Turn) {
+    pub fn time_out(&mut self, output: &mut Output, context: &mut Context) {
         match self.waits_for() {
-            Wait::Head => self.refuse(ParseError::HeadTimeout, output, turn),
-            Wait::Content => self.refuse(ParseError::ContentTimeout, output, turn),
+            Wait::Head => self.refuse(ParseError::HeadTimeout, output, context),
+            Wait::Content => self.refuse(ParseError::ContentTimeout, output, context),
             // No request, no answer: a 408 here could pass for the answer to the next one.
             Wait::Request | Wait::Close { .. } => self.state = State::Over { linger: false },
         }
@@ -172,39 +177,39 @@ impl Session {
         &mut self,
         input: &[u8],
         output: &mut Output,
-        turn: &mut Turn,
+        context: &mut Context,
     ) -> Result<usize, ParseError> {
         self.head.begun = request::has_begun(input);
         self.head.to_head = request::is_head(input);
         if self.head.partial.still(input) {
             return Ok(0);
         }
-        let Some((request, used)) = request::parse(input, &turn.limits.head)? else {
-            self.head.partial = Partial::of(input, &turn.limits.head);
+        let Some((request, used)) = request::parse(input, &context.limits.head)? else {
+            self.head.partial = Partial::of(input, &context.limits.head);
             return Ok(0);
         };
-        let reply = turn.site.respond(&request, turn.clock.now);
+        let reply = context.site.respond(&request, context.clock.now);
         if let Framing::Length(n) = request.framing
-            && n > reply.most_content().min(turn.limits.content)
+            && n > reply.most_content().min(context.limits.content)
         {
             return Err(ParseError::ContentTooLarge);
         }
         let to = To {
             method: request.method,
             version: request.version,
-            persists: request.persists && request.method != Method::Connect,
+            keep_alive: request.keep_alive && request.method != Method::Connect,
         };
         self.head = Beginning::default();
         let body = Body::new(request.framing);
         if body.is_done() {
-            let response = turn.site.response(reply);
-            turn.log_answer(
+            let response = context.site.response(reply);
+            context.log_answer(
                 format_args!("{} {}", request.method.name(), request.target),
                 &response,
             );
-            self.send(response, to, output, turn);
+            self.send(response, to, output, context);
         } else {
-            self.begin_content(&request, body, reply, to, output, turn);
+            self.begin_content(&request, body, reply, to, output, context);
         }
         Ok(used)
     }
@@ -216,17 +221,17 @@ impl Session {
         reply: Reply,
         to: To,
         output: &mut Output,
-        turn: &mut Turn,
+        context: &mut Context,
     ) {
-        let most = reply.most_content().min(turn.limits.content);
+        let most = reply.most_content().min(context.limits.content);
         let reply = match reply {
             Reply::With(response) if request.expects_continue && response.status >= 400 => {
                 // The client waits before it sends the content: it is spared the trip.
-                turn.log_answer(
+                context.log_answer(
                     format_args!("{} {}", request.method.name(), request.target),
                     &response,
                 );
-                self.send(response, To { persists: false, ..to }, output, turn);
+                self.send(response, To { keep_alive: false, ..to }, output, context);
                 self.state = State::Over { linger: true };
                 return;
             }
@@ -244,7 +249,7 @@ impl Session {
         &mut self,
         input: &[u8],
         output: &mut Output,
-        turn: &mut Turn,
+        context: &mut Context,
     ) -> Result<usize, ParseError> {
         let State::Content(upload) = &mut self.state else {
             return Ok(0);
@@ -258,46 +263,46 @@ impl Session {
             && !gathered.add(data)
         {
             // The rest is read and dropped, so the connection can persist.
-            upload.reply = Reply::With(turn.site.overloaded("hold more content"));
+            upload.reply = Reply::With(context.site.overloaded("hold more content"));
         }
         if upload.body.is_done() {
             let over = std::mem::replace(&mut self.state, State::Head);
             if let State::Content(upload) = over {
-                let response = turn.site.response(upload.reply);
-                turn.log_answer(format_args!("{}", upload.log), &response);
-                self.send(response, upload.to, output, turn);
+                let response = context.site.response(upload.reply);
+                context.log_answer(format_args!("{}", upload.log), &response);
+                self.send(response, upload.to, output, context);
             }
         }
         Ok(used)
     }
 
-    fn send(&mut self, response: Response, to: To, output: &mut Output, turn: &Turn) {
-        let persists = to.persists && !turn.last_answer;
-        let connection = Connection::says(to.version, persists);
-        response.write_head(&mut output.bytes, &turn.clock.date, connection);
+    fn send(&mut self, response: Response, to: To, output: &mut Output, context: &Context) {
+        let keep_alive = to.keep_alive && !context.last_answer;
+        let connection = Connection::says(to.version, keep_alive);
+        response.write_head(&mut output.bytes, &context.clock.date, connection);
         if to.method != Method::Head {
             output.send(response.content);
         }
-        if !persists {
+        if !keep_alive {
             // A client that wants no other answer sends no other request, and a short answer is
             // there before anything else can come back. If not, it may be sending on.
-            let linger = to.persists || output.is_full();
+            let linger = to.keep_alive || output.is_full();
             self.state = State::Over { linger };
         }
     }
 
     /// Answers what is wrong, and nothing after it: where the next request would begin is
     /// no longer sure.
-    fn refuse(&mut self, error: ParseError, output: &mut Output, turn: &mut Turn) {
+    fn refuse(&mut self, error: ParseError, output: &mut Output, context: &mut Context) {
         let method = match &self.state {
             State::Content(upload) => upload.to.method,
             State::Head if self.head.to_head => Method::Head,
             _ => Method::Get,
         };
-        let response = turn.site.error(error);
-        turn.log_answer(format_args!("- {error}"), &response);
-        let to = To { method, version: Version::Http11, persists: false };
-        self.send(response, to, output, turn);
+        let response = context.site.error(error);
+        context.log_answer(format_args!("- {error}"), &response);
+        let to = To { method, version: Version::Http11, keep_alive: false };
+        self.send(response, to, output, context);
         self.state = State::Over { linger: true };
     }
 }
@@ -308,7 +313,7 @@ impl Default for Session {
     }
 }
 
-impl Turn<'_> {
+impl Context<'_> {
     fn log_answer(&mut self, what: std::fmt::Arguments, response: &Response) {
         if let Some(log) = &mut self.log {
             // Writing into a Vec cannot fail.

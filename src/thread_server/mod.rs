@@ -18,7 +18,7 @@ use crate::net::listener::announce;
 use crate::net::output::Output;
 use crate::site::Site;
 use crate::site::serve;
-use crate::site::session::{Session, Turn, Wait};
+use crate::site::session::{Context, Session, Wait};
 use clients::{Client, Clients, Place};
 use socket::{Door, Received, Socket};
 use std::collections::VecDeque;
@@ -194,14 +194,14 @@ impl Server {
             let received = socket.read(&mut input, patience)?;
             clock.refresh();
             let (mut output, mut lines) = (Output::default(), Vec::new());
-            let mut turn = self.turn(client, &clock, &mut lines);
+            let mut context = self.context(client, &clock, &mut lines);
             match received {
                 Received::Bytes => client.is_busy(),
-                Received::End => session.end(&mut output, &mut turn),
-                Received::TooLate => session.time_out(&mut output, &mut turn),
+                Received::End => session.end(&mut output, &mut context),
+                Received::TooLate => session.time_out(&mut output, &mut context),
             }
             loop {
-                let used = session.answer(&input, &mut output, &mut turn);
+                let used = session.answer(&input, &mut output, &mut context);
                 socket.write(&mut output)?;
                 if used == 0 {
                     break;
@@ -231,8 +231,13 @@ impl Server {
     }
 
     /// What the session needs from the world for one turn.
-    fn turn<'a>(&'a self, client: &Client, clock: &'a Clock, lines: &'a mut Vec<u8>) -> Turn<'a> {
-        Turn {
+    fn context<'a>(
+        &'a self,
+        client: &Client,
+        clock: &'a Clock,
+        lines: &'a mut Vec<u8>,
+    ) -> Context<'a> {
+        Context {
             site: &self.site,
             limits: &self.limits,
             clock,

@@ -10,7 +10,7 @@ pub fn persistence() -> Vec<Case> {
     };
     let (stays, closes) = (get("/santai"), get("/santai").closes());
     vec![
-        with("HTTP/1.1 persists by itself", "HTTP/1.1", "", stays),
+        with("HTTP/1.1 keep_alive by itself", "HTTP/1.1", "", stays),
         with("HTTP/1.1 with close", "HTTP/1.1", "Connection: close\r\n", closes),
         with("options are case-insensitive", "HTTP/1.1", "CONNECTION: Close\r\n", closes),
         with("close in a list", "HTTP/1.1", "Connection: x,\tclose , y\r\n", closes),

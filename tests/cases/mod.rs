@@ -49,7 +49,7 @@ pub struct Accepted {
     pub framing: Framing,
     /// The content without its framing.
     pub content: &'static [u8],
-    pub persists: bool,
+    pub keep_alive: bool,
     /// The status that this project's origin servers answer.
     pub status: u16,
 }
@@ -70,7 +70,7 @@ fn request(method: Method, target: &'static str) -> Verdict {
         host: None,
         framing: Length(0),
         content: b"",
-        persists: true,
+        keep_alive: true,
         status: 200,
     })
 }
@@ -101,7 +101,7 @@ impl Verdict {
 
     /// The connection closes after the answer.
     fn closes(self) -> Verdict {
-        self.with(|a| Accepted { persists: false, ..a })
+        self.with(|a| Accepted { keep_alive: false, ..a })
     }
 
     fn of_host(self, host: &'static str) -> Verdict {

@@ -216,7 +216,7 @@ fn fields() -> Vec<ResponseCase> {
     let with = |name, lines: &str, verdict| {
         response(name, head("200 OK", &format!("Content-Length: 0\r\n{lines}")), verdict)
     };
-    let good = |name, lines, persists| with(name, lines, Ok(200, Length(0), persists));
+    let good = |name, lines, keep_alive| with(name, lines, Ok(200, Length(0), keep_alive));
     let bad = |name, lines, why| with(name, lines, Refused(why));
     vec![
         good("close", "Connection: close\r\n", false),

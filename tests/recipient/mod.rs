@@ -9,7 +9,7 @@ use progjar::http::{Limits, ParseError};
 use progjar::net::clock::Clock;
 use progjar::net::output::Output;
 use progjar::site::Site;
-use progjar::site::session::{Session, Turn, Wait};
+use progjar::site::session::{Context, Session, Wait};
 
 /// What a recipient understood so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Heard {
         host: Option<String>,
         framing: Framing,
         content: Vec<u8>,
-        persists: bool,
+        keep_alive: bool,
     },
     Refused(u16, ParseError),
 }
@@ -62,13 +62,13 @@ impl Recipient {
     }
 
     fn step(&mut self) -> Result<usize, ParseError> {
-        if let (Some(body), Some(Heard::Request { content, persists, .. })) =
+        if let (Some(body), Some(Heard::Request { content, keep_alive, .. })) =
             (&mut self.body, self.heard.last_mut())
         {
             let (used, data) = body.read(&self.unread)?;
             content.extend_from_slice(data);
             if body.is_done() {
-                self.over = !*persists;
+                self.over = !*keep_alive;
                 self.body = None;
             }
             return Ok(used);
@@ -77,8 +77,8 @@ impl Recipient {
             return Ok(0);
         };
         let body = Body::new(request.framing);
-        let persists = request.persists && request.method != Method::Connect;
-        self.over = body.is_done() && !persists;
+        let keep_alive = request.keep_alive && request.method != Method::Connect;
+        self.over = body.is_done() && !keep_alive;
         self.body = (!body.is_done()).then_some(body);
         self.heard.push(Heard::Request {
             method: request.method,
@@ -86,7 +86,7 @@ impl Recipient {
             host: request.host.map(str::to_owned),
             framing: request.framing,
             content: Vec::new(),
-            persists,
+            keep_alive,
         });
         Ok(used)
     }
@@ -105,7 +105,7 @@ impl Recipient {
 /// everything at once.
 pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, Wait) {
     let limits = support::default_limits();
-    let mut turn = Turn {
+    let mut context = Context {
         site,
         limits: &limits,
         clock,
@@ -118,7 +118,7 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
     for piece in pieces {
         unread.extend_from_slice(piece);
         loop {
-            let used = session.answer(&unread, &mut output, &mut turn);
+            let used = session.answer(&unread, &mut output, &mut context);
             unread.drain(..used);
             output.write_to(&mut said).expect("a Vec takes everything");
             if used == 0 || unread.is_empty() {
@@ -127,7 +127,7 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
         }
     }
     let waits_for = session.waits_for();
-    session.end(&mut output, &mut turn);
+    session.end(&mut output, &mut context);
     output.write_to(&mut said).expect("a Vec takes everything");
     (said, waits_for)
 }

@@ -339,7 +339,7 @@ impl<'a> Client<'a> {
 
     /// Fails the requests whose time is up.
     fn expire(&mut self) -> Result<(), String> {
-        while let Some(token) = self.timers.ring(self.now) {
+        while let Some(token) = self.timers.pop_expired(self.now) {
             let slot = &self.slots[token];
             let since_due = self.shared.plan.rate.map(|_| nanos(slot.due, self.now));
             self.tally.timed_out += 1;

@@ -80,8 +80,8 @@ impl Worker<'_> {
             match upstream.queue.front() {
                 Some(&next) => self.ready.push(next),
                 None => {
-                    let (lender, poller) = (&mut self.events.buffers, &mut self.events.poller);
-                    self.upstreams.keep(place, lender, poller, self.events.clock.now);
+                    let (pool, poller) = (&mut self.events.buffers, &mut self.events.poller);
+                    self.upstreams.keep(place, pool, poller, self.events.clock.now);
                 }
             }
             return;

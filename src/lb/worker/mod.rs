@@ -303,7 +303,7 @@ impl<'a> Worker<'a> {
         };
         let token = client_token(slot);
         self.events.timers.set(token, None);
-        client.connection.settle(&mut self.events.buffers);
+        client.connection.release(&mut self.events.buffers);
         client.connection.close(&mut self.events.poller, token);
         if let Some(exchange) = client.exchange
             && let Some(place) = exchange.upstream

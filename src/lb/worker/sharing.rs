@@ -30,7 +30,7 @@ impl Worker<'_> {
                 if upstream.connection.flush().is_err() {
                     upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err();
                 }
-                upstream.connection.settle(&mut self.events.buffers);
+                upstream.connection.release(&mut self.events.buffers);
                 let first = upstream.queue.front().copied();
                 if (upstream.ended || !upstream.connection.output.is_empty())
                     && let Some(first) = first

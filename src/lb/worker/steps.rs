@@ -149,7 +149,7 @@ impl Worker<'_> {
             return Step::Wait;
         };
         client.progress = true;
-        if !exchange.client_persists() {
+        if !exchange.client_keep_alive() {
             client.closing = Some(Closing::when(exchange.lingers()));
         }
         if let Some(place) = exchange.upstream {
@@ -158,7 +158,7 @@ impl Worker<'_> {
             // Bytes that nobody asked for would be taken for the next answer.
             let in_order =
                 upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
-            let keep = exchange.upstream_persists() && in_order && !upstream.ended;
+            let keep = exchange.upstream_keep_alive() && in_order && !upstream.ended;
             self.release(place, slot, keep);
             let took = self.events.clock.now.saturating_duration_since(exchange.started);
             self.counters[number].answered(took);
@@ -191,26 +191,26 @@ impl Worker<'_> {
         let client = &mut self.clients[slot];
         let exchange = client.exchange.take();
         let is_head = request::is_head(client.connection.input.unused());
-        let (to_head, version, mut persists, lingers) = match &exchange {
+        let (to_head, version, mut keep_alive, lingers) = match &exchange {
             Some(exchange) => (
                 exchange.method == Method::Head,
                 exchange.version(),
-                exchange.client_persists() && !self.events.is_stopping(),
+                exchange.client_keep_alive() && !self.events.is_stopping(),
                 exchange.lingers(),
             ),
             None => (is_head, Version::Http11, false, true),
         };
         // After CONNECT the client would speak to whom it asked for, not to us.
-        persists &= exchange.as_ref().is_some_and(|e| e.method != Method::Connect);
+        keep_alive &= exchange.as_ref().is_some_and(|e| e.method != Method::Connect);
         client.connection.borrow_output(&mut self.events.buffers);
         let output = &mut client.connection.output;
-        let says = response::Connection::says(version, persists);
+        let says = response::Connection::says(version, keep_alive);
         response.write_head(&mut output.bytes, &self.events.clock.date, says);
         let status = response.status;
         if !to_head {
             output.send(response.content);
         }
-        if !persists {
+        if !keep_alive {
             client.closing = Some(Closing::when(lingers));
         }
         client.progress = true;

@@ -81,7 +81,7 @@ impl Worker<'_> {
     pub(super) fn wait(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         let EventLoop { buffers, poller, .. } = &mut self.events;
-        client.connection.settle(buffers);
+        client.connection.release(buffers);
         // If requests are left for the next turn, a socket that can be written to brings it.
         let drained = client.connection.output.is_empty() && !client.has_more;
         let mut link = Link::Free;
@@ -109,7 +109,7 @@ impl Worker<'_> {
                 } else if upstream.connection.wait_for(interest, poller, token).is_err() {
                     return self.close(slot);
                 }
-                upstream.connection.settle(buffers);
+                upstream.connection.release(buffers);
             }
         }
         let reads = match &client.exchange {
