@@ -41,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("net", &["http", "cli"]),
     ("site", &["http", "net", "cli"]),
     ("cli", &["http"]),
-    ("thread_server", &["http", "site", "net", "cli"]),
+    ("thread_server", &["site", "net", "cli"]),
     ("async_server", &["site", "net", "cli"]),
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),

@@ -216,7 +216,7 @@ fn a_conversation_says_the_same_wherever_the_bytes_are_cut() {
 }
 
 /// Reads the answers that the case calls for, then makes sure that nothing else is said: where
-/// the connection keep_alive, the next answer belongs to the next request.
+/// the connection persists, the next answer belongs to the next request.
 fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), String> {
     let mut reader = Reader::new(stream);
     let problem = |text: String| Err(format!("{}: {}: {text}", case.section, case.name));

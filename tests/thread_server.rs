@@ -12,7 +12,7 @@ const GET: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The ways to have three places.
 const THREE_PLACES: [[&str; 2]; 2] = [["--max-connections", "3"], ["--pool", "3"]];
 
-/// A client that keep_alive.
+/// A client that persists.
 struct Client(Reader<TcpStream>);
 
 impl Client {

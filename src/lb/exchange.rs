@@ -93,7 +93,7 @@ struct Answer {
     status: u16,
     content: Body,
     framed: Framed,
-    /// Whether the client's connection keep_alive behind it.
+    /// Whether the client's connection persists behind it.
     client_keep_alive: bool,
     /// Whether the backend's does.
     upstream_keep_alive: bool,
@@ -310,7 +310,7 @@ impl Exchange {
         self.answer.as_ref().map(|answer| answer.status)
     }
 
-    /// After the answer: whether the client's connection keep_alive.
+    /// After the answer: whether the client's connection persists.
     pub fn client_keep_alive(&self) -> bool {
         match &self.answer {
             Some(answer) => answer.client_keep_alive,
@@ -351,7 +351,7 @@ pub struct Gateway<'a> {
     pub via: &'a str,
     /// For a backend that forgot it.
     pub date: &'a [u8; date::LENGTH],
-    /// No client's connection keep_alive any more.
+    /// No client's connection persists any more.
     pub stopping: bool,
 }
 

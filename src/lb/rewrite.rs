@@ -185,7 +185,7 @@ pub struct ToClient<'a> {
 }
 
 /// Appends the response head for a client. Returns how the content follows, and whether the
-/// connection keep_alive behind it.
+/// connection persists behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
     write_status_line(out, head.status, head.reason);
 

@@ -8,6 +8,7 @@ use crate::net::ports;
 use crate::net::sys::{self, is_shortage};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// How many newcomers the kernel keeps for us while we are busy. With the usual 128, a burst of
@@ -72,6 +73,20 @@ fn hand_on_nodelay(_: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until a client has connected, `patience` at most. Whether one has, accept says.
+#[cfg(unix)]
+pub fn wait_for_client(listener: &TcpListener, patience: Duration) {
+    use std::os::fd::AsRawFd;
+    let fd = sys::PollFd { fd: listener.as_raw_fd(), events: sys::poll_flags::IN, revents: 0 };
+    let _ = sys::poll(&mut [fd], Some(patience));
+}
+
+/// Says once that the system is short of what a connection takes.
+pub fn report_shortage(error: &io::Error) {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| eprintln!("cannot take more connections for now: {error}"));
+}
+
 /// How long to wait before another try when the system is short of something.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -81,7 +96,6 @@ pub struct Acceptor {
     listener: TcpListener,
     token: Token,
     paused: Option<Paused>,
-    told: bool,
 }
 
 /// Newcomers passed over at once who have left again; not more, so that those who are here already
@@ -102,7 +116,7 @@ impl Acceptor {
         listener.set_nonblocking(true)?;
         hand_on_nodelay(&listener)?;
         poller.add_shared(&listener, token)?;
-        Ok(Acceptor { listener, token, paused: None, told: false })
+        Ok(Acceptor { listener, token, paused: None })
     }
 
     /// The next newcomer; None: nobody waits, or nobody can be taken now.
@@ -116,10 +130,7 @@ impl Acceptor {
                 return None;
             }
             if is_shortage(&error) {
-                if !self.told {
-                    eprintln!("cannot take more connections for now: {error}");
-                    self.told = true;
-                }
+                report_shortage(&error);
                 self.pause(Paused::Until(now + SHORTAGE), poller);
                 return None;
             }

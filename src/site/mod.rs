@@ -14,8 +14,10 @@ pub mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Bytes, Connection, Content, Response};
 use crate::http::{ParseError, date};
+use crate::net::clock::Clock;
+use crate::net::output::Output;
 use echo::{Budget, Gathered};
 use files::{Files, Version};
 use std::path::Path;
@@ -151,6 +153,13 @@ impl Site {
     pub fn overloaded(&self, to: &str) -> Response {
         let sentence = format!("This server has too much to do at once to {to} now.\n");
         Response::text(503, &self.name, &[("Retry-After", "1")], &sentence)
+    }
+
+    /// The same, written for a client that is not served at all.
+    pub fn refuse(&self, to: &str, clock: &Clock, output: &mut Output) {
+        let response = self.overloaded(to);
+        response.write_head(&mut output.bytes, &clock.date, Connection::Close);
+        output.send(response.content);
     }
 
     fn not_allowed(&self, allow: &str) -> Response {

@@ -1,4 +1,4 @@
-//! The clients of now, each in a place; who makes room when all places are taken.
+//! The clients of now, each in a slot; which one makes room when all slots are taken.
 //!
 //! Knows no requests. Entry points: [`Clients::make_room`], [`Clients::enter`].
 //! Note: `notes/thread_server.md`.
@@ -33,69 +33,68 @@ enum State {
 /// All clients.
 #[derive(Debug)]
 pub struct Clients {
-    places: usize,
+    slots: usize,
     present: Mutex<Vec<Arc<Client>>>,
     left: Condvar,
     somebody_waits: AtomicBool,
 }
 
-/// A client's place among them. Dropped, it is free again, however its thread ends.
+/// A client's slot. Dropped, it is free again, however the client's thread ends.
 #[derive(Debug)]
-pub struct Place {
+pub struct Slot {
     clients: Arc<Clients>,
     /// Who has it.
     pub client: Arc<Client>,
 }
 
 impl Clients {
-    /// Nobody yet, and so many places.
-    pub fn new(places: usize) -> Arc<Clients> {
+    /// Nobody yet, and so many slots.
+    pub fn new(slots: usize) -> Arc<Clients> {
         Arc::new(Clients {
-            places,
+            slots,
             present: Mutex::default(),
             left: Condvar::new(),
             somebody_waits: AtomicBool::new(false),
         })
     }
 
-    /// Called while somebody waits: whether there is a place now, or within `patience`. If all are
+    /// Called while somebody waits: whether there is a slot now, or within `patience`. If all are
     /// taken, the client that has been idle longest is sent away.
     pub fn make_room(&self, patience: Duration) -> bool {
         let mut present = lock(&self.present);
-        if present.len() >= self.places {
+        if present.len() >= self.slots {
             self.somebody_waits.store(true, SeqCst);
             let states: Vec<State> = present.iter().map(|c| *lock(&c.state)).collect();
-            if let Some(number) = to_dismiss(&states, Instant::now()) {
-                present[number].dismiss();
+            if let Some(slot) = to_dismiss(&states, Instant::now()) {
+                present[slot].dismiss();
             }
-            present = self.wait_while(present, patience, |n| n >= self.places);
+            present = self.wait_while(present, patience, |n| n >= self.slots);
         }
-        let has_room = present.len() < self.places;
+        let has_room = present.len() < self.slots;
         self.somebody_waits.store(!has_room, SeqCst);
         has_room
     }
 
-    /// Whether somebody waits for a place.
+    /// Whether somebody waits for a slot.
     pub fn somebody_waits(&self) -> bool {
         self.somebody_waits.load(SeqCst)
     }
 
-    /// Gives a client a place.
-    pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Place {
+    /// Gives a client a slot.
+    pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Slot {
         let state = Mutex::new(State::Busy);
         let client = Arc::new(Client { stream, peer, state });
         lock(&self.present).push(Arc::clone(&client));
-        Place { clients: Arc::clone(self), client }
+        Slot { clients: Arc::clone(self), client }
     }
 
-    /// Sends all idle clients away.
-    pub fn dismiss_idle(&self) {
-        lock(&self.present).iter().for_each(|c| c.dismiss());
-    }
-
-    /// Waits until all have left, or the time is up.
-    pub fn wait_for_all(&self, patience: Duration) {
-        drop(self.wait_while(lock(&self.present), patience, |n| n > 0));
+    /// Waits until all have left: the idle ones get [`LAST_CHANCE`] for a request that may be on
+    /// its way, the others the time until `give_up`.
+    pub fn drain(&self, give_up: Instant) {
+        let left = || give_up.saturating_duration_since(Instant::now());
+        let present = self.wait_while(lock(&self.present), LAST_CHANCE.min(left()), |n| n > 0);
+        present.iter().for_each(|c| c.dismiss());
+        drop(self.wait_while(present, left(), |n| n > 0));
     }
 
     fn wait_while<'a>(
@@ -133,7 +132,7 @@ impl Client {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         lock(&self.clients.present).retain(|c| !Arc::ptr_eq(c, &self.client));
         self.clients.left.notify_all();
@@ -146,12 +145,12 @@ fn to_dismiss(states: &[State], now: Instant) -> Option<usize> {
     if states.contains(&State::Dismissed) {
         return None;
     }
-    let idle = |(number, state): (usize, &State)| match state {
-        State::Idle(since) if now.duration_since(*since) >= LAST_CHANCE => Some((*since, number)),
+    let idle = |(slot, state): (usize, &State)| match state {
+        State::Idle(since) if now.duration_since(*since) >= LAST_CHANCE => Some((*since, slot)),
         _ => None,
     };
     let longest = states.iter().enumerate().filter_map(idle).min();
-    longest.map(|(_, number)| number)
+    longest.map(|(_, slot)| slot)
 }
 
 /// A thread that panicked leaves nothing half done behind these locks.
@@ -185,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn a_client_whose_thread_panics_gives_its_place_back() {
+    fn a_client_whose_thread_panics_gives_its_slot_back() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has one");
         let clients = Clients::new(1);
         let stream = TcpStream::connect(address).expect("it listens");
-        let place = clients.enter(stream, address);
+        let slot = clients.enter(stream, address);
         assert!(!clients.make_room(Duration::ZERO), "it is taken");
         assert!(clients.somebody_waits());
         let job = move || {
-            place.client.is_busy();
+            slot.client.is_busy();
             panic!("as a fault in an answer would");
         };
         assert!(thread::spawn(job).join().is_err());

@@ -3,63 +3,29 @@
 //! With `--pool N`, one of N threads serves a client at a time. Knows how to wait, not what is
 //! said. Entry points: [`run`], `Server::serve`. Note: `notes/thread_server.md`.
 
-// the clients of now, each in a place; who makes room when all places are taken
+// the clients of now, each in a slot; which one makes room when all slots are taken
 mod clients;
 // blocking sockets with an end to each wait
 mod socket;
 
 use crate::cli::args::{Failure, Given, Topic, flag};
-use crate::cli::limits::{self, LAST_CHANCE, Limits};
+use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
-use crate::http::response::{self, Response};
 use crate::net::clock::Clock;
 use crate::net::listener::announce;
 use crate::net::output::Output;
-use crate::site::Site;
-use crate::site::serve;
 use crate::site::session::{Context, Session, Wait};
-use clients::{Client, Clients, Place};
-use socket::{Door, Received, Socket};
+use crate::site::{Site, serve};
+use clients::{Client, Clients, Slot};
+use socket::{BUFFER, Received, Socket};
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
-
-/// `progjar thread_server`
-pub const TOPIC: Topic = Topic {
-    name: "thread_server",
-    summary: "an HTTP server: one thread waits for one client (step 6)",
-    operand: "PORT",
-    operand_default: "46000",
-    flags: &[
-        &[
-            serve::HOST,
-            serve::ROOT,
-            flag("--pool", "N", "", "serve from N threads [a thread per client]"),
-            flag("--name", "NAME", "", "X-Served-By [thread_server:PORT]"),
-            serve::QUIET,
-            limits::connections("2000", "more wait until one leaves"),
-            limits::CONTENT,
-        ],
-        limits::FLAGS,
-    ],
-    more: "The port 0 picks a free one. Ctrl-C stops it.",
-};
-
-/// Runs the topic.
-pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let limits = Limits::from(given)?;
-    let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
-    serve::start(given, |listener, site, log| run(listener, site, limits, pool, log, stop))
-}
-
-/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would be only
-/// address space, but of that a machine with 32 bits has no more than a thousand times as much.
-const STACK: usize = 128 * 1024;
 
 /// What all threads share.
 struct Server {
@@ -81,151 +47,122 @@ pub fn run(
     stop: &Stop,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let places = limits.connections.min(pool.unwrap_or(usize::MAX));
-    let (connections, drain_timeout) = (limits.connections, limits.drain_timeout);
+    listener.set_nonblocking(true)?;
+    let clients = Clients::new(limits.connections.min(pool.unwrap_or(usize::MAX)));
     let pool = pool.map(start_pool).transpose()?;
-    let server = Arc::new(Server {
-        site,
-        limits,
-        log: log.clone(),
-        stop: stop.clone(),
-        pool,
-        clients: Clients::new(places),
-    });
-
-    let mut door = Door::new(listener)?;
+    let (log, stop) = (log.clone(), stop.clone());
+    let server = Arc::new(Server { site, limits, log, stop, pool, clients });
     announce(TOPIC.name, address);
-    // At most one, until the server stops: the others wait in the backlog.
+
+    // At most one until the server stops: the others wait in the backlog.
     let mut waiting = VecDeque::new();
-    while !stop.is_raised() {
+    while !server.stop.is_raised() {
         if waiting.is_empty() {
-            waiting.extend(door.wait()?);
+            waiting.extend(socket::accept(&listener, TICK));
         }
         server.admit(&mut waiting);
     }
-    let give_up = Instant::now() + drain_timeout;
-    // They have connected, and may have asked already.
-    waiting.extend(std::iter::from_fn(|| door.accept()).take(connections));
-    drop(door);
+    let give_up = Instant::now() + server.limits.drain_timeout;
+    // The clients in the backlog have connected, and may have asked already.
+    let backlog = std::iter::from_fn(|| socket::accept(&listener, Duration::ZERO));
+    waiting.extend(backlog.take(server.limits.connections));
+    drop(listener);
     while !waiting.is_empty() && Instant::now() < give_up {
         server.admit(&mut waiting);
     }
-    server.clients.wait_for_all(LAST_CHANCE.min(drain_timeout));
-    server.clients.dismiss_idle();
-    let left = give_up.saturating_duration_since(Instant::now());
-    server.clients.wait_for_all(left);
+    server.clients.drain(give_up);
     Ok(())
 }
 
-/// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
-const SPARE_THREADS: usize = 8;
-
-/// The package panics where it cannot start a thread, so it is tried first whether all can be.
-fn start_pool(size: usize) -> io::Result<ThreadPool> {
-    let gate = Mutex::new(());
-    let closed = gate.lock();
-    thread::scope(|scope| {
-        let thread = || thread::Builder::new().stack_size(STACK);
-        let wait = || drop(gate.lock());
-        let tried = (0..size + SPARE_THREADS)
-            .try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
-        drop(closed);
-        tried
-    })?;
-    let pool = threadpool::Builder::new().num_threads(size);
-    Ok(pool.thread_stack_size(STACK).build())
-}
-
 impl Server {
-    /// Gives the first of those who wait a thread, as soon as there is a place for it.
+    /// Gives the first newcomer a thread as soon as there is a slot for it.
     fn admit(self: &Arc<Self>, waiting: &mut VecDeque<(TcpStream, SocketAddr)>) {
-        if !waiting.is_empty()
-            && self.clients.make_room(TICK)
-            && let Some((stream, peer)) = waiting.pop_front()
-        {
-            self.employ(self.clients.enter(stream, peer));
+        if waiting.is_empty() || !self.clients.make_room(TICK) {
+            return;
+        }
+        if let Some((stream, peer)) = waiting.pop_front() {
+            self.spawn(self.clients.enter(stream, peer));
         }
     }
 
-    /// Finds a thread for the client.
-    fn employ(self: &Arc<Self>, place: Place) {
-        let server = Arc::clone(self);
-        let client = Arc::clone(&place.client);
+    /// A thread of the pool, or a new one, serves the client.
+    fn spawn(self: &Arc<Self>, slot: Slot) {
+        let (server, client) = (Arc::clone(self), Arc::clone(&slot.client));
         let job = move || {
             // The client has left or will leave; how, changes nothing.
-            let _ = server.serve(&place.client);
-            drop(place); // also if it panics
+            let _ = server.serve(&slot.client);
+            drop(slot); // also if it panics
             // And the thread returns. The reference's does not: see notes/wrong-table.md.
         };
         if let Some(pool) = &self.pool {
             pool.execute(job);
-        } else if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(job) {
-            self.refuse(&client, &error);
+        } else if thread::Builder::new().stack_size(STACK).spawn(job).is_err() {
+            // The system has no more threads: an error for this client alone. A few hundred bytes
+            // fit into the socket's empty buffer, so this write cannot block.
+            let _ = self.refuse(&client);
         }
     }
 
-    /// The system has no more threads: an error for this client alone.
-    fn refuse(&self, client: &Client, error: &io::Error) {
-        let text =
-            format!("This server has no thread for another client now ({}).\n", error.kind());
-        let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
-        let mut bytes = Vec::new();
-        response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);
-        bytes.extend_from_slice(text.as_bytes());
-        // A few hundred bytes fit into the socket's empty buffer, so this cannot block.
-        let _ = (&client.stream).write_all(&bytes);
+    fn refuse(&self, client: &Client) -> io::Result<()> {
+        let mut output = Output::default();
+        self.site.refuse("start another thread", &Clock::new(), &mut output);
+        output.write_to(&mut &client.stream)
     }
 
     /// The client's conversation, from the first byte to the last.
     fn serve(&self, client: &Client) -> io::Result<()> {
         let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
-        let (mut session, mut input) = (Session::new(), Vec::new());
-        let (mut clock, mut head_since) = (Clock::new(), None);
+        let (mut session, mut clock) = (Session::new(), Clock::new());
+        let (mut input, mut output, mut lines) = (Vec::new(), Output::default(), Vec::new());
+        let mut head_since = clock.now;
         loop {
-            let patience = match session.waits_for() {
-                Wait::Request => self.patience_with_idle(client),
-                Wait::Head => {
-                    let since = *head_since.get_or_insert(clock.now);
-                    self.limits.header_timeout.saturating_sub(since.elapsed())
-                }
-                Wait::Content => self.limits.content_timeout,
-                Wait::Close { linger } => return socket.close(linger),
-            };
-            let received = socket.read(&mut input, patience)?;
+            let wait = session.waits_for();
+            if let Wait::Close { linger } = wait {
+                return socket.close(linger);
+            }
+            let received = socket.read(&mut input, self.patience(wait, client, head_since))?;
             clock.refresh();
-            let (mut output, mut lines) = (Output::default(), Vec::new());
             let mut context = self.context(client, &clock, &mut lines);
             match received {
                 Received::Bytes => client.is_busy(),
                 Received::End => session.end(&mut output, &mut context),
-                Received::TooLate => session.time_out(&mut output, &mut context),
+                Received::TimedOut => session.time_out(&mut output, &mut context),
             }
             loop {
                 let used = session.answer(&input, &mut output, &mut context);
-                socket.write(&mut output)?;
+                output.write_to(&mut &client.stream)?;
+                if used > 0 || wait != Wait::Head {
+                    head_since = clock.now;
+                }
                 if used == 0 {
                     break;
                 }
                 input.drain(..used);
-                head_since = None;
             }
             self.log.add(&mut lines);
-            // Whoever waits holds nothing but what is not answered yet.
-            input.shrink_to_fit();
+            // Thousands of threads wait at the same time, so each holds little meanwhile.
+            for buffer in [&mut input, &mut output.bytes, &mut lines] {
+                buffer.shrink_to(BUFFER);
+            }
         }
     }
 
-    /// How long a client may be idle, from now on.
-    fn patience_with_idle(&self, client: &Client) -> Duration {
-        client.is_idle();
-        // Asked after that: whoever comes to wait later than this finds an idle client.
-        match self.others_wait() {
-            true => LAST_CHANCE.min(self.limits.idle_timeout),
-            false => self.limits.idle_timeout,
+    /// How long the client may take for what the session waits for.
+    fn patience(&self, wait: Wait, client: &Client, head_since: Instant) -> Duration {
+        match wait {
+            Wait::Request => {
+                client.is_idle();
+                // Asked after that: a newcomer that comes later than this finds an idle client.
+                let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
+                self.limits.idle_timeout.min(most)
+            }
+            Wait::Head => self.limits.header_timeout.saturating_sub(head_since.elapsed()),
+            Wait::Content => self.limits.content_timeout,
+            Wait::Close { .. } => LINGER,
         }
     }
 
-    /// Whether a client must not keep its place for another request.
+    /// Whether a client must not keep its slot for another request.
     fn others_wait(&self) -> bool {
         self.stop.is_raised() || self.clients.somebody_waits()
     }
@@ -247,3 +184,54 @@ impl Server {
         }
     }
 }
+
+/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would be only
+/// address space, but of that a machine with 32 bits has no more than a thousand times as much.
+const STACK: usize = 128 * 1024;
+
+/// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
+const SPARE_THREADS: usize = 8;
+
+/// The package panics where it cannot start a thread, so it is tried first whether all can be.
+fn start_pool(size: usize) -> io::Result<ThreadPool> {
+    let gate = Mutex::new(());
+    let closed = gate.lock();
+    thread::scope(|scope| {
+        let thread = || thread::Builder::new().stack_size(STACK);
+        let wait = || drop(gate.lock());
+        let tried = (0..size + SPARE_THREADS)
+            .try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
+        drop(closed);
+        tried
+    })?;
+    let pool = threadpool::Builder::new().num_threads(size);
+    Ok(pool.thread_stack_size(STACK).build())
+}
+
+/// Runs the topic.
+pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
+    let limits = Limits::from(given)?;
+    let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
+    serve::start(given, |listener, site, log| run(listener, site, limits, pool, log, stop))
+}
+
+/// `progjar thread_server`
+pub const TOPIC: Topic = Topic {
+    name: "thread_server",
+    summary: "an HTTP server: one thread waits for one client (step 6)",
+    operand: "PORT",
+    operand_default: "46000",
+    flags: &[
+        &[
+            serve::HOST,
+            serve::ROOT,
+            flag("--pool", "N", "", "serve from N threads [a thread per client]"),
+            flag("--name", "NAME", "", "X-Served-By [thread_server:PORT]"),
+            serve::QUIET,
+            limits::connections("2000", "more wait until one leaves"),
+            limits::CONTENT,
+        ],
+        limits::FLAGS,
+    ],
+    more: "The port 0 picks a free one. Ctrl-C stops it.",
+};

@@ -1,86 +1,47 @@
 //! Blocking sockets with an end to each wait: the listener and one client's stream.
 //!
-//! Knows no requests. Entry points: [`Door`], [`Socket`]. Note: `notes/thread_server.md`.
+//! Knows no requests. Entry points: [`accept`], [`Socket`]. Note: `notes/thread_server.md`.
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
-use crate::net::listener::LEFT_AGAIN;
-use crate::net::output::Output;
-use crate::net::poller::{Event, Interest, Kind, Poller};
+use crate::net::listener::{LEFT_AGAIN, report_shortage, wait_for_client};
 use crate::net::sys::is_shortage;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where newcomers arrive. A poller waits for them, since accept has no timeout, and nobody could
-/// tell one that waits for ever to stop.
-#[derive(Debug)]
-pub struct Door {
-    listener: TcpListener,
-    poller: Poller,
-    events: Vec<Event>,
-    /// A shortage has been told of.
-    told: bool,
-}
-
-impl Door {
-    /// Opens it.
-    pub fn new(listener: TcpListener) -> io::Result<Door> {
-        listener.set_nonblocking(true)?;
-        let mut poller = Poller::new(Kind::BEST)?;
-        poller.add(&listener, 0, Interest::READ)?;
-        Ok(Door { listener, poller, events: Vec::new(), told: false })
-    }
-
-    /// The next newcomer, waiting a moment for one.
-    pub fn wait(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        self.poller.wait(&mut self.events, Some(TICK))?;
-        Ok(self.accept())
-    }
-
-    /// The next newcomer, if one is there and can be taken.
-    pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        for _ in 0..LEFT_AGAIN {
-            let error = match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    // Some systems hand the listener's own setting on.
-                    return stream.set_nonblocking(false).is_ok().then_some((stream, peer));
-                }
-                Err(error) => error,
-            };
-            if error.kind() == ErrorKind::WouldBlock {
-                return None;
+/// The next newcomer, if one comes within `patience` and can be taken. accept(2) has no timeout,
+/// so poll(2) waits on the non-blocking listener.
+pub fn accept(listener: &TcpListener, patience: Duration) -> Option<(TcpStream, SocketAddr)> {
+    wait_for_client(listener, patience);
+    for _ in 0..LEFT_AGAIN {
+        match listener.accept() {
+            // Some systems hand the listener's own setting on.
+            Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
+                return Some((stream, peer));
             }
-            if is_shortage(&error) {
-                self.wait_out(&error);
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if is_shortage(&error) => {
+                report_shortage(&error);
+                thread::sleep(TICK);
                 return None;
             }
             // Any other error is that of one client, who has left before it was taken.
+            _ => {}
         }
-        None
     }
-
-    /// The system is short of descriptors or memory: the newcomer waits, and so does the server.
-    fn wait_out(&mut self, error: &io::Error) {
-        if !self.told {
-            eprintln!("cannot take more connections for now: {error}");
-            self.told = true;
-        }
-        thread::sleep(TICK);
-    }
+    None
 }
 
-/// Bytes read at once.
-const BUFFER: usize = 4 * 1024;
+/// Bytes read at once, and the most that a buffer keeps while its thread waits.
+pub const BUFFER: usize = 4 * 1024;
 
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// Bytes.
     Bytes,
-    /// Nothing in time.
-    TooLate,
+    TimedOut,
     /// The client will send no more.
     End,
 }
@@ -90,7 +51,9 @@ pub enum Received {
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     /// The read timeout, set only when it changes.
-    patience: Option<Duration>,
+    patience: Duration,
+    /// What a read brings first. The stack of the client's thread has room for it.
+    buffer: [u8; BUFFER],
 }
 
 impl Socket<'_> {
@@ -99,40 +62,29 @@ impl Socket<'_> {
         stream.set_write_timeout(Some(write_timeout))?;
         // An answer leaves in one write: to wait for more to send only delays it.
         stream.set_nodelay(true)?;
-        Ok(Socket { stream, patience: None })
+        Ok(Socket { stream, patience: Duration::ZERO, buffer: [0; BUFFER] })
     }
 
     /// Reads once, behind what is in `input`.
     pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Received> {
         // Zero would mean "for ever" to the kernel.
-        let patience = Some(patience.max(Duration::from_millis(1)));
+        let patience = patience.max(Duration::from_millis(1));
         if self.patience != patience {
-            self.stream.set_read_timeout(patience)?;
+            self.stream.set_read_timeout(Some(patience))?;
             self.patience = patience;
         }
-        // On the stack: thousands of threads wait here, and large blocks of the heap, with small ones
-        // between them, would stay with the process when all have ended.
-        let mut buffer = [0; BUFFER];
         loop {
-            return match self.stream.read(&mut buffer) {
+            return match self.stream.read(&mut self.buffer) {
                 Ok(0) => Ok(Received::End),
                 Ok(n) => {
-                    input.extend_from_slice(&buffer[..n]);
+                    input.extend_from_slice(&self.buffer[..n]);
                     Ok(Received::Bytes)
                 }
-                // Unix has the one name for a read that took too long, Windows the other.
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    Ok(Received::TooLate)
-                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Received::TimedOut),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };
         }
-    }
-
-    /// Writes all of it.
-    pub fn write(&mut self, output: &mut Output) -> io::Result<()> {
-        output.write_to(&mut self.stream)
     }
 
     /// After the last answer. A client that may still be sending (`linger`) gets time to read it:
