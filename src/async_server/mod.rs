@@ -19,42 +19,6 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// `progjar async_server`
-pub const TOPIC: Topic = Topic {
-    name: "async_server",
-    summary: "an HTTP server: one thread waits for all clients (step 2)",
-    operand: "PORT",
-    operand_default: "9002",
-    flags: &[
-        &[
-            serve::HOST,
-            serve::ROOT,
-            flag("--poller", "KIND", "", "epoll, poll or scan [the best there is]"),
-            flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
-            serve::QUIET,
-            flag("--delay", "TIME", "0", "answer late, to show what a slow backend does"),
-            limits::connections("20000", "more wait until one leaves"),
-            limits::CONTENT,
-        ],
-        limits::FLAGS,
-    ],
-    more: "The port 0 picks a free one. Ctrl-C stops it.",
-};
-
-/// Runs the topic.
-pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let limits = Limits::from(given)?;
-    let kind = match given.text("--poller") {
-        None => Kind::BEST,
-        Some(name) => Kind::ALL.iter().copied().find(|k| k.name() == name).ok_or_else(|| {
-            let known: Vec<_> = Kind::ALL.iter().map(|k| k.name()).collect();
-            format!("async_server: --poller {name}: this system has {}", known.join(", "))
-        })?,
-    };
-    let delay = given.duration("--delay")?.unwrap_or_default();
-    serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
-}
-
 /// A client's token; 0 is the listener's.
 fn token(slot: usize) -> Token {
     slot + 1
@@ -330,3 +294,39 @@ impl Client {
         })
     }
 }
+
+/// Runs the topic.
+pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
+    let limits = Limits::from(given)?;
+    let kind = match given.text("--poller") {
+        None => Kind::BEST,
+        Some(name) => Kind::ALL.iter().copied().find(|k| k.name() == name).ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|k| k.name()).collect();
+            format!("async_server: --poller {name}: this system has {}", known.join(", "))
+        })?,
+    };
+    let delay = given.duration("--delay")?.unwrap_or_default();
+    serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
+}
+
+/// `progjar async_server`
+pub const TOPIC: Topic = Topic {
+    name: "async_server",
+    summary: "an HTTP server: one thread waits for all clients (step 2)",
+    operand: "PORT",
+    operand_default: "9002",
+    flags: &[
+        &[
+            serve::HOST,
+            serve::ROOT,
+            flag("--poller", "KIND", "", "epoll, poll or scan [the best there is]"),
+            flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
+            serve::QUIET,
+            flag("--delay", "TIME", "0", "answer late, to show what a slow backend does"),
+            limits::connections("20000", "more wait until one leaves"),
+            limits::CONTENT,
+        ],
+        limits::FLAGS,
+    ],
+    more: "The port 0 picks a free one. Ctrl-C stops it.",
+};
