@@ -163,7 +163,7 @@ fn a_trick_stands_beside_its_absence() {
     folder.write("patches/nothing.patch", header.as_bytes());
     let (patches, without) = (folder.path().join("patches"), folder.path().join("without"));
     let tricks = || {
-        let mut command = compare(&folder, &["tricks", "--seconds", "0.1", "--patches"]);
+        let mut command = compare(&folder, &["tricks", "--seconds", "0.5", "--patches"]);
         command.arg(&patches).arg("--without").arg(&without);
         command.output().expect("runs")
     };

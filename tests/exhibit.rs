@@ -124,7 +124,8 @@ fn who_looks_who_is_busy_spares_the_slow_backend() {
         let share = line.split('%').next().expect("a share");
         share.trim().parse::<f64>().expect("a number")
     };
-    assert_eq!(share("round-robin "), 25.0, "{text}");
+    // The answers to the last requests may come after the end.
+    assert!((share("round-robin ") - 25.0).abs() <= 1.0, "{text}");
     assert!(share("least-connections ") < 20.0, "{text}");
     assert!(share("two-choices ") < 25.0, "{text}");
     let bars = text.lines().filter(|line| line.contains(" ##")).count();
