@@ -4,6 +4,7 @@
 
 mod support;
 
+use progjar::net::output::{Output, SHARE};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -168,4 +169,30 @@ fn requests_beyond_a_turns_share_are_answered_with_every_poller() {
         }
         assert!(reader.is_at_end(), "{poller}: there is one answer too many");
     }
+}
+
+#[test]
+fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
+    let all: Arc<[u8]> = (0..2_000_000_u32).map(|n| (n / 7) as u8).collect();
+    let name = format!("progjar-output-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, &all).expect("a file can be written");
+    for (share, from_disk) in [(1000, false), (SHARE, false), (1000, true), (SHARE, true)] {
+        let (mut output, mut peer) = (Output::default(), Vec::new());
+        output.bytes.extend_from_slice(&[b'h'; 1500]);
+        match from_disk {
+            true => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
+            false => output.send_shared(Arc::new(Arc::clone(&all))),
+        }
+        while !output.is_empty() {
+            let (before, mut left) = (peer.len(), share);
+            output.write_share(&mut peer, &mut left).expect("it is taken");
+            let written = peer.len() - before;
+            assert_eq!(written, share - left, "the share says what was written");
+            assert!(written == share || output.is_empty(), "{written} of {share}");
+        }
+        assert!(peer[..1500].iter().all(|&b| b == b'h'));
+        assert!(peer[1500..] == *all, "the content is whole and in order");
+    }
+    let _ = std::fs::remove_file(&path);
 }

@@ -12,6 +12,7 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
+use crate::http::date;
 use crate::http::response::{self, Response};
 use crate::net::clock::Clock;
 use crate::net::listener::announce;
@@ -170,7 +171,11 @@ impl Server {
             format!("This server has no thread for another client now ({}).\n", error.kind());
         let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
         let mut bytes = Vec::new();
-        response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);
+        response.write_head(
+            &mut bytes,
+            &date::format(Clock::read().second),
+            response::Connection::Close,
+        );
         bytes.extend_from_slice(text.as_bytes());
         // A few hundred bytes fit into the socket's empty buffer, so this cannot block.
         let _ = (&client.stream).write_all(&bytes);
@@ -180,7 +185,8 @@ impl Server {
     fn serve(&self, client: &Client) -> io::Result<()> {
         let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
         let (mut session, mut input) = (Session::new(), Vec::new());
-        let (mut clock, mut head_since) = (Clock::new(), None);
+        let (mut clock, mut head_since) = (Clock::read(), None);
+        let mut date = date::Cached::new(clock.second);
         loop {
             let patience = match session.waits_for() {
                 Wait::Request => self.patience_with_idle(client),
@@ -192,9 +198,10 @@ impl Server {
                 Wait::Close { linger } => return socket.close(linger),
             };
             let received = socket.read(&mut input, patience)?;
-            clock.refresh();
+            clock = Clock::read();
             let (mut output, mut lines) = (Output::default(), Vec::new());
-            let mut context = self.context(client, &clock, &mut lines);
+            let (now, date) = (clock.now, date.at(clock.second));
+            let mut context = self.context(client, now, date, &mut lines);
             match received {
                 Received::Bytes => client.is_busy(),
                 Received::End => session.end(&mut output, &mut context),
@@ -234,13 +241,15 @@ impl Server {
     fn context<'a>(
         &'a self,
         client: &Client,
-        clock: &'a Clock,
+        now: Instant,
+        date: &'a [u8; date::LENGTH],
         lines: &'a mut Vec<u8>,
     ) -> Context<'a> {
         Context {
             site: &self.site,
             limits: &self.limits,
-            clock,
+            now,
+            date,
             log: (!self.log.is_quiet()).then_some(lines),
             peer: client.peer,
             last_answer: self.others_wait(),

@@ -4,10 +4,9 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
-use crate::net::listener::LEFT_AGAIN;
+use crate::net::listener::accept;
 use crate::net::output::Output;
 use crate::net::poller::{Event, Interest, Kind, Poller};
-use crate::net::sys::is_shortage;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -20,17 +19,15 @@ pub struct Door {
     listener: TcpListener,
     poller: Poller,
     events: Vec<Event>,
-    /// A shortage has been told of.
-    told: bool,
 }
 
 impl Door {
     /// Opens it.
     pub fn new(listener: TcpListener) -> io::Result<Door> {
         listener.set_nonblocking(true)?;
-        let mut poller = Poller::new(Kind::BEST)?;
+        let mut poller = Kind::BEST.poller()?;
         poller.add(&listener, 0, Interest::READ)?;
-        Ok(Door { listener, poller, events: Vec::new(), told: false })
+        Ok(Door { listener, poller, events: Vec::new() })
     }
 
     /// The next newcomer, waiting a moment for one.
@@ -41,33 +38,14 @@ impl Door {
 
     /// The next newcomer, if one is there and can be taken.
     pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        for _ in 0..LEFT_AGAIN {
-            let error = match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    // Some systems hand the listener's own setting on.
-                    return stream.set_nonblocking(false).is_ok().then_some((stream, peer));
-                }
-                Err(error) => error,
-            };
-            if error.kind() == ErrorKind::WouldBlock {
-                return None;
+        match accept(&self.listener) {
+            Ok(newcomer) => newcomer.filter(|(stream, _)| stream.set_nonblocking(false).is_ok()),
+            // The newcomer waits until the shortage is over, and so does the server.
+            Err(_) => {
+                thread::sleep(TICK);
+                None
             }
-            if is_shortage(&error) {
-                self.wait_out(&error);
-                return None;
-            }
-            // Any other error is that of one client, who has left before it was taken.
         }
-        None
-    }
-
-    /// The system is short of descriptors or memory: the newcomer waits, and so does the server.
-    fn wait_out(&mut self, error: &io::Error) {
-        if !self.told {
-            eprintln!("cannot take more connections for now: {error}");
-            self.told = true;
-        }
-        thread::sleep(TICK);
     }
 }
 
@@ -120,10 +98,7 @@ impl Socket<'_> {
                     input.extend_from_slice(&buffer[..n]);
                     Ok(Received::Bytes)
                 }
-                // Unix has the one name for a read that took too long, Windows the other.
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    Ok(Received::TooLate)
-                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Received::TooLate),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };

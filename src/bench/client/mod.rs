@@ -189,7 +189,7 @@ impl<'a> Client<'a> {
         Ok(Client {
             shared,
             share,
-            poller: Poller::new(Kind::BEST)?,
+            poller: Kind::BEST.poller()?,
             slots: (0..share.connections).map(|_| slot()).collect(),
             idle: (0..share.connections).rev().collect(),
             started: 0,
