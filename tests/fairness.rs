@@ -5,6 +5,7 @@
 mod support;
 
 use progjar::net::output::{Output, SHARE};
+use progjar::net::timers::Timers;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -195,4 +196,39 @@ fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
         assert!(peer[1500..] == *all, "the content is whole and in order");
     }
     let _ = std::fs::remove_file(&path);
+}
+
+/// Against a plain table of deadlines: each expires when it is due and not before, also if
+/// its token has had other owners, and there are never more timers than tokens.
+#[test]
+fn no_deadline_is_missed_or_early_and_no_token_has_two_timers() {
+    const TOKENS: usize = 8;
+    let start = Instant::now();
+    let mut state = 88_172_645_463_325_252_u64; // xorshift
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let (mut timers, mut table) = (Timers::default(), [None; TOKENS]);
+    let mut now = start;
+    for step in 0..100_000 {
+        let token = random(TOKENS as u64) as usize;
+        let due = (random(5) > 0).then(|| now + Duration::from_millis(random(1000)));
+        timers.set(token, due);
+        table[token] = due;
+        assert!(timers.count() <= TOKENS, "step {step}");
+        if let Some(earliest) = table.iter().flatten().min() {
+            let wakes = timers.next().is_some_and(|at| at <= *earliest);
+            assert!(wakes, "step {step}: nothing wakes the loop in time");
+        }
+        now += Duration::from_millis(random(100));
+        while let Some(token) = timers.pop_expired(now) {
+            let due = table[token].take();
+            assert!(due.is_some_and(|due| due <= now), "step {step}: early");
+        }
+        let missed = table.iter().flatten().any(|&due| due <= now);
+        assert!(!missed, "step {step}: missed");
+    }
 }

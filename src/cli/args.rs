@@ -3,6 +3,7 @@
 //!
 //! Knows no topic. Entry point: [`Topic::parse`]. Note: `notes/bench.md`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 type Str = &'static str;
@@ -190,11 +191,7 @@ impl Given {
     }
 
     /// The flag's value as a whole number within `range`; None if it has neither value nor default.
-    pub fn number(
-        &self,
-        name: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, String> {
+    pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
         let wanted = format!("give a whole number from {} to {}", range.start(), range.end());
         self.value(name, &wanted, |t| t.parse().ok().filter(|n| range.contains(n)))
     }

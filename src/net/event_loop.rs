@@ -49,16 +49,6 @@ pub enum Next {
     Stopping,
 }
 
-/// How far the turn is.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Wait,
-    /// The next event to be looked at.
-    Ready(usize),
-    Expired,
-}
-
-/// See the module.
 #[derive(Debug)]
 pub struct EventLoop {
     pub poller: Poller,
@@ -68,7 +58,8 @@ pub struct EventLoop {
     /// The time of this turn.
     pub clock: Clock,
     events: Vec<Event>,
-    step: Step,
+    /// Which of them comes next; None: the turn has ended.
+    next_event: Option<usize>,
     /// None: nobody is accepted any more.
     listener: Option<TcpListener>,
     /// Whether the poller watches the listener.
@@ -99,11 +90,11 @@ impl EventLoop {
         poller.add_shared(&listener, LISTENER)?;
         Ok(EventLoop {
             poller,
-            timers: Timers::new(),
+            timers: Timers::default(),
             buffers: BufferPool::default(),
             clock,
             events: Vec::new(),
-            step: Step::Wait,
+            next_event: None,
             listener: Some(listener),
             listens: true,
             retry_at: clock.now,
@@ -130,44 +121,37 @@ impl EventLoop {
     /// the stop flag was raised, and the last client has left or the drain timeout has passed.
     pub fn next(&mut self, stop: &Stop, clients: usize, share: usize) -> io::Result<Option<Next>> {
         loop {
-            match self.step {
-                Step::Wait if stop.is_raised() && !self.is_stopping() => {
+            let Some(index) = self.next_event else {
+                if stop.is_raised() && !self.is_stopping() {
                     // All in the backlog have connected, and may have asked already.
                     let newcomer = self.accept(clients, usize::MAX);
                     return Ok(Some(newcomer.unwrap_or_else(|| self.begin_to_stop())));
                 }
-                Step::Wait => {
-                    if self.give_up.is_some_and(|at| clients == 0 || at <= self.clock.now) {
-                        return Ok(None);
-                    }
-                    self.wait(clients, share)?;
-                    self.step = Step::Ready(0);
+                if self.give_up.is_some_and(|at| clients == 0 || at <= self.clock.now) {
+                    return Ok(None);
                 }
-                Step::Ready(index) => {
-                    let Some(&event) = self.events.get(index) else {
-                        self.step = Step::Expired;
-                        continue;
-                    };
-                    self.step = Step::Ready(index + 1);
-                    if event.token != LISTENER {
-                        return Ok(Some(Next::Ready(event)));
-                    }
-                    if let Some(newcomer) = self.accept(clients, share) {
-                        // One newcomer a turn, if the poller tells again when more wait: asking
-                        // until nobody is left would cost a call in vain in each turn.
-                        if self.poller.naps() {
-                            self.step = Step::Ready(index);
-                        }
-                        return Ok(Some(newcomer));
-                    }
+                self.wait(clients, share)?;
+                self.next_event = Some(0);
+                continue;
+            };
+            let Some(&event) = self.events.get(index) else {
+                let expired = self.timers.pop_expired(self.clock.now);
+                if expired.is_none() {
+                    self.next_event = None;
                 }
-                Step::Expired => {
-                    if let Some(token) = self.timers.pop_expired(self.clock.now) {
-                        return Ok(Some(Next::Expired(token)));
-                    }
-                    self.step = Step::Wait;
-                    return Ok(Some(Next::TurnEnd));
+                return Ok(Some(expired.map_or(Next::TurnEnd, Next::Expired)));
+            };
+            self.next_event = Some(index + 1);
+            if event.token != LISTENER {
+                return Ok(Some(Next::Ready(event)));
+            }
+            if let Some(newcomer) = self.accept(clients, share) {
+                // One newcomer a turn, if the poller tells again when more wait: asking until
+                // nobody is left would cost a call in vain in each turn.
+                if self.poller.naps() {
+                    self.next_event = Some(index);
                 }
+                return Ok(Some(newcomer));
             }
         }
     }

@@ -19,7 +19,7 @@ pub mod output;
 // a numbered slot for each connection
 pub(crate) mod slots;
 // deadlines for many connections at next to no cost per request
-pub(crate) mod timers;
+pub mod timers;
 // the time, read once per turn
 pub mod clock;
 // all of these together: who is ready, new, too late; and when to stop

@@ -166,20 +166,6 @@ mod linux {
 
     const SOCK_ADDR: u32 = size_of::<SockAddr>() as u32;
 
-    /// `struct rlimit` of getrlimit(2).
-    #[repr(C)]
-    struct RLimit {
-        soft: c_ulong,
-        hard: c_ulong,
-    }
-
-    /// `struct __kernel_timespec`: 64 bits each, on every machine.
-    #[repr(C)]
-    struct Timespec {
-        seconds: i64,
-        nanoseconds: i64,
-    }
-
     unsafe extern "C" {
         fn epoll_create1(flags: i32) -> RawFd;
         #[link_name = "epoll_ctl"]
@@ -191,8 +177,9 @@ mod linux {
         #[link_name = "connect"]
         fn c_connect(fd: RawFd, addr: *const SockAddr, len: u32) -> i32;
         fn accept4(fd: RawFd, addr: *mut SockAddr, len: *mut u32, flags: i32) -> RawFd;
-        fn getrlimit(resource: i32, limit: *mut RLimit) -> i32;
-        fn setrlimit(resource: i32, limit: *const RLimit) -> i32;
+        /// `struct rlimit` is the soft limit and the hard one.
+        fn getrlimit(resource: i32, limit: *mut [c_ulong; 2]) -> i32;
+        fn setrlimit(resource: i32, limit: *const [c_ulong; 2]) -> i32;
     }
 
     /// Takes over a descriptor that a system call has just returned, or its error.
@@ -231,10 +218,8 @@ mod linux {
     ) -> io::Result<usize> {
         let (epoll, first) = (epoll.as_raw_fd(), events.as_mut_ptr());
         let most = i32::try_from(events.len()).unwrap_or(i32::MAX);
-        let fine = timeout.map(|timeout| Timespec {
-            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            nanoseconds: timeout.subsec_nanos().into(),
-        });
+        // `struct __kernel_timespec`: seconds and nanoseconds, 64 bits each on every machine.
+        let fine = timeout.map(|t| [t.as_secs().min(i64::MAX as u64), t.subsec_nanos().into()]);
         let fine = fine.as_ref().map_or(ptr::null(), ptr::from_ref);
         let no_mask = ptr::null::<u8>();
         // SAFETY: the kernel writes at most `most` entries into the exclusive slice; what `fine`
@@ -293,16 +278,16 @@ mod linux {
     /// Raises the soft limit of open descriptors to the hard one and returns it: a shell's 1024
     /// is meant for programs that still use select(2), which this project does not.
     pub fn raise_descriptor_limit() -> io::Result<u64> {
-        let mut limit = RLimit { soft: 0, hard: 0 };
+        let mut limit = [0; 2];
         // SAFETY: `limit` has the C layout and outlives both calls.
         check(unsafe { getrlimit(RLIMIT_NOFILE, &mut limit) })?;
-        if limit.soft < limit.hard {
-            limit.soft = limit.hard;
+        let [soft, hard] = limit;
+        if soft < hard {
             // SAFETY: as above.
-            check(unsafe { setrlimit(RLIMIT_NOFILE, &limit) })?;
+            check(unsafe { setrlimit(RLIMIT_NOFILE, &[hard, hard]) })?;
         }
         #[allow(clippy::useless_conversion)] // c_ulong has 32 bits on some machines
-        Ok(limit.soft.into())
+        Ok(hard.into())
     }
 }
 

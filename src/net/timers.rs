@@ -29,10 +29,6 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub fn new() -> Timers {
-        Timers::default()
-    }
-
     /// Moves the token's deadline; None: it has none any more.
     pub fn set(&mut self, token: usize, due: Option<Instant>) {
         if self.deadlines.len() <= token {
@@ -48,6 +44,11 @@ impl Timers {
             }
             self.timers.insert((due, token));
         }
+    }
+
+    /// How many timers are set.
+    pub fn count(&self) -> usize {
+        self.timers.len()
     }
 
     /// When to ask [`Timers::pop_expired`] again at the latest.
@@ -70,46 +71,5 @@ impl Timers {
             }
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    /// Against a plain table of deadlines: each expires when it is due and not before, also if
-    /// its token has had other owners, and there are never more timers than tokens.
-    #[test]
-    fn no_deadline_is_missed_or_early_and_no_token_has_two_timers() {
-        const TOKENS: usize = 8;
-        let start = Instant::now();
-        let mut state = 88_172_645_463_325_252_u64; // xorshift
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
-        let (mut timers, mut table) = (Timers::new(), [None; TOKENS]);
-        let mut now = start;
-        for step in 0..100_000 {
-            let token = random(TOKENS as u64) as usize;
-            let due = (random(5) > 0).then(|| now + Duration::from_millis(random(1000)));
-            timers.set(token, due);
-            table[token] = due;
-            assert!(timers.timers.len() <= TOKENS, "step {step}");
-            if let Some(earliest) = table.iter().flatten().min() {
-                let wakes = timers.next().is_some_and(|at| at <= *earliest);
-                assert!(wakes, "step {step}: nothing wakes the loop in time");
-            }
-            now += Duration::from_millis(random(100));
-            while let Some(token) = timers.pop_expired(now) {
-                let due = table[token].take();
-                assert!(due.is_some_and(|due| due <= now), "step {step}: early");
-            }
-            let missed = table.iter().flatten().any(|&due| due <= now);
-            assert!(!missed, "step {step}: missed");
-        }
     }
 }

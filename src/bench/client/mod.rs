@@ -195,7 +195,7 @@ impl<'a> Client<'a> {
             started: 0,
             over: false,
             handshakes: 0,
-            timers: Timers::new(),
+            timers: Timers::default(),
             now,
             document: UNKNOWN,
             heads: reader::Heads {

@@ -20,12 +20,10 @@ use std::time::Duration;
 /// The owner's name for a watched socket; comes back in each [`Event`].
 pub type Token = usize;
 
-/// What the owner wants to be told about a socket.
+/// What the owner wants to be told about a socket: when reading, when writing would not block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interest {
-    /// Tell when reading would not block.
     pub readable: bool,
-    /// Tell when writing would not block.
     pub writable: bool,
 }
 
@@ -49,7 +47,6 @@ impl Interest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     pub token: Token,
-    /// Reading should not block.
     pub readable: bool,
 }
 
