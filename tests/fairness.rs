@@ -4,6 +4,8 @@
 
 mod support;
 
+use progjar::net::output::{Output, SHARE};
+use progjar::net::timers::Timers;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -167,5 +169,66 @@ fn requests_beyond_a_turns_share_are_answered_with_every_poller() {
             assert_eq!(answer.content, b"santai saja", "{poller}: {number}");
         }
         assert!(reader.is_at_end(), "{poller}: there is one answer too many");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
+    let all: Arc<[u8]> = (0..2_000_000_u32).map(|n| (n / 7) as u8).collect();
+    let name = format!("progjar-output-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, &all).expect("a file can be written");
+    for (share, from_disk) in [(1000, false), (SHARE, false), (1000, true), (SHARE, true)] {
+        let (mut output, mut peer) = (Output::default(), Vec::new());
+        output.bytes.extend_from_slice(&[b'h'; 1500]);
+        match from_disk {
+            true => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
+            false => output.send_shared(Arc::new(Arc::clone(&all))),
+        }
+        while !output.is_empty() {
+            let (before, mut left) = (peer.len(), share);
+            output.write_share(&mut peer, &mut left).expect("it is taken");
+            let written = peer.len() - before;
+            assert_eq!(written, share - left, "the share says what was written");
+            assert!(written == share || output.is_empty(), "{written} of {share}");
+        }
+        assert!(peer[..1500].iter().all(|&b| b == b'h'));
+        assert!(peer[1500..] == *all, "the content is whole and in order");
+    }
+    let _ = std::fs::remove_file(&path);
+}
+
+/// Against a plain table of deadlines: each expires when it is due and not before, also if
+/// its token has had other owners, and there are never more timers than tokens.
+#[test]
+fn no_deadline_is_missed_or_early_and_no_token_has_two_timers() {
+    const TOKENS: usize = 8;
+    let start = Instant::now();
+    let mut state = 88_172_645_463_325_252_u64; // xorshift
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let (mut timers, mut table) = (Timers::default(), [None; TOKENS]);
+    let mut now = start;
+    for step in 0..100_000 {
+        let token = random(TOKENS as u64) as usize;
+        let due = (random(5) > 0).then(|| now + Duration::from_millis(random(1000)));
+        timers.set(token, due);
+        table[token] = due;
+        assert!(timers.count() <= TOKENS, "step {step}");
+        if let Some(earliest) = table.iter().flatten().min() {
+            let wakes = timers.next().is_some_and(|at| at <= *earliest);
+            assert!(wakes, "step {step}: nothing wakes the loop in time");
+        }
+        now += Duration::from_millis(random(100));
+        while let Some(token) = timers.pop_expired(now) {
+            let due = table[token].take();
+            assert!(due.is_some_and(|due| due <= now), "step {step}: early");
+        }
+        let missed = table.iter().flatten().any(|&due| due <= now);
+        assert!(!missed, "step {step}: missed");
     }
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use progjar::net::{ports, sys};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -82,5 +84,61 @@ fn a_port_that_a_clients_connection_holds_is_said_to_be_so_in_one_line() {
             }
             assert!(stderr.contains("(0 picks a free one)"), "{topic}: {stderr}");
         }
+    }
+}
+
+#[test]
+fn a_listener_and_a_clients_connection_are_told_apart() {
+    let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
+    let listens = "   0: 0100007F:AD9C 00000000:0000 0A 00000000:00000000 00:00000000 00000000";
+    let connected = "   1: 0100007F:AD9C 0100007F:0050 01 00000000:00000000 00:00000000";
+    let time_wait = "  99: 0100007F:AD9C 0100007F:0050 06 00000000:00000000 03:00001722";
+    let its_peer = "   2: 0100007F:0050 0100007F:AD9C 01 00000000:00000000 00:00000000";
+    let ipv6 = "   0: 00000000000000000000000001000000:AD9C \
+        00000000000000000000000001000000:0050 01 00000000:00000000 00:00000000";
+    let usual = "32768\t60999\n";
+    for (range, rows, is_so) in [
+        (usual, &[][..], false),
+        (usual, &[head], false),
+        (usual, &[head, listens], false),
+        (usual, &[head, connected], true),
+        (usual, &[head, time_wait], true),
+        (usual, &[head, its_peer], false),
+        (usual, &[head, its_peer, connected, head, ipv6], true),
+        (usual, &[head, connected, listens], false),
+        (usual, &[head, listens, connected], false),
+        (usual, &["rubbish", "1: x y 01", "1: x:AD9C y"], false),
+        ("44444 60999", &[connected], true),
+        ("32768 44444", &[connected], true),
+        ("44445 60999", &[connected], false),
+        ("32768 44443", &[connected], false),
+        ("32768", &[connected], false),
+        ("", &[connected], false),
+    ] {
+        assert_eq!(ports::is_held(range, &rows.join("\n"), 44444), is_so, "{range:?} {rows:?}");
+    }
+}
+
+#[test]
+fn only_missing_descriptors_and_memory_are_a_shortage() {
+    let is = |code| sys::is_shortage(&io::Error::from_raw_os_error(code));
+    let found: Vec<i32> = (0..200).filter(|&code| is(code)).collect();
+    let [enomem, enfile, emfile] = [12, 23, 24];
+    let enobufs = if cfg!(target_os = "linux") { 105 } else { 55 };
+    assert_eq!(found, [enomem, enfile, emfile, enobufs]);
+    assert!(!sys::is_shortage(&io::ErrorKind::NotConnected.into()));
+}
+
+#[test]
+fn a_client_is_named_by_its_own_address() {
+    for host in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(listener) = TcpListener::bind(host) else {
+            eprintln!("SKIPPED: this machine has no {host}");
+            continue;
+        };
+        let address = listener.local_addr().expect("it is bound");
+        let client = TcpStream::connect(address).expect("it is taken");
+        let (_, peer) = sys::accept(&listener).expect("somebody is there");
+        assert_eq!(peer, client.local_addr().expect("it is connected"));
     }
 }

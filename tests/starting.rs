@@ -2,7 +2,7 @@
 
 mod support;
 
-use progjar::cli::args::Topic;
+use progjar::cli::args::{Given, Topic, duration, flag, size};
 use progjar::lab::{compare, exhibit, floor};
 use progjar::{assignment, async_server, bench, lb, thread_server};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -313,4 +313,62 @@ fn can_become(user: u32) -> bool {
         .stderr(Stdio::null())
         .status();
     try_it.is_ok_and(|status| status.success())
+}
+
+const DEMO: Topic = Topic {
+    name: "demo",
+    summary: "a topic for tests",
+    operand: "PORT",
+    operand_default: "9002",
+    flags: &[&[
+        flag("--host", "ADDR", "127.0.0.1", "where"),
+        flag("--quiet", "", "", "no log"),
+        flag("-n", "requests", "1", "how many"),
+        flag("-k", "", "", "keep-alive"),
+        flag("-r", "", "", "go on"),
+    ]],
+    more: "",
+};
+
+fn demo(line: &str) -> Result<Given, String> {
+    DEMO.parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+}
+
+#[test]
+fn flags_are_taken_in_every_spelling() {
+    let given = demo("-kr -n500 --host=::1 8080 --quiet").expect("valid");
+    assert!(given.has("-k") && given.has("-r") && given.has("--quiet"));
+    assert_eq!(given.number("-n", 1..=1000), Ok(Some(500)));
+    assert_eq!(given.text("--host"), Some("::1"));
+    assert_eq!(given.port(), Ok(8080));
+    let defaults = demo("").expect("valid");
+    assert_eq!((defaults.port(), defaults.text("--host")), (Ok(9002), Some("127.0.0.1")));
+    assert_eq!(demo("-n 7").expect("valid").number("-n", 1..=9), Ok(Some(7)));
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    for (line, says) in [
+        ("--hots x", "unknown option --hots"),
+        ("-x", "unknown option -x"),
+        ("-n", "-n needs a value"),
+        ("--quiet=1", "--quiet takes no value"),
+        ("1 2", "unexpected argument '2'"),
+    ] {
+        let error = demo(line).expect_err(line);
+        assert!(error.contains(says) && error.contains("progjar help demo"), "{line}: {error}");
+    }
+    assert!(demo("99999").expect("parses").port().expect_err("range").contains("no port"));
+    assert!(demo("-n x").expect("parses").number("-n", 1..=9).is_err());
+    assert!(demo("-n 10").expect("parses").number("-n", 1..=9).is_err());
+}
+
+#[test]
+fn times_and_sizes_have_units() {
+    assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+    assert_eq!(duration("0.5"), Some(Duration::from_millis(500)));
+    assert_eq!(duration("2s"), Some(Duration::from_secs(2)));
+    assert_eq!((duration("-1"), duration("x"), duration("nan")), (None, None, None));
+    assert_eq!((size("64k"), size("2G"), size("7")), (Some(65536), Some(1 << 31), Some(7)));
+    assert_eq!((size(""), size("k"), size("99999999999G")), (None, None, None));
 }

@@ -7,6 +7,7 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::Stop;
+use crate::http::date;
 use crate::net::connection::{BufferPool, Connection, Filled};
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::listener::announce;
@@ -30,6 +31,7 @@ struct Server<'a> {
     clients: Slots<Client>,
     site: &'a Site,
     limits: &'a Limits,
+    date: date::Cached,
     /// See `--delay`.
     delay: Duration,
     log: &'a Log,
@@ -95,7 +97,8 @@ pub fn run(
     let events = EventLoop::new(listener, kind, limits.connections, limits.drain_timeout)?;
     announce(TOPIC.name, address);
     let (clients, lines) = (Slots::new(), Vec::new());
-    let mut server = Server { events, clients, site, limits, delay, log, lines };
+    let date = date::Cached::new(events.clock.second);
+    let mut server = Server { events, clients, site, limits, date, delay, log, lines };
     while let Some(next) = server.events.next(stop, server.clients.len(), limits.connections)? {
         match next {
             Next::Accepted(stream, peer) => server.accept(stream, peer),
@@ -141,7 +144,8 @@ impl Server<'_> {
         let mut context = Context {
             site: self.site,
             limits: self.limits,
-            clock: &self.events.clock,
+            now: self.events.clock.now,
+            date: self.date.at(self.events.clock.second),
             log: (!self.log.is_quiet()).then_some(&mut self.lines),
             peer: client.peer,
             last_answer: self.events.is_stopping(),

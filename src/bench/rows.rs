@@ -4,6 +4,7 @@
 //!
 //! Entry point: [`Rows::add`]. Note: `notes/bench.md`.
 
+use crate::cli;
 use crate::net::clock;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -82,7 +83,7 @@ impl<'a> Rows<'a> {
 
 /// As ctime(3): `Mon Nov 23 14:07:28 2026`, but in UTC.
 fn calendar(seconds: u64) -> String {
-    let date = clock::text(seconds);
+    let date = cli::date(seconds);
     let (weekday, day, month) = (&date[..3], &date[5..7], &date[8..11]);
     let (year, time) = (&date[12..16], &date[17..25]);
     let day = day.trim_start_matches('0');

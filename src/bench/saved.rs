@@ -8,6 +8,7 @@ use super::rounds::{Cell, compared, pair_at};
 use super::stats::{Histogram, PERCENTILES};
 use super::table::Table;
 use super::verdict::Pair;
+use crate::cli;
 use crate::net::clock;
 use std::path::Path;
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl Origin {
         );
         let facts = vec![
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("date", clock::text(clock::unix_time().as_secs())),
+            ("date", cli::date(clock::unix_time().as_secs())),
             ("command", format!("progjar {}", words.join(" "))),
             ("method", method),
             ("machine", machine),

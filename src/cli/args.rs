@@ -3,29 +3,26 @@
 //!
 //! Knows no topic. Entry point: [`Topic::parse`]. Note: `notes/bench.md`.
 
-use std::fmt::Write;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+type Str = &'static str;
 
 /// One flag: `--host ADDR`, `-n requests`, or `--quiet`, which takes no value.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
     /// As typed: `--host` or `-n`.
-    pub name: &'static str,
+    pub name: Str,
     /// The name of its value in the help; empty if it takes none.
-    pub value: &'static str,
+    pub value: Str,
     /// Its value if it is not given; empty if there is none.
-    pub default: &'static str,
+    pub default: Str,
     /// One line of help; empty: the help does not show it.
-    pub help: &'static str,
+    pub help: Str,
 }
 
-/// Shorthand for a table of flags.
-pub const fn flag(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Flag {
+/// A line of a table of flags.
+pub const fn flag(name: Str, value: Str, default: Str, help: Str) -> Flag {
     Flag { name, value, default, help }
 }
 
@@ -33,17 +30,17 @@ pub const fn flag(
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
     /// The word on the command line.
-    pub name: &'static str,
+    pub name: Str,
     /// What it does, in one line.
-    pub summary: &'static str,
+    pub summary: Str,
     /// The operand's name ("PORT", "URL"), empty if it takes none.
-    pub operand: &'static str,
+    pub operand: Str,
     /// The operand's value if it is not given; empty: it must be given (if there is one).
-    pub operand_default: &'static str,
+    pub operand_default: Str,
     /// Its flags.
     pub flags: &'static [&'static [Flag]],
     /// What the help says below the flags.
-    pub more: &'static str,
+    pub more: Str,
 }
 
 /// Why a topic ended without having done its work: the sentence to print.
@@ -66,7 +63,7 @@ impl From<String> for Failure {
 pub struct Given {
     /// Whose table it was checked against.
     pub topic: Topic,
-    flags: Vec<(&'static str, String)>,
+    flags: Vec<(Str, String)>,
     /// The operands, in order.
     pub operands: Vec<String>,
 }
@@ -87,29 +84,24 @@ impl Topic {
         let mut given = Given { topic: *self, flags: Vec::new(), operands: Vec::new() };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
-            if let Some(long) = argument.strip_prefix("--") {
-                if long.is_empty() {
-                    given.operands.extend(rest.by_ref().cloned());
-                    break;
+            if argument == "--" {
+                given.operands.extend(rest.by_ref().cloned());
+            } else if argument.starts_with("--") {
+                let parts = argument.split_once('=').map(|(name, value)| (name, Some(value)));
+                let (name, attached) = parts.unwrap_or((argument, None));
+                let takes_value = given.take(name, attached, &mut rest)?;
+                if attached.is_some() && !takes_value {
+                    return Err(self.wrong(format_args!("{name} takes no value")));
                 }
-                let (name, attached) = match argument.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
-                    None => (argument.as_str(), None),
-                };
-                let flag = self
-                    .find(name)
-                    .ok_or_else(|| self.wrong(format_args!("unknown option {name}")))?;
-                let value = match (flag.value.is_empty(), attached) {
-                    (true, Some(_)) => {
-                        return Err(self.wrong(format_args!("{name} takes no value")));
+            } else if let Some(letters) = argument.strip_prefix('-').filter(|l| !l.is_empty()) {
+                // The first letter that takes a value takes the rest of the argument as its value.
+                for (i, letter) in letters.char_indices() {
+                    let attached =
+                        Some(&letters[i + letter.len_utf8()..]).filter(|a| !a.is_empty());
+                    if given.take(&format!("-{letter}"), attached, &mut rest)? {
+                        break;
                     }
-                    (true, None) => String::new(),
-                    (false, Some(value)) => value,
-                    (false, None) => self.following(flag, rest.next())?,
-                };
-                given.flags.push((flag.name, value));
-            } else if argument.len() > 1 && argument.starts_with('-') {
-                self.short(argument, &mut rest, &mut given)?;
+                }
             } else {
                 given.operands.push(argument.clone());
             }
@@ -121,75 +113,54 @@ impl Topic {
         Ok(given)
     }
 
-    /// A cluster of one-letter flags; the first that takes a value takes the rest as its value.
-    fn short<'a>(
-        &self,
-        argument: &str,
-        rest: &mut impl Iterator<Item = &'a String>,
-        given: &mut Given,
-    ) -> Result<(), String> {
-        let letters = &argument[1..];
-        for (i, letter) in letters.char_indices() {
-            let name = format!("-{letter}");
-            let flag = self
-                .find(&name)
-                .ok_or_else(|| self.wrong(format_args!("unknown option {name}")))?;
-            if flag.value.is_empty() {
-                given.flags.push((flag.name, String::new()));
-                continue;
-            }
-            let attached = &letters[i + letter.len_utf8()..];
-            let value = if attached.is_empty() {
-                self.following(flag, rest.next())?
-            } else {
-                attached.to_owned()
-            };
-            given.flags.push((flag.name, value));
-            break;
-        }
-        Ok(())
-    }
-
-    fn following(&self, flag: Flag, next: Option<&String>) -> Result<String, String> {
-        next.cloned().ok_or_else(|| {
-            self.wrong(format_args!("{} needs a value: {} {}", flag.name, flag.name, flag.value))
-        })
-    }
-
     /// The help text, at most a screen.
     pub fn help(&self) -> String {
-        let mut text = format!("{}: {}\n\nusage: progjar {}", self.name, self.summary, self.name);
-        if !self.operand.is_empty() {
-            let _ = match self.operand_default {
-                "" => write!(text, " {}", self.operand),
-                default => write!(text, " [{}={default}]", self.operand),
-            };
-        }
-        text.push_str(if self.flags.is_empty() { "\n" } else { " [options]\n\n" });
-        let all = self.flags.iter().flat_map(|f| f.iter());
-        for flag in all.filter(|flag| !flag.help.is_empty()) {
-            let left = format!("{} {}", flag.name, flag.value);
-            let _ = write!(text, "  {left:<26} {}", flag.help);
-            if !flag.default.is_empty() {
-                let _ = write!(text, " [{}]", flag.default);
+        let Topic { name, summary, more, .. } = self;
+        let operand = match (self.operand, self.operand_default) {
+            ("", _) => String::new(),
+            (operand, "") => format!(" {operand}"),
+            (operand, default) => format!(" [{operand}={default}]"),
+        };
+        let options = if self.flags.is_empty() { "" } else { " [options]\n" };
+        let mut text = format!("{name}: {summary}\n\nusage: progjar {name}{operand}{options}\n");
+        for Flag { name, value, default, help } in self.flags.iter().copied().flatten() {
+            let default = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+            if !help.is_empty() {
+                text += &format!("  {:<26} {help}{default}\n", format!("{name} {value}"));
             }
-            text.push('\n');
         }
-        if !self.more.is_empty() {
-            let _ = write!(text, "\n{}\n", self.more);
+        if !more.is_empty() {
+            text += &format!("\n{more}\n");
         }
         text
     }
 }
 
 impl Given {
+    /// Notes the flag, and its value if it takes one, which it returns: the one attached to it, or
+    /// else the next argument.
+    fn take<'a>(
+        &mut self,
+        name: &str,
+        attached: Option<&'a str>,
+        rest: &mut impl Iterator<Item = &'a String>,
+    ) -> Result<bool, String> {
+        let wrong = |what: String| self.topic.wrong(what);
+        let flag = self.topic.find(name).ok_or_else(|| wrong(format!("unknown option {name}")))?;
+        let takes_value = !flag.value.is_empty();
+        let value = if takes_value { attached.or_else(|| Some(rest.next()?)) } else { Some("") };
+        let missing = || wrong(format!("{name} needs a value: {name} {}", flag.value));
+        self.flags.push((flag.name, value.ok_or_else(missing)?.to_owned()));
+        Ok(takes_value)
+    }
+
     /// Whether the flag was given.
     pub fn has(&self, name: &str) -> bool {
-        self.flags.iter().any(|(n, _)| *n == name)
+        self.all(name).next().is_some()
     }
 
     /// Which of these flags was given last.
-    pub fn last_of(&self, names: &[&str]) -> Option<&'static str> {
+    pub fn last_of(&self, names: &[&str]) -> Option<Str> {
         let mut given = self.flags.iter().rev().map(|(name, _)| *name);
         given.find(|name| names.contains(name))
     }
@@ -215,18 +186,12 @@ impl Given {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
-        match read(text) {
-            Some(value) => Ok(Some(value)),
-            None => Err(self.topic.wrong(format_args!("{name} '{text}': {wanted}"))),
-        }
+        let wrong = || self.topic.wrong(format_args!("{name} '{text}': {wanted}"));
+        read(text).map(Some).ok_or_else(wrong)
     }
 
     /// The flag's value as a whole number within `range`; None if it has neither value nor default.
-    pub fn number(
-        &self,
-        name: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, String> {
+    pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
         let wanted = format!("give a whole number from {} to {}", range.start(), range.end());
         self.value(name, &wanted, |t| t.parse().ok().filter(|n| range.contains(n)))
     }
@@ -253,11 +218,9 @@ impl Given {
     /// The operand as a port number; 0 lets the system choose a free one.
     pub fn port(&self) -> Result<u16, String> {
         let text = self.operand()?;
-        text.parse().map_err(|_| {
-            self.topic.wrong(format_args!(
-                "'{text}' is no port: give a number from 0 (any free port) to 65535"
-            ))
-        })
+        let wanted = "give a number from 0 (any free port) to 65535";
+        let wrong = |_| self.topic.wrong(format_args!("'{text}' is no port: {wanted}"));
+        text.parse().map_err(wrong)
     }
 }
 
@@ -273,75 +236,11 @@ pub fn duration(text: &str) -> Option<Duration> {
 
 /// A size in bytes: `8192`, `64k`, `16M`, `2G` (powers of 1024).
 pub fn size(text: &str) -> Option<u64> {
-    let unit = match text.as_bytes().last()? {
-        b'k' | b'K' => 1 << 10,
-        b'm' | b'M' => 1 << 20,
-        b'g' | b'G' => 1 << 30,
-        _ => 1,
+    let (number, unit) = match text.as_bytes().last()? {
+        b'k' | b'K' => (&text[..text.len() - 1], 1 << 10),
+        b'm' | b'M' => (&text[..text.len() - 1], 1 << 20),
+        b'g' | b'G' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
     };
-    let number = if unit == 1 { text } else { &text[..text.len() - 1] };
     number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOPIC: Topic = Topic {
-        name: "demo",
-        summary: "a topic for tests",
-        operand: "PORT",
-        operand_default: "9002",
-        flags: &[&[
-            flag("--host", "ADDR", "127.0.0.1", "where"),
-            flag("--quiet", "", "", "no log"),
-            flag("-n", "requests", "1", "how many"),
-            flag("-k", "", "", "keep-alive"),
-            flag("-r", "", "", "go on"),
-        ]],
-        more: "",
-    };
-
-    fn parse(line: &str) -> Result<Given, String> {
-        TOPIC.parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn flags_are_taken_in_every_spelling() {
-        let given = parse("-kr -n500 --host=::1 8080 --quiet").expect("valid");
-        assert!(given.has("-k") && given.has("-r") && given.has("--quiet"));
-        assert_eq!(given.number("-n", 1..=1000), Ok(Some(500)));
-        assert_eq!(given.text("--host"), Some("::1"));
-        assert_eq!(given.port(), Ok(8080));
-        let defaults = parse("").expect("valid");
-        assert_eq!((defaults.port(), defaults.text("--host")), (Ok(9002), Some("127.0.0.1")));
-        assert_eq!(parse("-n 7").expect("valid").number("-n", 1..=9), Ok(Some(7)));
-    }
-
-    #[test]
-    fn wrong_usage_says_what_to_do() {
-        for (line, says) in [
-            ("--hots x", "unknown option --hots"),
-            ("-x", "unknown option -x"),
-            ("-n", "-n needs a value"),
-            ("--quiet=1", "--quiet takes no value"),
-            ("1 2", "unexpected argument '2'"),
-        ] {
-            let error = parse(line).expect_err(line);
-            assert!(error.contains(says) && error.contains("progjar help demo"), "{line}: {error}");
-        }
-        assert!(parse("99999").expect("parses").port().expect_err("range").contains("no port"));
-        assert!(parse("-n x").expect("parses").number("-n", 1..=9).is_err());
-        assert!(parse("-n 10").expect("parses").number("-n", 1..=9).is_err());
-    }
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(duration("0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("2s"), Some(Duration::from_secs(2)));
-        assert_eq!((duration("-1"), duration("x"), duration("nan")), (None, None, None));
-        assert_eq!((size("64k"), size("2G"), size("7")), (Some(65536), Some(1 << 31), Some(7)));
-        assert_eq!((size(""), size("k"), size("99999999999G")), (None, None, None));
-    }
 }

@@ -3,7 +3,7 @@
 //! The three servers share this table, so that one option means the same on all of them.
 //! Note: `notes/http.md`.
 
-use crate::cli::args::{Flag, Given, flag};
+use crate::cli::args::{self, Flag, Given, flag};
 use crate::http;
 use std::time::Duration;
 
@@ -44,15 +44,15 @@ pub struct Limits {
 impl Limits {
     /// Reads the options.
     pub fn from(given: &Given) -> Result<Limits, String> {
-        let size = |name| given.size(name).map(Option::unwrap_or_default);
         // No system call takes a timeout of zero for what it says.
         let time = |name| {
-            let time = given.duration(name)?.unwrap_or_default();
-            Ok::<_, String>(time.max(Duration::from_millis(1)))
+            given.duration(name).map(|time| time.unwrap_or_default().max(Duration::from_millis(1)))
         };
-        let head = |name, most: usize| match size(name)? {
-            n if (16..=most as u64).contains(&n) => Ok(n as usize),
-            n => Err(format!("{name} {n}: give a size from 16 to {most} bytes")),
+        let head = |name, most: usize| {
+            let wanted = format!("give a size from 16 to {most} bytes");
+            let fits = |n: &u64| (16..=most as u64).contains(n);
+            let size = given.value(name, &wanted, |text| args::size(text).filter(fits))?;
+            Ok::<_, String>(size.unwrap_or_default() as usize)
         };
         Ok(Limits {
             head: http::Limits {

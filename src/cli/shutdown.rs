@@ -3,7 +3,7 @@
 //! A `Stop` can be cloned and handed to threads; a test makes its own and needs no signal.
 //! Note: `notes/thread_server.md`.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -46,21 +46,11 @@ impl Stop {
     pub fn raise_at_eof(&self, mut input: impl Read + Send + 'static) -> Result<(), String> {
         let stop = self.clone();
         let wait = move || {
-            let mut thrown_away = [0; 1024];
-            loop {
-                match input.read(&mut thrown_away) {
-                    Ok(0) => break,
-                    Err(e) if e.kind() != ErrorKind::Interrupted => break,
-                    _ => {}
-                }
-            }
+            let _ = io::copy(&mut input, &mut io::sink());
             stop.raise();
         };
-        thread::Builder::new()
-            .name("until eof".to_owned())
-            .spawn(wait)
-            .map_err(|e| format!("cannot start a thread: {e}"))?;
-        Ok(())
+        let thread = thread::Builder::new().name("until eof".to_owned());
+        thread.spawn(wait).map(drop).map_err(|e| format!("cannot start a thread: {e}"))
     }
 
     /// Asks everyone to stop.

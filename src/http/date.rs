@@ -29,6 +29,28 @@ pub fn format(seconds: u64) -> [u8; LENGTH] {
     bytes
 }
 
+/// The date of the present second, for heads: rendered once a second, not once a head.
+#[derive(Debug)]
+pub struct Cached {
+    second: u64,
+    text: [u8; LENGTH],
+}
+
+impl Cached {
+    /// Begins with the date of that second.
+    pub fn new(second: u64) -> Cached {
+        Cached { second, text: format(second) }
+    }
+
+    /// That second as [`format`] writes it.
+    pub fn at(&mut self, second: u64) -> &[u8; LENGTH] {
+        if second != self.second {
+            *self = Cached::new(second);
+        }
+        &self.text
+    }
+}
+
 /// An IMF-fixdate as seconds since 1970. The two obsolete forms are no longer sent by anyone;
 /// a date that is not understood counts as absent.
 pub fn parse(bytes: &[u8]) -> Option<u64> {
@@ -83,6 +105,14 @@ mod tests {
         for seconds in [0, 951_782_400, 951_868_799, 1_709_164_800, 4_102_444_799, 253_402_300_799]
         {
             assert_eq!(parse(&format(seconds)), Some(seconds));
+        }
+    }
+
+    #[test]
+    fn a_cached_date_is_that_of_the_second_asked_for() {
+        let mut cached = Cached::new(0);
+        for second in [0, 1, 1, 2, 784_111_777, 5] {
+            assert_eq!(cached.at(second), &format(second));
         }
     }
 

@@ -53,7 +53,7 @@ pub enum Content {
 /// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
 /// an owner can count what is still to be sent.
 #[derive(Clone)]
-pub struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Bytes(pub Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl Bytes {
     /// The bytes of `owner`.

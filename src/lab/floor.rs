@@ -8,13 +8,12 @@
 
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::{Stop, TICK};
-use crate::net::listener::{self, Acceptor};
+use crate::net::listener;
 use crate::net::poller::{Interest, Kind, Poller, Token};
 use crate::net::slots::Slots;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Instant;
 
 /// `progjar floor`
 pub const TOPIC: Topic = Topic {
@@ -115,8 +114,9 @@ pub fn run(
     closes: bool,
     stop: &Stop,
 ) -> io::Result<()> {
-    let mut poller = Poller::new(Kind::BEST)?;
-    let mut acceptor = Acceptor::new(listener, &mut poller, LISTENER)?;
+    let mut poller = Kind::BEST.poller()?;
+    listener::prepare(&listener)?;
+    poller.add(&listener, LISTENER, Interest::READ)?;
     let mut floor = Floor {
         poller,
         sides: Slots::new(),
@@ -132,13 +132,18 @@ pub fn run(
         for event in &events {
             if event.token != LISTENER {
                 floor.ready(event.token - 1);
-            } else if let Some((stream, _)) = acceptor.accept(&mut floor.poller, Instant::now()) {
-                let place = floor.insert(stream, Part::Client(None));
-                floor.ready(place);
+                continue;
+            }
+            match listener::accept(&listener) {
+                Ok(Some((stream, _))) => {
+                    let place = floor.insert(stream, Part::Client(None));
+                    floor.ready(place);
+                }
+                Ok(None) => {}
+                Err(_) => std::thread::sleep(TICK), // until the shortage is over
             }
         }
         floor.sides.end_turn();
-        acceptor.resume(&mut floor.poller, true, Instant::now());
     }
     Ok(())
 }

@@ -11,9 +11,8 @@ use crate::net::output::{Output, SHARE};
 use crate::net::poller::{Interest, Poller, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
 
-/// Bytes received and not yet used.
+/// Bytes received and not yet used: `bytes[start..end]`; behind them is room to read into.
 #[derive(Debug, Default)]
 pub struct Input {
     bytes: Vec<u8>,
@@ -22,17 +21,11 @@ pub struct Input {
 }
 
 impl Input {
-    fn with_room() -> Input {
-        Input { bytes: vec![0; READ], start: 0, end: 0 }
-    }
-
-    /// One that has received these bytes.
-    #[cfg(test)]
-    pub(crate) fn of(bytes: &[u8]) -> Input {
+    /// One that has received these bytes, without room for more.
+    pub fn of(bytes: &[u8]) -> Input {
         Input { bytes: bytes.to_vec(), start: 0, end: bytes.len() }
     }
 
-    /// What has not been used.
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -45,43 +38,20 @@ impl Input {
 }
 
 /// The buffers of a loop, lent to the connections that are at work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BufferPool {
     input: Input,
     outputs: Vec<Vec<u8>>,
-    /// What a connection may write per turn.
-    pub share: usize,
-    /// When the spare ones go.
-    drops: Instant,
 }
 
-/// Empty buffers kept for the next one who needs one, and how large one may have grown.
+/// The most output buffers that are kept for others to use, and how large one may have grown.
 const SPARE_OUTPUTS: usize = 64;
 const SPARE_SIZE: usize = 256 * 1024;
 
-/// How often the spare ones go: soon after a rush, and too seldom to cost anything during one.
-const DROP_EVERY: Duration = Duration::from_secs(3);
-
 impl BufferPool {
-    /// Buffers for one loop.
-    pub fn new() -> BufferPool {
-        BufferPool {
-            input: Input::with_room(),
-            outputs: Vec::new(),
-            share: SHARE,
-            drops: Instant::now(),
-        }
-    }
-
-    /// To be called in each turn: once in a while the spare buffers go. Returns whether they did,
-    /// and free memory is to be returned to the system.
-    pub fn drop_spares(&mut self, now: Instant) -> bool {
-        let is_due = self.drops <= now;
-        if is_due {
-            self.drops = now + DROP_EVERY;
-            self.outputs = Vec::new();
-        }
-        is_due
+    /// Frees the output buffers that nobody uses.
+    pub fn drop_spares(&mut self) {
+        self.outputs = Vec::new();
     }
 
     /// An empty buffer for bytes to be sent.
@@ -95,12 +65,6 @@ impl BufferPool {
             bytes.clear();
             self.outputs.push(bytes);
         }
-    }
-}
-
-impl Default for BufferPool {
-    fn default() -> Self {
-        BufferPool::new()
     }
 }
 
@@ -119,9 +83,7 @@ pub enum Filled {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    /// Received and not yet used.
     pub input: Input,
-    /// To be sent.
     pub output: Output,
     /// What may still be written before [`Connection::release`].
     share: usize,
@@ -133,16 +95,10 @@ impl Connection {
     /// A non-blocking socket that nobody watches yet: one that is answered and closed in its
     /// first turn never needs to be.
     pub fn new(stream: TcpStream) -> Connection {
-        Connection {
-            stream,
-            input: Input::default(),
-            output: Output::default(),
-            share: SHARE,
-            interest: None,
-        }
+        let (input, output) = (Input::default(), Output::default());
+        Connection { stream, input, output, share: SHARE, interest: None }
     }
 
-    /// The socket, to ask about.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -151,9 +107,7 @@ impl Connection {
     /// [`Connection::release`]. A full buffer reads as `WouldBlock`: use some of it first.
     pub fn fill(&mut self, buffers: &mut BufferPool) -> io::Result<Filled> {
         if self.input.bytes.len() < READ {
-            if buffers.input.bytes.is_empty() {
-                buffers.input = Input::with_room();
-            }
+            buffers.input.bytes.resize(READ, 0);
             let left = self.input.unused();
             buffers.input.bytes[..left.len()].copy_from_slice(left);
             (buffers.input.start, buffers.input.end) = (0, left.len());
@@ -162,17 +116,15 @@ impl Connection {
         if self.input.end == READ {
             return Ok(Filled::WouldBlock);
         }
-        loop {
-            match self.stream.read(&mut self.input.bytes[self.input.end..]) {
-                Ok(0) => return Ok(Filled::End),
-                Ok(n) => {
-                    self.input.end += n;
-                    return Ok(Filled::Bytes);
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Filled::WouldBlock),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+        match self.stream.read(&mut self.input.bytes[self.input.end..]) {
+            Ok(0) => Ok(Filled::End),
+            Ok(n) => {
+                self.input.end += n;
+                Ok(Filled::Bytes)
             }
+            // An interrupted read has lost nothing: the poller calls the socket ready again.
+            Err(e) if is_for_later(&e) => Ok(Filled::WouldBlock),
+            Err(e) => Err(e),
         }
     }
 
@@ -184,7 +136,7 @@ impl Connection {
     /// Writes as much of `bytes` as the peer takes now, past the output; perhaps nothing.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.stream.write(bytes) {
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            Err(e) if is_for_later(&e) => Ok(0),
             result => result,
         }
     }
@@ -193,9 +145,6 @@ impl Connection {
     /// [`Output::is_empty`]; if not, wait until the socket is writable: if the share was the
     /// reason, that is so in the next turn.
     pub fn flush(&mut self) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
         match self.output.write_share(&mut self.stream, &mut self.share) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
             result => result,
@@ -212,13 +161,10 @@ impl Connection {
     /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
     /// size. In the next turn there is a new share to be written.
     pub fn release(&mut self, buffers: &mut BufferPool) {
-        self.share = buffers.share;
+        self.share = SHARE;
         if self.input.bytes.len() == READ {
-            let left = self.input.unused().to_vec();
-            let left = Input { start: 0, end: left.len(), bytes: left };
-            let mut lent = std::mem::replace(&mut self.input, left);
-            (lent.start, lent.end) = (0, 0);
-            buffers.input = lent;
+            let left = Input::of(self.input.unused());
+            buffers.input = std::mem::replace(&mut self.input, left);
         }
         if self.output.is_empty() {
             buffers.give(std::mem::take(&mut self.output.bytes));
@@ -272,4 +218,8 @@ impl Connection {
             poller.closing(&self.stream, token);
         }
     }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -6,7 +6,7 @@
 
 use super::clock::Clock;
 use super::connection::BufferPool;
-use super::listener::Acceptor;
+use super::listener;
 use super::poller::{Event, Kind, Poller, Token};
 use super::sys;
 use super::timers::Timers;
@@ -18,17 +18,20 @@ use std::time::{Duration, Instant};
 /// The listener's token; the topics number their sockets from 1.
 const LISTENER: Token = 0;
 
+/// How long to wait before another try when the system is short of something.
+const SHORTAGE: Duration = Duration::from_millis(100);
+
 /// How long a loop that has its share sleeps at first before it looks whether the others have
 /// caught up; twice as long each time that nothing has happened.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
-
-/// Where the poller naps before each turn, one share per turn would make a download slow.
-const SHARES_PER_NAP: usize = 16;
 
 /// Requests of one client that a topic answers by itself per turn at most: then the others have
 /// theirs. Bytes have their own bound, [`super::output::SHARE`]; this one is for small answers,
 /// each of which may cost a look at the disk.
 pub const ANSWERS: usize = 64;
+
+/// How often unused memory is returned: soon after a rush, and too seldom to cost anything in one.
+const TRIM_EVERY: Duration = Duration::from_secs(3);
 
 /// What to do next.
 #[derive(Debug)]
@@ -46,37 +49,27 @@ pub enum Next {
     Stopping,
 }
 
-/// How far the turn is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Wait,
-    /// The next event to be looked at.
-    Ready(usize),
-    Expired,
-    Door,
-    /// After the stop: everyone in the backlog has connected and may have asked already.
-    Backlog,
-}
-
-/// See the module.
 #[derive(Debug)]
 pub struct EventLoop {
-    /// Who is ready.
     pub poller: Poller,
-    /// Whose time is up.
     pub timers: Timers,
     /// Lent to the connections that are at work.
     pub buffers: BufferPool,
     /// The time of this turn.
     pub clock: Clock,
     events: Vec<Event>,
-    step: Step,
+    /// Which of them comes next; None: the turn has ended.
+    next_event: Option<usize>,
     /// None: nobody is accepted any more.
-    acceptor: Option<Acceptor>,
-    /// When to try again to accept, after a shortage.
-    resume_at: Option<Instant>,
-    /// How long to sleep at most: less than a tick only while it has its share and they may not.
+    listener: Option<TcpListener>,
+    /// Whether the poller watches the listener.
+    listens: bool,
+    /// Not watched before: the system was short of something.
+    retry_at: Instant,
+    /// The longest wait: less than a tick only while this loop has its share of the clients and
+    /// others may not have theirs.
     nap: Duration,
+    trim_at: Instant,
     /// The most clients at once; beyond it newcomers wait in the backlog.
     limit: usize,
     drain_timeout: Duration,
@@ -92,21 +85,21 @@ impl EventLoop {
         limit: usize,
         drain_timeout: Duration,
     ) -> io::Result<EventLoop> {
-        let (mut poller, mut buffers) = (Poller::new(kind)?, BufferPool::new());
-        if poller.naps() {
-            buffers.share *= SHARES_PER_NAP;
-        }
-        let acceptor = Some(Acceptor::new(listener, &mut poller, LISTENER)?);
+        listener::prepare(&listener)?;
+        let (mut poller, clock) = (kind.poller()?, Clock::read());
+        poller.add_shared(&listener, LISTENER)?;
         Ok(EventLoop {
             poller,
-            timers: Timers::new(),
-            buffers,
-            clock: Clock::new(),
+            timers: Timers::default(),
+            buffers: BufferPool::default(),
+            clock,
             events: Vec::new(),
-            step: Step::Door,
-            acceptor,
-            resume_at: None,
+            next_event: None,
+            listener: Some(listener),
+            listens: true,
+            retry_at: clock.now,
             nap: TICK,
+            trim_at: clock.now,
             limit,
             drain_timeout,
             give_up: None,
@@ -115,7 +108,7 @@ impl EventLoop {
 
     /// Whether the stop flag has been seen.
     pub fn is_stopping(&self) -> bool {
-        self.acceptor.is_none()
+        self.listener.is_none()
     }
 
     /// Sets the token's deadline, that much later than now.
@@ -128,93 +121,103 @@ impl EventLoop {
     /// the stop flag was raised, and the last client has left or the drain timeout has passed.
     pub fn next(&mut self, stop: &Stop, clients: usize, share: usize) -> io::Result<Option<Next>> {
         loop {
-            match self.step {
-                Step::Wait => {
-                    if self.give_up.is_some_and(|at| clients == 0 || at <= self.clock.now) {
-                        return Ok(None);
-                    }
-                    self.wait()?;
-                    self.step = Step::Ready(0);
+            let Some(index) = self.next_event else {
+                if stop.is_raised() && !self.is_stopping() {
+                    // All in the backlog have connected, and may have asked already.
+                    let newcomer = self.accept(clients, usize::MAX);
+                    return Ok(Some(newcomer.unwrap_or_else(|| self.begin_to_stop())));
                 }
-                Step::Ready(index) => {
-                    let Some(&event) = self.events.get(index) else {
-                        self.step = Step::Expired;
-                        continue;
-                    };
-                    let accepted = match event.token {
-                        LISTENER => self.accept(clients, share),
-                        _ => Some(Next::Ready(event)),
-                    };
-                    // One newcomer a turn, if the poller tells again when more wait: asking until
-                    // nobody is left would cost a call in vain in each turn.
-                    let again = event.token == LISTENER && self.poller.naps() && accepted.is_some();
-                    self.step = Step::Ready(if again { index } else { index + 1 });
-                    if accepted.is_some() {
-                        return Ok(accepted);
-                    }
+                if self.give_up.is_some_and(|at| clients == 0 || at <= self.clock.now) {
+                    return Ok(None);
                 }
-                Step::Expired => {
-                    let expired = self.timers.pop_expired(self.clock.now);
-                    if expired.is_none() {
-                        self.step = Step::Door;
-                    }
-                    return Ok(Some(expired.map_or(Next::TurnEnd, Next::Expired)));
+                self.wait(clients, share)?;
+                self.next_event = Some(0);
+                continue;
+            };
+            let Some(&event) = self.events.get(index) else {
+                let expired = self.timers.pop_expired(self.clock.now);
+                if expired.is_none() {
+                    self.next_event = None;
                 }
-                Step::Door if stop.is_raised() && !self.is_stopping() => self.step = Step::Backlog,
-                Step::Door => {
-                    if self.buffers.drop_spares(self.clock.now) {
-                        sys::return_free_memory();
-                    }
-                    if let Some(acceptor) = &mut self.acceptor {
-                        let has_room = clients < share.min(self.limit);
-                        self.nap = match clients < self.limit && clients >= share {
-                            true if self.events.is_empty() => (2 * self.nap).min(TICK),
-                            true => FIRST_LOOK,
-                            false => TICK,
-                        };
-                        self.resume_at =
-                            acceptor.resume(&mut self.poller, has_room, self.clock.now);
-                    }
-                    self.step = Step::Wait;
+                return Ok(Some(expired.map_or(Next::TurnEnd, Next::Expired)));
+            };
+            self.next_event = Some(index + 1);
+            if event.token != LISTENER {
+                return Ok(Some(Next::Ready(event)));
+            }
+            if let Some(newcomer) = self.accept(clients, share) {
+                // One newcomer a turn, if the poller tells again when more wait: asking until
+                // nobody is left would cost a call in vain in each turn.
+                if self.poller.naps() {
+                    self.next_event = Some(index);
                 }
-                Step::Backlog => {
-                    if let Some(accepted) = self.accept(clients, usize::MAX) {
-                        return Ok(Some(accepted));
-                    }
-                    if let Some(acceptor) = self.acceptor.take() {
-                        acceptor.close(&mut self.poller);
-                    }
-                    let give_up = self.clock.now + self.drain_timeout;
-                    (self.resume_at, self.give_up) = (None, Some(give_up));
-                    self.step = Step::Wait;
-                    return Ok(Some(Next::Stopping));
-                }
+                return Ok(Some(newcomer));
             }
         }
     }
 
-    fn wait(&mut self) -> io::Result<()> {
-        let wakes = [self.timers.next(), self.resume_at, self.give_up];
+    /// Waits for events, and for newcomers if there is room for them.
+    fn wait(&mut self, clients: usize, share: usize) -> io::Result<()> {
+        let now = self.clock.now;
+        if self.trim_at <= now {
+            self.trim_at = now + TRIM_EVERY;
+            self.buffers.drop_spares();
+            sys::return_free_memory();
+        }
+        if let Some(listener) = &self.listener
+            && !self.listens
+            && clients < share.min(self.limit)
+            && self.retry_at <= now
+        {
+            self.listens = self.poller.add_shared(listener, LISTENER).is_ok();
+        }
+        self.nap = match clients < self.limit && clients >= share && !self.is_stopping() {
+            true if self.events.is_empty() => (2 * self.nap).min(TICK),
+            true => FIRST_LOOK,
+            false => TICK,
+        };
+        let retry_at = Some(self.retry_at).filter(|&at| at > now);
+        let wakes = [self.timers.next(), retry_at, self.give_up];
         let timeout = match wakes.into_iter().flatten().min() {
             Some(at) => at.saturating_duration_since(Instant::now()).min(self.nap),
             None => self.nap,
         };
         self.poller.wait(&mut self.events, Some(timeout))?;
-        self.clock.refresh();
+        self.clock = Clock::read();
         Ok(())
     }
 
+    /// The next newcomer; None: nobody waits, or nobody can be taken now.
     fn accept(&mut self, clients: usize, share: usize) -> Option<Next> {
-        let acceptor = self.acceptor.as_mut()?;
-        if clients >= self.limit {
-            acceptor.pause_full(&mut self.poller);
-            return None;
+        let mut newcomer = None;
+        if clients < self.limit {
+            match listener::accept(self.listener.as_ref()?) {
+                Ok(None) => return None,
+                Ok(accepted) => newcomer = accepted,
+                Err(_) => self.retry_at = self.clock.now + SHORTAGE,
+            }
         }
-        let (stream, peer) = acceptor.accept(&mut self.poller, self.clock.now)?;
         // At once, not when the next one comes: the kernel would wake this loop for it and no other.
-        if clients + 1 >= share.min(self.limit) {
-            acceptor.pause_full(&mut self.poller);
+        if newcomer.is_none() || clients + 1 >= share.min(self.limit) {
+            self.stop_listening();
         }
-        Some(Next::Accepted(stream, peer))
+        newcomer.map(|(stream, peer)| Next::Accepted(stream, peer))
+    }
+
+    /// Until there is room again.
+    fn stop_listening(&mut self) {
+        if self.listens
+            && let Some(listener) = &self.listener
+        {
+            self.listens = self.poller.remove(listener, LISTENER).is_err();
+        }
+    }
+
+    /// The end of accepting, for good.
+    fn begin_to_stop(&mut self) -> Next {
+        self.stop_listening();
+        self.listener = None;
+        self.give_up = Some(self.clock.now + self.drain_timeout);
+        Next::Stopping
     }
 }

@@ -1,19 +1,17 @@
 //! How all servers come to their clients: a listening socket, its one line on stdout, and
-//! accepting without ever failing: what is short (descriptors, places) is waited for.
+//! accepting without ever failing: what is short (descriptors, memory) is waited for.
 //!
-//! Entry points: [`bind`], [`announce`], [`Acceptor`]. Note: `notes/thread_server.md`.
+//! Entry points: [`bind`], [`announce`], [`accept`]. Note: `notes/thread_server.md`.
 
-use crate::net::poller::{Poller, Token};
-use crate::net::ports;
-use crate::net::sys::{self, is_shortage};
+use crate::net::{ports, sys};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Once;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many newcomers the kernel keeps for us while we are busy. With the usual 128, a burst of
 /// clients loses SYNs and waits a second for the next try.
-#[cfg(unix)]
 const BACKLOG: i32 = 4096;
 
 /// Opens the listening socket; the error says what to do.
@@ -35,7 +33,6 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
             ),
             _ => format!("{topic}: cannot listen on {host} port {port}: {e}"),
         }))?;
-    #[cfg(unix)]
     sys::listen_backlog(&listener, BACKLOG).map_err(|e| format!("{topic}: cannot listen: {e}"))?;
     Ok(listener)
 }
@@ -58,119 +55,39 @@ pub fn announce(topic: &str, address: SocketAddr) {
         writeln!(stdout, "{topic}: listening on http://{address}/").and_then(|()| stdout.flush());
 }
 
-/// An answer leaves in one write, so waiting for more to send (Nagle's algorithm) only delays
-/// it. Clients' sockets have the option from their listener, which saves a system call each;
-/// std lets only a stream set it, so a copy of the listener poses as one.
-#[cfg(unix)]
-fn hand_on_nodelay(listener: &TcpListener) -> io::Result<()> {
-    let copy = std::os::fd::OwnedFd::from(listener.try_clone()?);
-    TcpStream::from(copy).set_nodelay(true)
+/// Clients that have left again before they are taken, passed over at once; not more, so that
+/// those who are here already are not kept waiting.
+const LEFT_AGAIN: usize = 256;
+
+/// The next newcomer, as a non-blocking socket; None: nobody waits. The error: the system is short
+/// of descriptors or memory, and it makes sense to ask again after a while. It is told once.
+pub fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    static TOLD: Once = Once::new();
+    for _ in 0..LEFT_AGAIN {
+        match sys::accept(listener) {
+            Ok(newcomer) => return Ok(Some(newcomer)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if sys::is_shortage(&error) => {
+                TOLD.call_once(|| eprintln!("cannot take more connections for now: {error}"));
+                return Err(error);
+            }
+            Err(_) => {} // of one client, who has left before it was taken
+        }
+    }
+    Ok(None)
 }
 
-/// Each client's socket gets the option by itself.
-#[cfg(not(unix))]
-fn hand_on_nodelay(_: &TcpListener) -> io::Result<()> {
-    Ok(())
-}
-
-/// Waits until a client has connected, `patience` at most. Whether one has, accept says.
-#[cfg(unix)]
+/// Waits until a client has connected, `patience` at most. Whether one has, [`accept`] says.
 pub fn wait_for_client(listener: &TcpListener, patience: Duration) {
-    use std::os::fd::AsRawFd;
-    let fd = sys::PollFd { fd: listener.as_raw_fd(), events: sys::poll_flags::IN, revents: 0 };
+    let fd = sys::PollFd { fd: listener.as_raw_fd(), events: sys::IN as i16, revents: 0 };
     let _ = sys::poll(&mut [fd], Some(patience));
 }
 
-/// Says once that the system is short of what a connection takes.
-pub fn report_shortage(error: &io::Error) {
-    static REPORTED: Once = Once::new();
-    REPORTED.call_once(|| eprintln!("cannot take more connections for now: {error}"));
-}
-
-/// How long to wait before another try when the system is short of something.
-const SHORTAGE: Duration = Duration::from_millis(100);
-
-/// A listener that an event loop watches, and stops watching while it can take nobody.
-#[derive(Debug)]
-pub struct Acceptor {
-    listener: TcpListener,
-    token: Token,
-    paused: Option<Paused>,
-}
-
-/// Newcomers passed over at once who have left again; not more, so that those who are here already
-/// are not kept waiting.
-pub const LEFT_AGAIN: usize = 256;
-
-#[derive(Debug)]
-enum Paused {
-    /// Until a place is free.
-    Full,
-    /// Until then: the system has no more descriptors or memory.
-    Until(Instant),
-}
-
-impl Acceptor {
-    /// Watches the listener; several loops may watch clones of one.
-    pub fn new(listener: TcpListener, poller: &mut Poller, token: Token) -> io::Result<Acceptor> {
-        listener.set_nonblocking(true)?;
-        hand_on_nodelay(&listener)?;
-        poller.add_shared(&listener, token)?;
-        Ok(Acceptor { listener, token, paused: None })
-    }
-
-    /// The next newcomer; None: nobody waits, or nobody can be taken now.
-    pub fn accept(&mut self, poller: &mut Poller, now: Instant) -> Option<(TcpStream, SocketAddr)> {
-        for _ in 0..LEFT_AGAIN {
-            let error = match sys::accept(&self.listener) {
-                Ok(newcomer) => return Some(newcomer),
-                Err(error) => error,
-            };
-            if error.kind() == ErrorKind::WouldBlock {
-                return None;
-            }
-            if is_shortage(&error) {
-                report_shortage(&error);
-                self.pause(Paused::Until(now + SHORTAGE), poller);
-                return None;
-            }
-            // Any other error is that of one client, who has left before it was taken.
-        }
-        None
-    }
-
-    /// Takes nobody until [`Acceptor::resume`] finds room.
-    pub fn pause_full(&mut self, poller: &mut Poller) {
-        self.pause(Paused::Full, poller);
-    }
-
-    fn pause(&mut self, why: Paused, poller: &mut Poller) {
-        if self.paused.is_none() && poller.remove(&self.listener, self.token).is_err() {
-            return;
-        }
-        self.paused = Some(why);
-    }
-
-    /// Accepts again if the reason for the pause has passed. When to ask again at the latest.
-    pub fn resume(&mut self, poller: &mut Poller, has_room: bool, now: Instant) -> Option<Instant> {
-        let over = match self.paused {
-            None => return None,
-            Some(Paused::Full) => has_room,
-            Some(Paused::Until(then)) => then <= now,
-        };
-        if over && poller.add_shared(&self.listener, self.token).is_ok() {
-            self.paused = None;
-        }
-        match self.paused {
-            Some(Paused::Until(then)) => Some(then),
-            _ => None,
-        }
-    }
-
-    /// Takes no more, for good.
-    pub fn close(self, poller: &mut Poller) {
-        if self.paused.is_none() {
-            let _ = poller.remove(&self.listener, self.token);
-        }
-    }
+/// Makes a listener ready to be watched: non-blocking, and without Nagle's algorithm, since an
+/// answer leaves in one write, and to wait for more to send only delays it. Clients' sockets have
+/// that from their listener, which saves a system call each; std lets only a stream set it, so a
+/// copy of the listener poses as one.
+pub fn prepare(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    TcpStream::from(OwnedFd::from(listener.try_clone()?)).set_nodelay(true)
 }

@@ -6,21 +6,21 @@
 // the system calls that std lacks; the only `unsafe`
 #[allow(unsafe_code)]
 pub mod sys;
-// who is ready? scan, poll, epoll: three answers to the same five calls
-pub mod poller;
+// who is ready? scan, poll, epoll: three answers to the same calls
+pub(crate) mod poller;
 // how servers come to clients: bind, announce, accept
-pub mod listener;
+pub(crate) mod listener;
 // whose is a port that cannot be bound
 pub mod ports;
 // one non-blocking socket, and buffers that are borrowed
-pub mod connection;
+pub(crate) mod connection;
 // what is still to be sent: small things, then one large content that is never copied
 pub mod output;
 // a numbered slot for each connection
-pub mod slots;
+pub(crate) mod slots;
 // deadlines for many connections at next to no cost per request
 pub mod timers;
-// the time, read once per turn and rendered once per second
+// the time, read once per turn
 pub mod clock;
 // all of these together: who is ready, new, too late; and when to stop
-pub mod event_loop;
+pub(crate) mod event_loop;

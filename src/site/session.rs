@@ -8,13 +8,13 @@
 use crate::cli::limits::Limits;
 use crate::http::framing::{Body, Framing};
 use crate::http::request::{self, Method, Partial, Request};
-use crate::http::response::{CONTINUE, Connection, Response};
-use crate::http::{ParseError, Version};
-use crate::net::clock::Clock;
+use crate::http::response::{CONTINUE, Connection, Content, Response};
+use crate::http::{ParseError, Version, date};
 use crate::net::output::Output;
 use crate::site::{Reply, Site};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// What the session needs from the world for one turn.
 #[derive(Debug)]
@@ -24,7 +24,9 @@ pub struct Context<'a> {
     /// What a client may ask.
     pub limits: &'a Limits,
     /// The time of this turn.
-    pub clock: &'a Clock,
+    pub now: Instant,
+    /// The same, for the Date field.
+    pub date: &'a [u8; date::LENGTH],
     /// Lines of the log, if there is one.
     pub log: Option<&'a mut Vec<u8>>,
     /// For the log.
@@ -188,7 +190,7 @@ impl Session {
             self.head.partial = Partial::of(input, &context.limits.head);
             return Ok(0);
         };
-        let reply = context.site.respond(&request, context.clock.now);
+        let reply = context.site.respond(&request, context.now);
         if let Framing::Length(n) = request.framing
             && n > reply.most_content().min(context.limits.content)
         {
@@ -279,9 +281,12 @@ impl Session {
     fn send(&mut self, response: Response, to: To, output: &mut Output, context: &Context) {
         let keep_alive = to.keep_alive && !context.last_answer;
         let connection = Connection::says(to.version, keep_alive);
-        response.write_head(&mut output.bytes, &context.clock.date, connection);
+        response.write_head(&mut output.bytes, context.date, connection);
         if to.method != Method::Head {
-            output.send(response.content);
+            match response.content {
+                Content::Memory(bytes) => output.send_shared(bytes.0),
+                Content::File(file, length) => output.send_file(file, length),
+            }
         }
         if !keep_alive {
             // A client that wants no other answer sends no other request, and a short answer is

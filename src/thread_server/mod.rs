@@ -12,6 +12,7 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
+use crate::http::date;
 use crate::net::clock::Clock;
 use crate::net::listener::announce;
 use crate::net::output::Output;
@@ -105,14 +106,16 @@ impl Server {
 
     fn refuse(&self, client: &Client) -> io::Result<()> {
         let mut output = Output::default();
-        self.site.refuse("start another thread", &Clock::new(), &mut output);
+        let date = date::format(Clock::read().second);
+        self.site.refuse("start another thread", &date, &mut output);
         output.write_to(&mut &client.stream)
     }
 
     /// The client's conversation, from the first byte to the last.
     fn serve(&self, client: &Client) -> io::Result<()> {
         let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
-        let (mut session, mut clock) = (Session::new(), Clock::new());
+        let (mut session, mut clock) = (Session::new(), Clock::read());
+        let mut date = date::Cached::new(clock.second);
         let (mut input, mut output, mut lines) = (Vec::new(), Output::default(), Vec::new());
         let mut head_since = clock.now;
         loop {
@@ -121,8 +124,9 @@ impl Server {
                 return socket.close(linger);
             }
             let received = socket.read(&mut input, self.patience(wait, client, head_since))?;
-            clock.refresh();
-            let mut context = self.context(client, &clock, &mut lines);
+            clock = Clock::read();
+            let date = date.at(clock.second);
+            let mut context = self.context(client, clock.now, date, &mut lines);
             match received {
                 Received::Bytes => client.is_busy(),
                 Received::End => session.end(&mut output, &mut context),
@@ -171,13 +175,15 @@ impl Server {
     fn context<'a>(
         &'a self,
         client: &Client,
-        clock: &'a Clock,
+        now: Instant,
+        date: &'a [u8; date::LENGTH],
         lines: &'a mut Vec<u8>,
     ) -> Context<'a> {
         Context {
             site: &self.site,
             limits: &self.limits,
-            clock,
+            now,
+            date,
             log: (!self.log.is_quiet()).then_some(lines),
             peer: client.peer,
             last_answer: self.others_wait(),

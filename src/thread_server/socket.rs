@@ -4,8 +4,7 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
-use crate::net::listener::{LEFT_AGAIN, report_shortage, wait_for_client};
-use crate::net::sys::is_shortage;
+use crate::net::listener;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -14,24 +13,14 @@ use std::time::{Duration, Instant};
 /// The next newcomer, if one comes within `patience` and can be taken. accept(2) has no timeout,
 /// so poll(2) waits on the non-blocking listener.
 pub fn accept(listener: &TcpListener, patience: Duration) -> Option<(TcpStream, SocketAddr)> {
-    wait_for_client(listener, patience);
-    for _ in 0..LEFT_AGAIN {
-        match listener.accept() {
-            // Some systems hand the listener's own setting on.
-            Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
-                return Some((stream, peer));
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-            Err(error) if is_shortage(&error) => {
-                report_shortage(&error);
-                thread::sleep(TICK);
-                return None;
-            }
-            // Any other error is that of one client, who has left before it was taken.
-            _ => {}
+    listener::wait_for_client(listener, patience);
+    match listener::accept(listener) {
+        Ok(newcomer) => newcomer.filter(|(stream, _)| stream.set_nonblocking(false).is_ok()),
+        Err(_) => {
+            thread::sleep(TICK); // the system is short of something
+            None
         }
     }
-    None
 }
 
 /// Bytes read at once, and the most that a buffer keeps while its thread waits.

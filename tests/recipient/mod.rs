@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use super::support;
+use progjar::http::date;
 use progjar::http::framing::{Body, Framing};
 use progjar::http::request::{self, Method};
 use progjar::http::{Limits, ParseError};
@@ -105,10 +106,12 @@ impl Recipient {
 /// everything at once.
 pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, Wait) {
     let limits = support::default_limits();
+    let date = date::format(clock.second);
     let mut context = Context {
         site,
         limits: &limits,
-        clock,
+        now: clock.now,
+        date: &date,
         log: None,
         peer: ([127, 0, 0, 1], 1).into(),
         last_answer: false,

@@ -189,13 +189,13 @@ impl<'a> Client<'a> {
         Ok(Client {
             shared,
             share,
-            poller: Poller::new(Kind::BEST)?,
+            poller: Kind::BEST.poller()?,
             slots: (0..share.connections).map(|_| slot()).collect(),
             idle: (0..share.connections).rev().collect(),
             started: 0,
             over: false,
             handshakes: 0,
-            timers: Timers::new(),
+            timers: Timers::default(),
             now,
             document: UNKNOWN,
             heads: reader::Heads {

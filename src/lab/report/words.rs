@@ -9,6 +9,7 @@ use crate::bench::rounds::pairs;
 use crate::bench::stats::Spread;
 use crate::bench::table::{self, Table};
 use crate::bench::verdict::{self, Verdict};
+use crate::cli;
 use crate::net::clock;
 use std::fmt::Write;
 
@@ -169,7 +170,7 @@ fn origin(command: &str, date: &str, machine: &Machine) -> String {
 
 /// The present moment, as reports write it.
 pub fn now() -> String {
-    clock::text(clock::unix_time().as_secs())
+    cli::date(clock::unix_time().as_secs())
 }
 
 /// Where that which this command finds out now comes from.

@@ -19,6 +19,7 @@ use super::retry::Fault;
 use super::stats::Counters;
 use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
+use crate::http::date;
 use crate::http::request::Partial;
 use crate::net::connection::{Connection, Filled};
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
@@ -99,6 +100,7 @@ pub struct Worker<'a> {
     clients: Slots<Client>,
     upstreams: Upstreams<'a>,
     counters: &'a [Counters],
+    date: date::Cached,
     /// What retries are paid with.
     budget: usize,
     /// Clients to be taken further before the turn ends: what they waited for on a shared
@@ -120,10 +122,13 @@ impl<'a> Worker<'a> {
         listener: TcpListener,
     ) -> io::Result<Worker<'a>> {
         let limits = &shared.limits;
+        let events =
+            EventLoop::new(listener, Kind::BEST, limits.connections, limits.drain_timeout)?;
         Ok(Worker {
             shared,
             worker_id,
-            events: EventLoop::new(listener, Kind::BEST, limits.connections, limits.drain_timeout)?,
+            date: date::Cached::new(events.clock.second),
+            events,
             clients: Slots::new(),
             upstreams: Upstreams::new(shared.backends.counters(worker_id)),
             counters: shared.backends.counters(worker_id),

@@ -122,7 +122,7 @@ impl Worker<'_> {
         let gateway = Gateway {
             limits: &self.shared.limits,
             via: &self.shared.via,
-            date: &self.events.clock.date,
+            date: self.date.at(self.events.clock.second),
             stopping: self.events.is_stopping(),
         };
         let before = upstream.connection.input.unused().len();
@@ -205,10 +205,11 @@ impl Worker<'_> {
         client.connection.borrow_output(&mut self.events.buffers);
         let output = &mut client.connection.output;
         let says = response::Connection::says(version, keep_alive);
-        response.write_head(&mut output.bytes, &self.events.clock.date, says);
+        let date = self.date.at(self.events.clock.second);
+        response.write_head(&mut output.bytes, date, says);
         let status = response.status;
-        if !to_head {
-            output.send(response.content);
+        if !to_head && let response::Content::Memory(bytes) = response.content {
+            output.send_shared(bytes.0);
         }
         if !keep_alive {
             client.closing = Some(Closing::when(lingers));

@@ -3,76 +3,55 @@
 //!
 //! Note: `notes/poller.md`.
 
-use super::{Event, Interest, Source, Token};
-use crate::net::sys::{self, EpollEvent, epoll};
+use super::{Event, Interest, Strategy, Token};
+use crate::net::sys::{EPOLLEXCLUSIVE, EpollEvent, Op, epoll_create, epoll_ctl, epoll_wait};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Taken per wait at most; what is left stays ready and comes with the next wait.
 const BATCH: usize = 512;
 
 /// The watched sockets are in the kernel; here is only room for its answer.
+#[derive(Debug)]
 pub struct Epoll {
-    epoll: sys::Epoll,
+    epoll: OwnedFd,
     ready: Box<[EpollEvent]>,
 }
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
         let empty = EpollEvent { events: 0, data: 0 };
-        Ok(Epoll { epoll: sys::Epoll::new()?, ready: vec![empty; BATCH].into_boxed_slice() })
+        Ok(Epoll { epoll: epoll_create()?, ready: vec![empty; BATCH].into_boxed_slice() })
+    }
+}
+
+impl Strategy for Epoll {
+    fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        epoll_ctl(&self.epoll, Op::Add, fd.as_fd(), interest.bits(), token)
     }
 
-    pub fn add(
-        &mut self,
-        source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.epoll.add(source.as_fd(), bits(interest), token as u64)
+    fn modify(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        epoll_ctl(&self.epoll, Op::Modify, fd.as_fd(), interest.bits(), token)
+    }
+
+    fn remove(&mut self, fd: &dyn AsFd, token: Token) -> io::Result<()> {
+        epoll_ctl(&self.epoll, Op::Remove, fd.as_fd(), 0, token)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let n = epoll_wait(&self.epoll, &mut self.ready, timeout)?;
+        events.clear();
+        events.extend(self.ready[..n].iter().map(|r| Event::new(r.data as Token, r.events)));
+        Ok(())
     }
 
     /// EPOLLEXCLUSIVE: of several epolls that watch one listener, a newcomer wakes one.
-    pub fn add_shared(&mut self, source: &impl Source, token: Token) -> io::Result<()> {
-        self.epoll.add(source.as_fd(), epoll::IN | epoll::EXCLUSIVE, token as u64)
+    fn add_shared(&mut self, fd: &dyn AsFd, token: Token) -> io::Result<()> {
+        let bits = Interest::READ.bits() | EPOLLEXCLUSIVE;
+        epoll_ctl(&self.epoll, Op::Add, fd.as_fd(), bits, token)
     }
 
-    pub fn modify(
-        &mut self,
-        source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.epoll.modify(source.as_fd(), bits(interest), token as u64)
-    }
-
-    pub fn remove(&mut self, source: &impl Source, _token: Token) -> io::Result<()> {
-        self.epoll.remove(source.as_fd())
-    }
-
-    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let n = self.epoll.wait(&mut self.ready, timeout)?;
-        for ready in &self.ready[..n] {
-            let bits = ready.events;
-            let failed = bits & (epoll::ERR | epoll::HUP) != 0;
-            events.push(Event {
-                token: ready.data as Token,
-                readable: failed || bits & epoll::IN != 0,
-                writable: failed || bits & epoll::OUT != 0,
-            });
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for Epoll {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        self.epoll.fmt(f)
-    }
-}
-
-fn bits(interest: Interest) -> u32 {
-    let read = if interest.readable { epoll::IN } else { 0 };
-    let write = if interest.writable { epoll::OUT } else { 0 };
-    read | write
+    /// The kernel finds that out by itself, for no system call.
+    fn closing(&mut self, _fd: &dyn AsFd, _token: Token) {}
 }

@@ -3,89 +3,58 @@
 //!
 //! Note: `notes/poller.md`.
 
-use super::{Event, Interest, Source, Token};
-use crate::net::sys::{self, PollFd, poll_flags};
+use super::{Event, Interest, Strategy, Token};
+use crate::net::sys::{self, PollFd};
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// The watched sockets: `fds[i]` belongs to `tokens[i]`; `places` finds i by token.
-#[derive(Debug)]
+/// The watched sockets: `fds[i]` belongs to `tokens[i]`; `indices` finds i by token.
+#[derive(Debug, Default)]
 pub struct Poll {
     fds: Vec<PollFd>,
     tokens: Vec<Token>,
-    places: Vec<Option<usize>>,
+    indices: HashMap<Token, usize>,
 }
 
-impl Poll {
-    pub fn new() -> Self {
-        Poll { fds: Vec::new(), tokens: Vec::new(), places: Vec::new() }
-    }
-
-    pub fn add(
-        &mut self,
-        source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.places.len() <= token {
-            self.places.resize(token + 1, None);
-        }
-        self.places[token] = Some(self.fds.len());
-        self.fds.push(PollFd {
-            fd: source.as_fd().as_raw_fd(),
-            events: bits(interest),
-            revents: 0,
-        });
+impl Strategy for Poll {
+    fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.indices.insert(token, self.fds.len());
+        let fd = fd.as_fd().as_raw_fd();
+        self.fds.push(PollFd { fd, events: interest.bits() as i16, revents: 0 });
         self.tokens.push(token);
         Ok(())
     }
 
-    pub fn modify(
-        &mut self,
-        _source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        let place = self.places.get(token).copied().flatten().ok_or(io::ErrorKind::NotFound)?;
-        self.fds[place].events = bits(interest);
+    fn modify(&mut self, _fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        let index = self.indices.get(&token).ok_or(io::ErrorKind::NotFound)?;
+        self.fds[*index].events = interest.bits() as i16;
         Ok(())
     }
 
-    pub fn remove(&mut self, _source: &impl Source, token: Token) -> io::Result<()> {
-        let place =
-            self.places.get_mut(token).and_then(Option::take).ok_or(io::ErrorKind::NotFound)?;
-        self.fds.swap_remove(place);
-        self.tokens.swap_remove(place);
-        if let Some(&moved) = self.tokens.get(place) {
-            self.places[moved] = Some(place);
+    fn remove(&mut self, _fd: &dyn AsFd, token: Token) -> io::Result<()> {
+        let index = self.indices.remove(&token).ok_or(io::ErrorKind::NotFound)?;
+        self.fds.swap_remove(index);
+        self.tokens.swap_remove(index);
+        if let Some(&moved) = self.tokens.get(index) {
+            self.indices.insert(moved, index);
         }
         Ok(())
     }
 
-    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let mut ready = sys::poll(&mut self.fds, timeout)?;
+        events.clear();
         for (fd, &token) in self.fds.iter().zip(&self.tokens) {
             if ready == 0 {
                 break;
             }
             if fd.revents != 0 {
                 ready -= 1;
-                let failed =
-                    fd.revents & (poll_flags::ERR | poll_flags::HUP | poll_flags::NVAL) != 0;
-                events.push(Event {
-                    token,
-                    readable: failed || fd.revents & poll_flags::IN != 0,
-                    writable: failed || fd.revents & poll_flags::OUT != 0,
-                });
+                events.push(Event::new(token, fd.revents as u32));
             }
         }
         Ok(())
     }
-}
-
-fn bits(interest: Interest) -> i16 {
-    let read = if interest.readable { poll_flags::IN } else { 0 };
-    let write = if interest.writable { poll_flags::OUT } else { 0 };
-    read | write
 }

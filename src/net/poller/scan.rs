@@ -3,63 +3,47 @@
 //!
 //! Note: `notes/poller.md`.
 
-use super::{Event, Interest, Source, Token};
+use super::{Event, Interest, Strategy, Token};
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
 /// Shorter burns more CPU on an idle server, longer adds to the time of every answer.
 const NAP: Duration = Duration::from_millis(1);
 
-/// The watched sockets: the token's index holds its interest.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scan {
-    interests: Vec<Option<Interest>>,
+    interests: BTreeMap<Token, Interest>,
 }
 
-impl Scan {
-    pub fn new() -> Self {
-        Scan { interests: Vec::new() }
-    }
-
-    pub fn add(
-        &mut self,
-        _source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.interests.len() <= token {
-            self.interests.resize(token + 1, None);
-        }
-        self.interests[token] = Some(interest);
+impl Strategy for Scan {
+    fn add(&mut self, _fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.interests.insert(token, interest);
         Ok(())
     }
 
-    pub fn modify(
-        &mut self,
-        source: &impl Source,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.add(source, token, interest)
+    fn modify(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.add(fd, token, interest)
     }
 
-    pub fn remove(&mut self, _source: &impl Source, token: Token) -> io::Result<()> {
-        match self.interests.get_mut(token).and_then(Option::take) {
-            Some(_) => Ok(()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+    fn remove(&mut self, _fd: &dyn AsFd, token: Token) -> io::Result<()> {
+        self.interests.remove(&token).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         thread::sleep(timeout.map_or(NAP, |t| t.min(NAP)));
-        for (token, interest) in self.interests.iter().enumerate() {
-            if let Some(Interest { readable, writable }) = *interest
-                && (readable || writable)
-            {
-                events.push(Event { token, readable, writable });
+        events.clear();
+        for (&token, interest) in &self.interests {
+            if *interest != Interest::NONE {
+                events.push(Event { token, readable: interest.readable });
             }
         }
         Ok(())
+    }
+
+    fn naps(&self) -> bool {
+        true
     }
 }
