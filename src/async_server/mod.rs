@@ -148,7 +148,7 @@ impl Server<'_> {
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let client = Client {
             connection: Connection::new(stream),
-            session: Session::new(),
+            session: Session::default(),
             peer,
             phase: Phase::Idle,
             progress: true,

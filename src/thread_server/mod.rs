@@ -12,7 +12,8 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
-use crate::http::response::{self, Response};
+use crate::http::Version;
+use crate::http::response::Response;
 use crate::net::clock::Clock;
 use crate::net::listener::announce;
 use crate::net::output::Output;
@@ -168,9 +169,9 @@ impl Server {
     fn refuse(&self, client: &Client, error: &io::Error) {
         let text =
             format!("This server has no thread for another client now ({}).\n", error.kind());
-        let response = Response::text(503, self.site.name(), &[("Retry-After", "1")], &text);
+        let response = Response::text(503, &self.site.name, &[("Retry-After", "1")], &text);
         let mut bytes = Vec::new();
-        response.write_head(&mut bytes, &Clock::new().date, response::Connection::Close);
+        response.write_head(&mut bytes, &Clock::new().date, Version::Http11, false);
         bytes.extend_from_slice(text.as_bytes());
         // A few hundred bytes fit into the socket's empty buffer, so this cannot block.
         let _ = (&client.stream).write_all(&bytes);
@@ -179,7 +180,7 @@ impl Server {
     /// The client's conversation, from the first byte to the last.
     fn serve(&self, client: &Client) -> io::Result<()> {
         let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
-        let (mut session, mut input) = (Session::new(), Vec::new());
+        let (mut session, mut input) = (Session::default(), Vec::new());
         let (mut clock, mut head_since) = (Clock::new(), None);
         loop {
             let patience = match session.waits_for() {
