@@ -187,10 +187,13 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits, to_head: bool) -> Parsed<Head
     let Some((line, rest)) = line else { return Ok(None) };
     let (version, status, reason) = parse_status_line(line)?;
     let (mut body, mut persistence) = (BodyFields::default(), Persistence::default());
-    let section = Fields::parse(rest, limits, |field: Field<'a>| match field.name.len() {
-        10 if field.is("connection") => Ok(persistence.add(field.value)),
-        14 | 17 => body.add(field),
-        _ => Ok(()),
+    let section = Fields::parse(rest, limits, |field: Field<'a>| {
+        match field.name.len() {
+            10 if field.is("connection") => persistence.add(field.value),
+            14 | 17 => body.add(field)?,
+            _ => {}
+        }
+        Ok(())
     })?;
     let Some((fields, rest)) = section else { return Ok(None) };
     let framing = match body.framing(version, Framing::UntilClose)? {

@@ -83,7 +83,8 @@ impl Files {
         }
     }
 
-    /// Asks the disk. Every link on the way is followed anew: it may point elsewhere by now.
+    /// Asks the disk, and keeps what is small enough. Every link on the way is followed anew: it may
+    /// point elsewhere by now.
     fn look(&self, path: &str, kept: Option<Found>, now: Instant) -> io::Result<Option<Found>> {
         let Some(names) = decode(path) else { return Ok(None) };
         let real = self.root.join(names).canonicalize()?;
@@ -97,8 +98,14 @@ impl Files {
             Some(kept) if *kept.version == version => Found { checked: now, ..kept },
             _ => self.read(version.path, now)?,
         };
-        if let Some(shared) = found.share() {
-            self.keep(path, shared);
+        if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
+            kept.remove(path);
+            let length = |file: &Found| file.response.content.length();
+            let bytes: u64 = kept.values().map(length).sum();
+            if kept.len() >= KEPT_NAMES || bytes + length(&shared) > KEPT_TOTAL {
+                kept.clear();
+            }
+            kept.insert(path.to_owned(), shared);
         }
         Ok(Some(found))
     }
@@ -120,19 +127,6 @@ impl Files {
         let fields = [("Content-Type", media_type), ("ETag", etag), ("Last-Modified", modified)];
         let response = Response::new(200, &self.served_by, &fields, content);
         Ok(Found { response, version: Arc::new(version), checked: now })
-    }
-
-    fn keep(&self, path: &str, file: Found) {
-        let Ok(mut kept) = self.kept.write() else {
-            return;
-        };
-        kept.remove(path);
-        let length = |file: &Found| file.response.content.length();
-        let bytes: u64 = kept.values().map(length).sum();
-        if kept.len() >= KEPT_NAMES || bytes + length(&file) > KEPT_TOTAL {
-            kept.clear();
-        }
-        kept.insert(path.to_owned(), file);
     }
 }
 

@@ -10,7 +10,7 @@ mod files;
 // one client's conversation without a socket: bytes in, bytes out
 pub mod session;
 // how an origin server comes to serve: its flags, socket, site and log
-pub mod serve;
+pub(crate) mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
@@ -28,6 +28,8 @@ const HOME: &str = "Ini Adalah web Server percobaan";
 const SANTAI: &str = "santai saja";
 const KOSONG: &str = "kosong";
 const VIDEO: &str = "https://youtu.be/katoxpnTf04";
+const ELSEWHERE: &str = "The video is elsewhere.\n";
+const NOTHING: &str = "There is nothing here by this name.\n";
 
 /// What to do with a request, decided when its head is known.
 #[derive(Debug)]
@@ -72,15 +74,14 @@ impl Site {
         };
         Reply::With(match (path, request.method) {
             (_, Connect | Trace) => self.not_allowed(allow),
-            ("/" | "*" | "/echo" | "/santai" | "/video", Options) => self.options(allow),
-            ("/echo", _) => return Reply::Echo(Gathered::new(&self.held)),
-            ("/", Get | Head) => self.home.share().unwrap_or_else(|| self.text(HOME)),
-            ("/", Post) => self.text(KOSONG),
-            ("/santai", Get | Head) => self.text(SANTAI),
-            ("/video", Get | Head) => {
-                let location = ("Location", VIDEO);
-                Response::text(302, &self.name, &[location], "The video is elsewhere.\n")
+            ("/" | "*" | "/echo" | "/santai" | "/video", Options) => {
+                self.empty(204, &[("Allow", allow)])
             }
+            ("/echo", _) => return Reply::Echo(Gathered::new(&self.held)),
+            ("/", Get | Head) => self.home.share().unwrap_or_else(|| self.text(200, &[], HOME)),
+            ("/", Post) => self.text(200, &[], KOSONG),
+            ("/santai", Get | Head) => self.text(200, &[], SANTAI),
+            ("/video", Get | Head) => self.text(302, &[("Location", VIDEO)], ELSEWHERE),
             ("/" | "/santai" | "/video", _) => self.not_allowed(allow),
             _ => self.file(path, request, allow, now),
         })
@@ -89,10 +90,7 @@ impl Site {
     fn file(&self, path: &str, request: &Request, allow: &str, now: Instant) -> Response {
         let file = match self.files.find(path, now) {
             Ok(Some(file)) => file,
-            Ok(None) => {
-                let sentence = "There is nothing here by this name.\n";
-                return Response::text(404, &self.name, &[], sentence);
-            }
+            Ok(None) => return self.text(404, &[], NOTHING),
             // That there is no descriptor for it now does not mean that there is no file.
             Err(_) => return self.overloaded("open a file"),
         };
@@ -102,7 +100,7 @@ impl Site {
                 self.empty(304, &[("ETag", etag), ("Last-Modified", last_modified)])
             }
             Method::Get | Method::Head => file.response,
-            Method::Options => self.options(allow),
+            Method::Options => self.empty(204, &[("Allow", allow)]),
             _ => self.not_allowed(allow),
         }
     }
@@ -119,23 +117,19 @@ impl Site {
         Response::new(200, &self.name, &fields, Content::Memory(Bytes::new(content)))
     }
 
-    fn text(&self, text: &str) -> Response {
-        Response::text(200, &self.name, &[], text)
+    fn text(&self, status: u16, fields: &[(&str, &str)], text: &str) -> Response {
+        Response::text(status, &self.name, fields, text)
     }
 
     /// The answer where the server is short of something for now.
     pub fn overloaded(&self, to: &str) -> Response {
         let sentence = format!("This server has too much to do at once to {to} now.\n");
-        Response::text(503, &self.name, &[("Retry-After", "1")], &sentence)
+        self.text(503, &[("Retry-After", "1")], &sentence)
     }
 
     fn not_allowed(&self, allow: &str) -> Response {
         let sentence = format!("This method does not apply here; these do: {allow}.\n");
-        Response::text(405, &self.name, &[("Allow", allow)], &sentence)
-    }
-
-    fn options(&self, allow: &str) -> Response {
-        self.empty(204, &[("Allow", allow)])
+        self.text(405, &[("Allow", allow)], &sentence)
     }
 
     fn empty(&self, status: u16, fields: &[(&str, &str)]) -> Response {
@@ -148,11 +142,11 @@ impl Site {
 /// so a date that is written otherwise counts as another one.
 fn is_current(request: &Request, version: &Version) -> bool {
     let mut tags = request.fields.values("if-none-match").peekable();
-    if tags.peek().is_some() {
-        let etag = version.etag.as_bytes();
-        let is_same = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag;
-        return tags.flat_map(fields::list).any(is_same);
+    if tags.peek().is_none() {
+        let mut dates = request.fields.values("if-modified-since");
+        return dates.next() == Some(version.last_modified.as_bytes());
     }
-    let mut dates = request.fields.values("if-modified-since");
-    dates.next() == Some(version.last_modified.as_bytes())
+    let etag = version.etag.as_bytes();
+    let is_same = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag;
+    tags.flat_map(fields::list).any(is_same)
 }

@@ -18,10 +18,9 @@ use std::net::SocketAddr;
 
 /// What the session needs from the world for one turn.
 #[derive(Debug)]
+#[allow(missing_docs)] // where the name says it
 pub struct Context<'a> {
-    /// Who answers.
     pub site: &'a Site,
-    /// What a client may ask.
     pub limits: &'a Limits,
     /// The time of this turn.
     pub clock: &'a Clock,
@@ -84,23 +83,10 @@ impl Session {
         self.waits_for
     }
 
-    /// Answers every request that is whole in `input`, in order, into `output`, until that is
-    /// full. Returns how many bytes of `input` are done with.
+    /// Answers the next request in `input` if it is whole, into `output` unless that is full, or
+    /// takes note of what is here of it. Returns how many bytes of `input` are done with; none if
+    /// there is nothing to answer.
     pub fn answer(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> usize {
-        let mut used = 0;
-        while let n @ 1.. = self.answer_one(&input[used..], output, context) {
-            used += n;
-        }
-        used
-    }
-
-    /// The same for the next request alone, or for what is here of it.
-    pub fn answer_one(
-        &mut self,
-        input: &[u8],
-        output: &mut Output,
-        context: &mut Context,
-    ) -> usize {
         let mut used = 0;
         while !output.is_full() {
             let rest = &input[used..];

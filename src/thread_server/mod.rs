@@ -202,7 +202,10 @@ impl Server {
                 Received::TooLate => session.time_out(&mut output, &mut context),
             }
             loop {
-                let used = session.answer(&input, &mut output, &mut context);
+                let mut used = 0;
+                while let n @ 1.. = session.answer(&input[used..], &mut output, &mut context) {
+                    used += n;
+                }
                 socket.write(&mut output)?;
                 if used == 0 {
                     break;
