@@ -5,21 +5,35 @@
 
 use super::{Limits, ParseError};
 
-/// Whether the byte may stand in a token: a method, a field name, a coding (RFC 9110 §5.6.2).
+/// For each byte, whether it may stand in a token (RFC 9110 §5.6.2), in a field value (§5.5), and in
+/// a request-target (RFC 3986 §2, without `#`). A look into a table costs half of the comparisons,
+/// and all bytes of a head are asked about.
+static CLASSES: [[bool; 256]; 3] = {
+    let mut classes = [[false; 256]; 3];
+    let mut i = 0;
+    while i < 256 {
+        let (byte, is_alphanumeric) = (i as u8, (i as u8).is_ascii_alphanumeric());
+        classes[0][i] = is_alphanumeric
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        classes[1][i] = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        classes[2][i] = is_alphanumeric
+            || matches!(byte, b'!' | b'$'..=b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'_' | b'~');
+        i += 1;
+    }
+    classes
+};
+
 pub fn is_token_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    CLASSES[0][byte as usize]
 }
 
-/// Whether the byte may stand in a field value: visible, SP, HTAB, or beyond ASCII (RFC 9110 §5.5).
+/// Visible, SP, HTAB, or beyond ASCII.
 pub fn is_text_char(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+    CLASSES[1][byte as usize]
 }
 
-/// Whether the byte may stand in a request-target as it is (RFC 3986 §2, without `#`).
 pub fn is_uri_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'$'..=b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'_' | b'~')
+    CLASSES[2][byte as usize]
 }
 
 /// A line without its CR LF, and what follows it. None: the line has not ended yet.
