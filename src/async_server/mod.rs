@@ -115,7 +115,7 @@ impl Server<'_> {
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let client = Client {
             connection: Connection::new(stream),
-            session: Session::new(),
+            session: Session::default(),
             peer,
             phase: Phase::Idle,
             progress: true,
@@ -248,7 +248,7 @@ impl Client {
         connection.borrow_output(buffers);
         for _ in 0..most {
             let (input, output) = (&mut connection.input, &mut connection.output);
-            let used = self.session.answer_one(input.unused(), output, context);
+            let used = self.session.answer(input.unused(), output, context);
             input.consume(used);
             self.progress |= used > 0;
             self.has_more = used > 0 && !input.unused().is_empty();

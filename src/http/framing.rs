@@ -20,7 +20,8 @@ pub enum Framing {
 
 /// What Content-Length and Transfer-Encoding say, gathered field by field.
 #[derive(Debug, Default)]
-pub struct BodyFields<'a> {
+pub(super) struct BodyFields<'a> {
+    /// The number, and how it was written.
     length: Option<(u64, &'a [u8])>,
     /// Whether Transfer-Encoding is there; if so, whether it ends in `chunked`.
     chunked: Option<bool>,
@@ -30,40 +31,28 @@ pub struct BodyFields<'a> {
 impl<'a> BodyFields<'a> {
     /// Takes note of the field if it is one of the two.
     pub fn add(&mut self, field: Field<'a>) -> Result<(), ParseError> {
+        let value = field.value;
         if field.is("content-length") {
-            if field.value.contains(&b',') {
-                return Err(ParseError::ContentLengthList);
-            }
-            if let Some((_, first)) = self.length {
-                let same = first == field.value;
-                return Err(if same {
-                    ParseError::ContentLengthTwice
-                } else {
-                    ParseError::ContentLengthsDiffer
-                });
-            }
-            let is_number = !field.value.is_empty() && field.value.iter().all(u8::is_ascii_digit);
-            let length = match fields::digits(field.value) {
-                Some(length) => length,
-                None if is_number => return Err(ParseError::ContentLengthTooLarge),
-                None => return Err(ParseError::ContentLength),
-            };
-            self.length = Some((length, field.value));
-        } else if field.is("transfer-encoding") {
-            self.chunked.get_or_insert(false);
-            for coding in fields::list(field.value) {
-                if self.chunked == Some(true) {
-                    let twice = coding.eq_ignore_ascii_case(b"chunked");
-                    return Err(if twice {
-                        ParseError::ChunkedTwice
-                    } else {
-                        ParseError::ChunkedNotLast
-                    });
+            self.length = Some(match (self.length, fields::digits(value)) {
+                _ if value.contains(&b',') => return Err(ParseError::ContentLengthList),
+                (Some((_, first)), _) if first == value => {
+                    return Err(ParseError::ContentLengthTwice);
                 }
-                if coding.eq_ignore_ascii_case(b"chunked") {
-                    self.chunked = Some(true);
-                } else {
-                    self.unknown_coding = true;
+                (Some(_), _) => return Err(ParseError::ContentLengthsDiffer),
+                (None, Some(number)) => (number, value),
+                (None, None) if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                    return Err(ParseError::ContentLengthTooLarge);
+                }
+                (None, None) => return Err(ParseError::ContentLength),
+            });
+        } else if field.is("transfer-encoding") {
+            let ends_chunked = self.chunked.get_or_insert(false);
+            for coding in fields::list(value) {
+                match (*ends_chunked, coding.eq_ignore_ascii_case(b"chunked")) {
+                    (true, true) => return Err(ParseError::ChunkedTwice),
+                    (true, false) => return Err(ParseError::ChunkedNotLast),
+                    (false, true) => *ends_chunked = true,
+                    (false, false) => self.unknown_coding = true,
                 }
             }
         }
@@ -75,39 +64,23 @@ impl<'a> BodyFields<'a> {
         self.length.map(|(length, _)| length)
     }
 
-    fn common(&self, version: Version) -> Result<Option<Framing>, ParseError> {
+    /// Where the content ends (RFC 9112 §6.3); `otherwise`: where neither field is present.
+    pub fn framing(&self, version: Version, otherwise: Framing) -> Result<Framing, ParseError> {
         match (self.chunked, self.length) {
             (Some(_), _) if version == Version::Http10 => Err(ParseError::EncodingInHttp10),
             (Some(_), Some(_)) => Err(ParseError::LengthAndEncoding),
             (Some(false), None) => Err(ParseError::ChunkedNotLast),
             (Some(true), None) if self.unknown_coding => Err(ParseError::UnknownEncoding),
-            (Some(true), None) => Ok(Some(Framing::Chunked)),
-            (None, Some((length, _))) => Ok(Some(Framing::Length(length))),
-            (None, None) => Ok(None),
+            (Some(true), None) => Ok(Framing::Chunked),
+            (None, Some((length, _))) => Ok(Framing::Length(length)),
+            (None, None) => Ok(otherwise),
         }
-    }
-
-    /// The framing of a request (RFC 9112 §6.3): without either field it has no content.
-    pub fn of_request(&self, version: Version) -> Result<Framing, ParseError> {
-        Ok(self.common(version)?.unwrap_or(Framing::Length(0)))
-    }
-
-    /// The framing of a response to a request that was HEAD or not.
-    pub fn of_response(
-        &self,
-        version: Version,
-        status: u16,
-        to_head: bool,
-    ) -> Result<Framing, ParseError> {
-        let framing = self.common(version)?.unwrap_or(Framing::UntilClose);
-        let never_has_content = to_head || status < 200 || status == 204 || status == 304;
-        Ok(if never_has_content { Framing::Length(0) } else { framing })
     }
 }
 
 /// What `Connection` says about the connection itself (RFC 9110 §7.6.1).
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Persistence {
+#[derive(Debug, Default)]
+pub(super) struct Persistence {
     close: bool,
     keep_alive: bool,
 }
@@ -122,7 +95,7 @@ impl Persistence {
     }
 
     /// RFC 9112 §9.3: close wins; 1.1 persists; 1.0 persists if it was asked for.
-    pub fn keep_alive(self, version: Version) -> bool {
+    pub fn keep_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
@@ -134,24 +107,28 @@ const EXTENSIONS: u32 = 4096;
 const TRAILERS: u32 = 8192;
 
 /// Reads content as it arrives: strips the framing, hands out the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Body {
     state: State,
-    /// The size of the chunk whose extension is being read.
-    pending: u64,
+    /// Bytes of chunk extensions so far.
     extensions: u32,
+    /// Bytes of the trailer section so far.
     trailers: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Length(u64),
     UntilClose,
+    /// So many bytes are left of the content, or of a chunk.
+    Data {
+        left: u64,
+        of_chunk: bool,
+    },
     /// In the chunk size; how many digits so far.
     Size(u64, u8),
-    Extension(Extension),
+    /// Behind the size; whether the semicolon that begins an extension has come.
+    Extension(u64, bool),
     SizeLf(u64),
-    Data(u64),
     DataCr,
     DataLf,
     TrailerStart,
@@ -162,30 +139,16 @@ enum State {
     Done,
 }
 
-/// In `;name=value` behind a chunk size (RFC 9112 §7.1.1), with white space where it may stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extension {
-    BeforeSemicolon,
-    BeforeName,
-    Name,
-    BeforeEquals,
-    BeforeValue,
-    Value,
-    Quoted,
-    Escaped,
-    AfterQuoted,
-}
-
 impl Body {
     /// At the start of content that is framed so.
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
             Framing::Length(0) => State::Done,
-            Framing::Length(n) => State::Length(n),
+            Framing::Length(left) => State::Data { left, of_chunk: false },
             Framing::Chunked => State::Size(0, 0),
             Framing::UntilClose => State::UntilClose,
         };
-        Body { state, pending: 0, extensions: 0, trailers: 0 }
+        Body { state, extensions: 0, trailers: 0 }
     }
 
     /// Whether the content has ended.
@@ -206,14 +169,14 @@ impl Body {
             self.state = match self.state {
                 State::Done => break,
                 State::UntilClose => return Ok((bytes.len(), &bytes[used..])),
-                State::Length(left) => {
-                    let (taken, left) = share(bytes.len() - used, left);
-                    self.state = if left == 0 { State::Done } else { State::Length(left) };
-                    return Ok((used + taken, &bytes[used..used + taken]));
-                }
-                State::Data(left) => {
-                    let (taken, left) = share(bytes.len() - used, left);
-                    self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                State::Data { left, of_chunk } => {
+                    let available = bytes.len() - used;
+                    let taken = usize::try_from(left).map_or(available, |n| n.min(available));
+                    self.state = match left - taken as u64 {
+                        0 if of_chunk => State::DataCr,
+                        0 => State::Done,
+                        left => State::Data { left, of_chunk },
+                    };
                     return Ok((used + taken, &bytes[used..used + taken]));
                 }
                 state => self.framing_byte(state, byte)?,
@@ -223,112 +186,63 @@ impl Body {
         Ok((used, &bytes[used..used]))
     }
 
-    /// One byte of chunked framing (RFC 9112 §7.1).
+    /// What follows `byte` in chunked framing (RFC 9112 §7.1).
+    ///
+    /// Extensions are skipped, as §7.1.1 demands of those that are not understood: in quotes or not,
+    /// they end with the line. Trailers are checked and dropped: a field that arrives behind the
+    /// content must not pass for one that came before it (RFC 9110 §6.5.1).
     fn framing_byte(&mut self, state: State, byte: u8) -> Result<State, ParseError> {
+        use State::*;
+        match state {
+            Extension(..) => self.extensions += 1,
+            TrailerStart | TrailerName | TrailerValue | TrailerLf | LastLf => self.trailers += 1,
+            _ => {}
+        }
         Ok(match (state, byte) {
-            (State::Size(size, digits), b) if b.is_ascii_hexdigit() => {
-                // Leading zeros count too: a size is at most 16 digits.
-                if digits == 16 {
-                    return Err(ParseError::ChunkTooLarge);
-                }
-                let digit = (b as char).to_digit(16).unwrap_or(0);
-                let size =
-                    size.checked_mul(16).ok_or(ParseError::ChunkTooLarge)? + u64::from(digit);
-                State::Size(size, digits + 1)
+            // Leading zeros count too: 16 digits are as many as fit into 64 bits.
+            (Size(_, 16), byte) if byte.is_ascii_hexdigit() => {
+                return Err(ParseError::ChunkTooLarge);
             }
-            (State::Size(_, 0), _) => return Err(ParseError::ChunkSize),
-            (State::Size(size, _), b'\r') => State::SizeLf(size),
-            (State::Size(size, _), b';' | b' ' | b'\t') => {
-                self.pending = size;
-                State::Extension(match byte {
-                    b';' => Extension::BeforeName,
-                    _ => Extension::BeforeSemicolon,
-                })
+            (Size(size, digits), byte) if byte.is_ascii_hexdigit() => {
+                let digit = (byte as char).to_digit(16).unwrap_or_default();
+                Size((size << 4) | u64::from(digit), digits + 1)
             }
-            (State::Size(..), _) => return Err(ParseError::ChunkSize),
-            (State::Extension(part), byte) => {
-                self.extensions += 1;
-                if self.extensions > EXTENSIONS {
-                    return Err(ParseError::ChunkExtension);
-                }
-                match extension_byte(part, byte)? {
-                    Some(part) => State::Extension(part),
-                    None => State::SizeLf(self.pending),
-                }
-            }
-            (State::SizeLf(0), b'\n') => State::TrailerStart,
-            (State::SizeLf(size), b'\n') => State::Data(size),
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size(0, 0),
-            (State::SizeLf(_), _) => return Err(ParseError::ChunkSize),
-            (State::DataCr | State::DataLf, _) => return Err(ParseError::ChunkEnd),
-            (state, byte) => {
-                self.trailers += 1;
-                if self.trailers > TRAILERS {
-                    return Err(ParseError::TrailerTooLarge);
-                }
-                trailer_byte(state, byte)?
-            }
+            (Size(size, 1..), b'\r') => SizeLf(size),
+            (Size(size, 1..), b';' | b' ' | b'\t') => Extension(size, byte == b';'),
+            (Size(..), _) => return Err(ParseError::ChunkSize),
+            _ if self.extensions > EXTENSIONS => return Err(ParseError::ChunkExtension),
+            (Extension(size, _), b';') => Extension(size, true),
+            (Extension(..), b' ' | b'\t') => state,
+            (Extension(size, true), b'\r') => SizeLf(size),
+            (Extension(_, true), byte) if is_text_char(byte) => state,
+            (Extension(..), _) => return Err(ParseError::ChunkExtension),
+            (SizeLf(0), b'\n') => TrailerStart,
+            (SizeLf(left), b'\n') => Data { left, of_chunk: true },
+            (SizeLf(_), _) => return Err(ParseError::ChunkSize),
+            (DataCr, b'\r') => DataLf,
+            (DataLf, b'\n') => Size(0, 0),
+            (DataCr | DataLf, _) => return Err(ParseError::ChunkEnd),
+            _ if self.trailers > TRAILERS => return Err(ParseError::TrailerTooLarge),
+            (TrailerStart, b'\r') => LastLf,
+            (TrailerStart | TrailerName, byte) if is_token_char(byte) => TrailerName,
+            (TrailerName, b':') => TrailerValue,
+            (TrailerValue, b'\r') => TrailerLf,
+            (TrailerValue, byte) if is_text_char(byte) => TrailerValue,
+            (TrailerLf, b'\n') => TrailerStart,
+            (LastLf, b'\n') => Done,
+            _ => return Err(ParseError::Trailer),
         })
     }
 }
 
-/// What comes after `byte`; None: it was the CR that ends the line.
-fn extension_byte(part: Extension, byte: u8) -> Result<Option<Extension>, ParseError> {
-    use Extension::*;
-    Ok(Some(match (part, byte) {
-        (Name | Value | AfterQuoted, b'\r') => return Ok(None),
-        (Name | Value | AfterQuoted | BeforeSemicolon | BeforeEquals, b';') => BeforeName,
-        (BeforeName | BeforeSemicolon | BeforeEquals | BeforeValue, b' ' | b'\t') => part,
-        (Name, b' ' | b'\t') => BeforeEquals,
-        (Value | AfterQuoted, b' ' | b'\t') => BeforeSemicolon,
-        (Name | BeforeEquals, b'=') => BeforeValue,
-        (BeforeName | Name, b) if is_token_char(b) => Name,
-        (BeforeValue | Value, b) if is_token_char(b) => Value,
-        (BeforeValue, b'"') | (Escaped, b'"' | b'\\') => Quoted,
-        (Quoted, b'"') => AfterQuoted,
-        (Quoted, b'\\') => Escaped,
-        (Quoted | Escaped, b) if is_text_char(b) => Quoted,
-        _ => return Err(ParseError::ChunkExtension),
-    }))
-}
-
-/// Trailers are checked and dropped: nothing here needs one, and a field that arrives behind
-/// the content must not pass for one that came before it (RFC 9110 §6.5.1).
-fn trailer_byte(state: State, byte: u8) -> Result<State, ParseError> {
-    match (state, byte) {
-        (State::TrailerStart, b'\r') => Ok(State::LastLf),
-        (State::TrailerStart | State::TrailerName, b) if is_token_char(b) => Ok(State::TrailerName),
-        (State::TrailerName, b':') => Ok(State::TrailerValue),
-        (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-        (State::TrailerValue, b) if is_text_char(b) => Ok(State::TrailerValue),
-        (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
-        (State::LastLf, b'\n') => Ok(State::Done),
-        _ => Err(ParseError::Trailer),
-    }
-}
-
-fn share(available: usize, left: u64) -> (usize, u64) {
-    let taken = usize::try_from(left).map_or(available, |left| available.min(left));
-    (taken, left - taken as u64)
-}
-
 /// Writes `data` as one chunk; nothing for no data, which would mean the end.
-pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
+pub(crate) fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if !data.is_empty() {
-        write_hex(out, data.len());
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
         out.extend_from_slice(data);
         out.extend_from_slice(b"\r\n");
     }
 }
 
 /// The chunk that ends chunked content, without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-fn write_hex(out: &mut Vec<u8>, n: usize) {
-    let digits = (usize::BITS - n.leading_zeros()).div_ceil(4).max(1);
-    for i in (0..digits).rev() {
-        out.push(b"0123456789abcdef"[(n >> (4 * i)) & 15]);
-    }
-}
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

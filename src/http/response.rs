@@ -3,18 +3,17 @@
 //!
 //! Entry points: [`Response::new`] and [`Response::write_head`]; [`parse`]. Note: `notes/http.md`.
 
-use super::date;
 use super::fields::{self, Field, Fields, write_digits, write_field, write_number};
 use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
-use super::{Limits, ParseError, Version};
+use super::{Limits, ParseError, Parsed, Version};
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
 
 /// The reason phrase of a status code (RFC 9110 §15).
-pub const fn reason(status: u16) -> &'static str {
+const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
@@ -48,6 +47,15 @@ pub enum Content {
     Memory(Bytes),
     /// The next `1` bytes of an open file, too large to keep in memory.
     File(File, u64),
+}
+
+impl Content {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_, length) => *length,
+        }
+    }
 }
 
 /// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
@@ -90,16 +98,7 @@ pub struct Response {
 impl Response {
     /// A response with content. `fields` are all but Server, X-Served-By (`served_by`),
     /// Content-Length, Date and Connection, which are added here and when it is sent.
-    pub fn new(
-        status: u16,
-        served_by: &str,
-        fields: &[(&str, &str)],
-        content: Content,
-    ) -> Response {
-        let length = match &content {
-            Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(_, length) => *length,
-        };
+    pub fn new(status: u16, served_by: &str, fields: &[(&str, &str)], content: Content) -> Self {
         let mut head = Vec::with_capacity(256);
         write_status_line(&mut head, status, reason(status).as_bytes());
         write_field(&mut head, b"Server", b"progjar");
@@ -109,7 +108,7 @@ impl Response {
         }
         // RFC 9110 §8.6: no Content-Length in a 204; in a 304 it would be that of the 200.
         if status != 204 && status != 304 {
-            write_number(&mut head, b"Content-Length", length);
+            write_number(&mut head, b"Content-Length", content.length());
         }
         Response { status, head: head.into(), content }
     }
@@ -129,9 +128,7 @@ impl Response {
 
     /// The same response once more; None if its content is a file, which is read but once.
     pub fn share(&self) -> Option<Response> {
-        let Content::Memory(content) = &self.content else {
-            return None;
-        };
+        let Content::Memory(content) = &self.content else { return None };
         Some(Response {
             status: self.status,
             head: Arc::clone(&self.head),
@@ -139,37 +136,25 @@ impl Response {
         })
     }
 
-    /// Appends the head, its empty line included.
-    pub fn write_head(&self, out: &mut Vec<u8>, date: &[u8; date::LENGTH], connection: Connection) {
+    /// Appends the head, its empty line included, for a client of `version`.
+    pub fn write_head(&self, out: &mut Vec<u8>, date: &[u8], version: Version, keep_alive: bool) {
         out.extend_from_slice(&self.head);
-        write_date_and_connection(out, date, connection);
+        write_field(out, b"Date", date);
+        out.extend_from_slice(end_of_head(version, keep_alive));
     }
 }
 
-/// What the head says about the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
-    /// Nothing: HTTP/1.1 persists by itself.
-    Persists,
-    /// `keep-alive`, for an HTTP/1.0 client that asked for it.
-    KeepAlive,
-    /// `close`.
-    Close,
-}
-
-impl Connection {
-    /// What to say to a client of `version` about a connection that will persist or not.
-    pub fn says(version: Version, keep_alive: bool) -> Connection {
-        match (keep_alive, version) {
-            (false, _) => Connection::Close,
-            (true, Version::Http10) => Connection::KeepAlive,
-            (true, Version::Http11) => Connection::Persists,
-        }
+/// The last lines of a head: the Connection field that tells a client of `version` whether the
+/// connection persists, if it needs to be told (RFC 9112 §9.3), and the empty line.
+pub(crate) fn end_of_head(version: Version, keep_alive: bool) -> &'static [u8] {
+    match (keep_alive, version) {
+        (false, _) => b"Connection: close\r\n\r\n",
+        (true, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
+        (true, Version::Http11) => b"\r\n",
     }
 }
 
-/// Appends the status line.
-pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+pub(crate) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_digits(out, status.into());
     out.push(b' ');
@@ -177,36 +162,18 @@ pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends Date, Connection and the empty line that ends a head.
-pub fn write_date_and_connection(
-    out: &mut Vec<u8>,
-    date: &[u8; date::LENGTH],
-    connection: Connection,
-) {
-    out.extend_from_slice(b"Date: ");
-    out.extend_from_slice(date);
-    out.extend_from_slice(match connection {
-        Connection::Persists => b"\r\n\r\n".as_slice(),
-        Connection::KeepAlive => b"\r\nConnection: keep-alive\r\n\r\n",
-        Connection::Close => b"\r\nConnection: close\r\n\r\n",
-    });
-}
-
 /// The interim answer to `Expect: 100-continue`.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A response's head, as a gateway reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // where the name says it
 pub struct Head<'a> {
-    /// The version that the sender speaks.
     pub version: Version,
-    /// Three digits.
     pub status: u16,
     /// The reason phrase, perhaps empty.
     pub reason: &'a [u8],
-    /// All fields, in order.
     pub fields: Fields<'a>,
-    /// Where the content ends.
     pub framing: Framing,
     /// Content-Length, which an answer to HEAD has although no content follows.
     pub content_length: Option<u64>,
@@ -214,21 +181,12 @@ pub struct Head<'a> {
     pub keep_alive: bool,
 }
 
-/// Reads a response's head from the front of `bytes`: the head and its length. None: it has
-/// not arrived as a whole yet. `to_head`: it answers a HEAD request, so no content follows.
-pub fn parse<'a>(
-    bytes: &'a [u8],
-    limits: &Limits,
-    to_head: bool,
-) -> Result<Option<(Head<'a>, usize)>, ParseError> {
+/// Reads a response's head. `to_head`: it answers a HEAD request, so no content follows.
+pub fn parse<'a>(bytes: &'a [u8], limits: &Limits, to_head: bool) -> Parsed<Head<'a>> {
     let line = fields::take_line(bytes, limits.request_line, ParseError::FieldSectionTooLarge)?;
-    let Some((line, rest)) = line else {
-        return Ok(None);
-    };
+    let Some((line, rest)) = line else { return Ok(None) };
     let (version, status, reason) = parse_status_line(line)?;
-
-    let mut body = BodyFields::default();
-    let mut persistence = Persistence::default();
+    let (mut body, mut persistence) = (BodyFields::default(), Persistence::default());
     let section = Fields::parse(rest, limits, |field: Field<'a>| {
         match field.name.len() {
             10 if field.is("connection") => persistence.add(field.value),
@@ -237,32 +195,28 @@ pub fn parse<'a>(
         }
         Ok(())
     })?;
-    let Some((section, rest)) = section else {
-        return Ok(None);
+    let Some((fields, rest)) = section else { return Ok(None) };
+    let framing = match body.framing(version, Framing::UntilClose)? {
+        _ if to_head || matches!(status, 100..=199 | 204 | 304) => Framing::Length(0),
+        framing => framing,
     };
-
-    let framing = body.of_response(version, status, to_head)?;
     let keep_alive = persistence.keep_alive(version) && framing != Framing::UntilClose;
     let content_length = body.length();
-    let head =
-        Head { version, status, reason, fields: section, framing, content_length, keep_alive };
+    let head = Head { version, status, reason, fields, framing, content_length, keep_alive };
     Ok(Some((head, bytes.len() - rest.len())))
 }
 
 fn parse_status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), ParseError> {
-    let (Some(version), Some(b' ')) = (line.get(..8), line.get(8)) else {
-        return Err(ParseError::StatusLine);
-    };
-    let version = parse_version(version)?;
-    let (code, reason) = match &line[9..] {
-        [a, b, c, b' ', reason @ ..] => ([*a, *b, *c], reason),
+    let (version, rest) = line.split_at_checked(8).ok_or(ParseError::StatusLine)?;
+    let (code, reason) = match rest {
+        [b' ', a, b, c, b' ', reason @ ..] => ([*a, *b, *c], reason),
         // RFC 9112 §4 wants the second space even before an empty reason; many forget it, and
         // nothing can be misread without it.
-        [a, b, c] => ([*a, *b, *c], &b""[..]),
+        [b' ', a, b, c] => ([*a, *b, *c], b"".as_slice()),
         _ => return Err(ParseError::StatusLine),
     };
-    match fields::digits(&code) {
-        Some(status @ 100..=599) => Ok((version, status as u16, reason)),
+    match (parse_version(version)?, fields::digits(&code)) {
+        (version, Some(status @ 100..=599)) => Ok((version, status as u16, reason)),
         _ => Err(ParseError::StatusLine),
     }
 }

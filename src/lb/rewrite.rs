@@ -8,7 +8,7 @@
 use crate::http::fields::{self, Field, Fields, write_digits, write_field, write_number};
 use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
 use crate::http::request::{Method, Request};
-use crate::http::response::{Connection, Head, write_status_line};
+use crate::http::response::{Head, end_of_head, write_status_line};
 use crate::http::{Limits, ParseError, Version, date};
 use std::io::Write;
 use std::net::IpAddr;
@@ -217,11 +217,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
         }
         _ => (Framed::Plain, false),
     };
-    out.extend_from_slice(match Connection::says(to.version, keep_alive) {
-        Connection::Persists => b"\r\n".as_slice(),
-        Connection::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-        Connection::Close => b"Connection: close\r\n\r\n",
-    });
+    out.extend_from_slice(end_of_head(to.version, keep_alive));
     (framed, keep_alive)
 }
 

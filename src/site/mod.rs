@@ -10,26 +10,28 @@ mod files;
 // one client's conversation without a socket: bytes in, bytes out
 pub mod session;
 // how an origin server comes to serve: its flags, socket, site and log
-pub mod serve;
+pub(crate) mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Bytes, Connection, Content, Response};
-use crate::http::{ParseError, date};
+use crate::http::response::{Bytes, Content, Response};
+use crate::http::{Version as HttpVersion, date};
 use crate::net::output::Output;
-use echo::{Budget, Gathered};
+use echo::Gathered;
 use files::{Files, Version};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-/// The text of `/` in the assignment.
+// What the assignment's server answers: to GET of `/` and `/santai`, to POST ("empty"), and where
+// `/video` leads.
 const HOME: &str = "Ini Adalah web Server percobaan";
-/// The text of `/santai` in the assignment.
 const SANTAI: &str = "santai saja";
-/// The answer to a POST in the assignment: "empty".
 const KOSONG: &str = "kosong";
-/// Where `/video` leads in the assignment.
 const VIDEO: &str = "https://youtu.be/katoxpnTf04";
+const ELSEWHERE: &str = "The video is elsewhere.\n";
+const NOTHING: &str = "There is nothing here by this name.\n";
 
 /// What to do with a request, decided when its head is known.
 #[derive(Debug)]
@@ -40,92 +42,69 @@ pub enum Reply {
     Echo(Gathered),
 }
 
-impl Reply {
-    /// More content than this can never be answered so.
-    pub fn most_content(&self) -> u64 {
-        match self {
-            Reply::With(_) => u64::MAX,
-            Reply::Echo(_) => echo::BUDGET,
-        }
-    }
-}
-
 /// Everything that a server has to say.
 #[derive(Debug)]
 pub struct Site {
-    name: String,
+    /// What it calls itself in X-Served-By.
+    pub(crate) name: String,
     home: Response,
     files: Files,
-    echo: Budget,
+    /// The bytes that clients of `/echo` hold now.
+    held: Arc<AtomicU64>,
 }
 
 impl Site {
     /// A site that calls itself `name` and serves the files below `root`.
     pub fn new(name: &str, root: &Path) -> Result<Site, String> {
-        let files = Files::new(root, name)?;
         Ok(Site {
             name: name.to_owned(),
             home: Response::text(200, name, &[], HOME),
-            files,
-            echo: Budget::default(),
+            files: Files::new(root, name)?,
+            held: Arc::default(),
         })
-    }
-
-    /// What it calls itself in X-Served-By.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Decides what to answer.
     pub fn respond(&self, request: &Request, now: Instant) -> Reply {
         use Method::*;
-        if request.target == "/" && matches!(request.method, Get | Head) {
-            return Reply::With(self.home.share().unwrap_or_else(|| self.not_found()));
-        }
-        let path = match request.target.split('?').next() {
-            None | Some("") => "/", // of `?query`
-            Some(path) => path,
+        let path = request.target.split('?').next().filter(|path| !path.is_empty());
+        let path = path.unwrap_or("/"); // of `?query`
+        let allow = match path {
+            "/echo" => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "/" | "*" => "GET, HEAD, POST, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
         };
         Reply::With(match (path, request.method) {
-            (_, Connect | Trace) => self.not_allowed("GET, HEAD, OPTIONS"),
-            ("/echo", Options) => self.options("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            ("/echo", _) => return Reply::Echo(Gathered::new(&self.echo)),
-            ("/" | "*", Options) => self.options("GET, HEAD, POST, OPTIONS"),
-            ("/", Get | Head) => self.text(HOME),
-            ("/", Post) => self.text(KOSONG),
-            ("/", _) => self.not_allowed("GET, HEAD, POST, OPTIONS"),
-            ("/santai", Get | Head) => self.text(SANTAI),
-            ("/video", Get | Head) => {
-                let location = ("Location", VIDEO);
-                Response::text(302, &self.name, &[location], "The video is elsewhere.\n")
+            (_, Connect | Trace) => self.not_allowed(allow),
+            ("/" | "*" | "/echo" | "/santai" | "/video", Options) => {
+                self.empty(204, &[("Allow", allow)])
             }
-            ("/santai" | "/video", Options) => self.options("GET, HEAD, OPTIONS"),
-            ("/santai" | "/video", _) => self.not_allowed("GET, HEAD, OPTIONS"),
-            _ => self.file(path, request, now),
+            ("/echo", _) => return Reply::Echo(Gathered::new(&self.held)),
+            ("/", Get | Head) => self.home.share().unwrap_or_else(|| self.text(200, &[], HOME)),
+            ("/", Post) => self.text(200, &[], KOSONG),
+            ("/santai", Get | Head) => self.text(200, &[], SANTAI),
+            ("/video", Get | Head) => self.text(302, &[("Location", VIDEO)], ELSEWHERE),
+            ("/" | "/santai" | "/video", _) => self.not_allowed(allow),
+            _ => self.file(path, request, allow, now),
         })
     }
 
-    fn file(&self, path: &str, request: &Request, now: Instant) -> Response {
+    fn file(&self, path: &str, request: &Request, allow: &str, now: Instant) -> Response {
         let file = match self.files.find(path, now) {
             Ok(Some(file)) => file,
-            Ok(None) => return self.not_found(),
+            Ok(None) => return self.text(404, &[], NOTHING),
             // That there is no descriptor for it now does not mean that there is no file.
             Err(_) => return self.overloaded("open a file"),
         };
         match request.method {
-            Method::Get | Method::Head if is_current(request, file.version) => {
-                let nothing = Content::Memory(Bytes::new(""));
-                file.version.response(304, &self.name, &[], nothing)
+            Method::Get | Method::Head if is_current(request, &file.version) => {
+                let Version { etag, last_modified, .. } = &*file.version;
+                self.empty(304, &[("ETag", etag), ("Last-Modified", last_modified)])
             }
             Method::Get | Method::Head => file.response,
-            Method::Options => self.options("GET, HEAD, OPTIONS"),
-            _ => self.not_allowed("GET, HEAD, OPTIONS"),
+            Method::Options => self.empty(204, &[("Allow", allow)]),
+            _ => self.not_allowed(allow),
         }
-    }
-
-    /// The answer to a request that was wrong.
-    pub fn error(&self, error: ParseError) -> Response {
-        Response::error(error, &self.name)
     }
 
     /// The answer, once the request's content is there as a whole. An echo is plain text whatever
@@ -140,24 +119,20 @@ impl Site {
         Response::new(200, &self.name, &fields, Content::Memory(Bytes::new(content)))
     }
 
-    fn text(&self, text: &str) -> Response {
-        Response::text(200, &self.name, &[], text)
-    }
-
-    fn not_found(&self) -> Response {
-        Response::text(404, &self.name, &[], "There is nothing here by this name.\n")
+    fn text(&self, status: u16, fields: &[(&str, &str)], text: &str) -> Response {
+        Response::text(status, &self.name, fields, text)
     }
 
     /// The answer where the server is short of something for now.
     pub fn overloaded(&self, to: &str) -> Response {
         let sentence = format!("This server has too much to do at once to {to} now.\n");
-        Response::text(503, &self.name, &[("Retry-After", "1")], &sentence)
+        self.text(503, &[("Retry-After", "1")], &sentence)
     }
 
     /// The same, written for a client that is not served at all.
     pub fn refuse(&self, to: &str, date: &[u8; date::LENGTH], output: &mut Output) {
         let response = self.overloaded(to);
-        response.write_head(&mut output.bytes, date, Connection::Close);
+        response.write_head(&mut output.bytes, date, HttpVersion::Http11, false);
         if let Content::Memory(text) = response.content {
             output.send_shared(text.0);
         }
@@ -165,24 +140,24 @@ impl Site {
 
     fn not_allowed(&self, allow: &str) -> Response {
         let sentence = format!("This method does not apply here; these do: {allow}.\n");
-        Response::text(405, &self.name, &[("Allow", allow)], &sentence)
+        self.text(405, &[("Allow", allow)], &sentence)
     }
 
-    fn options(&self, allow: &str) -> Response {
-        Response::new(204, &self.name, &[("Allow", allow)], Content::Memory(Bytes::new("")))
+    fn empty(&self, status: u16, fields: &[(&str, &str)]) -> Response {
+        Response::new(status, &self.name, fields, Content::Memory(Bytes::new("")))
     }
 }
 
 /// Whether what the client has is still current (RFC 9110 §13.1.2, §13.1.3): If-None-Match
-/// decides where it is present, else If-Modified-Since.
-fn is_current(request: &Request, version: Version) -> bool {
+/// decides where it is present, else If-Modified-Since. Clients send the date that they were told,
+/// so a date that is written otherwise counts as another one.
+fn is_current(request: &Request, version: &Version) -> bool {
     let mut tags = request.fields.values("if-none-match").peekable();
-    if tags.peek().is_some() {
-        let etag = version.etag();
-        return tags
-            .flat_map(fields::list)
-            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes());
+    if tags.peek().is_none() {
+        let mut dates = request.fields.values("if-modified-since");
+        return dates.next() == Some(version.last_modified.as_bytes());
     }
-    let since = request.fields.values("if-modified-since").next().and_then(date::parse);
-    since.is_some_and(|since| version.modified() <= since)
+    let etag = version.etag.as_bytes();
+    let is_same = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag;
+    tags.flat_map(fields::list).any(is_same)
 }

@@ -11,11 +11,8 @@ use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 
-/// Where it listens.
 pub const HOST: Flag = flag("--host", "ADDR", "127.0.0.1", "the address to listen on");
-/// What it serves.
 pub const ROOT: Flag = flag("--root", "DIR", "www", "the folder to serve");
-/// Whether it tells what it serves.
 pub const QUIET: Flag = flag("--quiet", "", "", "no log");
 
 /// Without so many descriptors nobody can be served: the standard streams, what waits for Ctrl-C,

@@ -114,7 +114,7 @@ impl Server {
     /// The client's conversation, from the first byte to the last.
     fn serve(&self, client: &Client) -> io::Result<()> {
         let mut socket = Socket::new(&client.stream, self.limits.write_timeout)?;
-        let (mut session, mut clock) = (Session::new(), Clock::read());
+        let (mut session, mut clock) = (Session::default(), Clock::read());
         let mut date = date::Cached::new(clock.second);
         let (mut input, mut output, mut lines) = (Vec::new(), Output::default(), Vec::new());
         let mut head_since = clock.now;
@@ -133,7 +133,10 @@ impl Server {
                 Received::TimedOut => session.time_out(&mut output, &mut context),
             }
             loop {
-                let used = session.answer(&input, &mut output, &mut context);
+                let mut used = 0;
+                while let n @ 1.. = session.answer(&input[used..], &mut output, &mut context) {
+                    used += n;
+                }
                 output.write_to(&mut &client.stream)?;
                 if used > 0 || wait != Wait::Head {
                     head_since = clock.now;

@@ -116,7 +116,7 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
         peer: ([127, 0, 0, 1], 1).into(),
         last_answer: false,
     };
-    let (mut session, mut said, mut unread) = (Session::new(), Vec::new(), Vec::new());
+    let (mut session, mut said, mut unread) = (Session::default(), Vec::new(), Vec::new());
     let mut output = Output::default();
     for piece in pieces {
         unread.extend_from_slice(piece);

@@ -9,7 +9,7 @@ use super::super::rewrite::From;
 use super::{Closing, RETRIES, RETRY, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
-use crate::http::response::{self, Response};
+use crate::http::response::{Content, Response};
 use crate::http::{self, ParseError, Version};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -204,11 +204,10 @@ impl Worker<'_> {
         keep_alive &= exchange.as_ref().is_some_and(|e| e.method != Method::Connect);
         client.connection.borrow_output(&mut self.events.buffers);
         let output = &mut client.connection.output;
-        let says = response::Connection::says(version, keep_alive);
         let date = self.date.at(self.events.clock.second);
-        response.write_head(&mut output.bytes, date, says);
+        response.write_head(&mut output.bytes, date, version, keep_alive);
         let status = response.status;
-        if !to_head && let response::Content::Memory(bytes) = response.content {
+        if !to_head && let Content::Memory(bytes) = response.content {
             output.send_shared(bytes.0);
         }
         if !keep_alive {
