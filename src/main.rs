@@ -28,17 +28,13 @@ const TOPICS: &[(&Topic, Main)] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(sentence)) => {
-            eprintln!("{sentence}");
-            ExitCode::from(2)
-        }
-        Err(Failure::CannotWork(sentence)) => {
-            eprintln!("{sentence}");
-            ExitCode::from(1)
-        }
-    }
+    let (sentence, code) = match run(&arguments) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(sentence)) => (sentence, 2),
+        Err(Failure::CannotWork(sentence)) => (sentence, 1),
+    };
+    eprintln!("{sentence}");
+    ExitCode::from(code)
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {

@@ -42,7 +42,7 @@ impl Cached {
         Cached { second, text: format(second) }
     }
 
-    /// That second as [`format`] writes it.
+    /// That second as [`format()`] writes it.
     pub fn at(&mut self, second: u64) -> &[u8; LENGTH] {
         if second != self.second {
             *self = Cached::new(second);
