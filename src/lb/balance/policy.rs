@@ -1,0 +1,168 @@
+//! Which backend is next? One question, three answers: round-robin, least-connections,
+//! two-choices.
+//!
+//! Knows neither sockets nor HTTP, and not why a backend may be passed over: a backend here is
+//! a number, whether it serves, and how many requests it is busy with. All workers share one
+//! policy, so what it remembers is atomic. Entry point: [`Policy::next`]. Note: `notes/lb.md`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The words for `--policy`.
+pub const NAMES: [&str; 3] = ["round-robin", "least-connections", "two-choices"];
+
+/// Whether the backend of this number may be picked now.
+pub type Serves<'a> = &'a dyn Fn(usize) -> bool;
+/// How many requests the backend of this number is busy with.
+pub type Load<'a> = &'a dyn Fn(usize) -> u64;
+
+#[derive(Debug)]
+pub struct Policy {
+    /// One of [`NAMES`].
+    pub name: &'static str,
+    /// How many turns each backend has in a round.
+    weights: Vec<u32>,
+    /// One round: see [`turns`].
+    turns: Vec<usize>,
+    /// Turns taken so far.
+    index: AtomicUsize,
+}
+
+impl Policy {
+    /// None: there is no policy of this name.
+    pub fn new(name: &str, weights: Vec<u32>) -> Option<Policy> {
+        let name = NAMES.into_iter().find(|known| *known == name)?;
+        Some(Policy { name, turns: turns(&weights), weights, index: AtomicUsize::new(0) })
+    }
+
+    /// The backend for the next request; None if nobody serves.
+    pub fn next(&self, serves: Serves, load: Load) -> Option<usize> {
+        match self.name {
+            "least-connections" => self.least_connections(serves, load),
+            "two-choices" => self.two_choices(serves, load),
+            _ => self.round_robin(serves),
+        }
+    }
+
+    fn turn(&self) -> usize {
+        self.turns[self.index.fetch_add(1, Relaxed) % self.turns.len()]
+    }
+
+    /// Each backend in turn; one that weighs twice as much has two turns.
+    fn round_robin(&self, serves: Serves) -> Option<usize> {
+        // Each step of the search takes a turn of its own, so that the turns of a backend that
+        // is down are spread over all and do not fall to its neighbour.
+        let in_turn = self.turns.iter().map(|_| self.turn()).find(|&id| serves(id));
+        // Other workers take turns meanwhile and may have taken the only good ones.
+        in_turn.or_else(|| self.turns.iter().copied().find(|&id| serves(id)))
+    }
+
+    /// The backend that is busy with the fewest requests for its weight. Among equals, each in
+    /// turn: the first of them is taken, so the search begins with the one whose turn it is.
+    fn least_connections(&self, serves: Serves, load: Load) -> Option<usize> {
+        let (first, count) = (self.turn(), self.weights.len());
+        let in_order = (first..first + count).map(|id| id % count);
+        in_order.filter(|&id| serves(id)).min_by_key(|&id| self.per_weight(id, load(id)))
+    }
+
+    /// Two drawn at random, the less busy one of them: nearly as even as asking everyone, and it
+    /// does not send every worker to the same idle backend at the same moment.
+    fn two_choices(&self, serves: Serves, load: Load) -> Option<usize> {
+        let draw = |other: Option<usize>| {
+            let may = move |id: &usize| Some(*id) != other && serves(*id);
+            let drawn = self.turns.iter().copied().filter(may);
+            let random = RandomState::new().hash_one(()) as usize;
+            // A cycle, since one of those that were counted may have gone down by now.
+            drawn.clone().cycle().nth(random % drawn.count().max(1))
+        };
+        let first = draw(None)?;
+        let second = draw(Some(first)).unwrap_or(first);
+        [first, second].into_iter().min_by_key(|&id| self.per_weight(id, load(id) + 1))
+    }
+
+    /// Finer than the smallest difference: weights are at most 100.
+    fn per_weight(&self, id: usize, load: u64) -> u64 {
+        (load << 20) / u64::from(self.weights[id])
+    }
+}
+
+/// One round in which each backend has as many turns as it weighs, spread as evenly as they can
+/// be (the smooth weighted round robin of nginx): for 2 and 1 it is 0 1 0, not 0 0 1.
+fn turns(weights: &[u32]) -> Vec<usize> {
+    let total: i64 = weights.iter().map(|&weight| i64::from(weight)).sum();
+    let mut credit = vec![0i64; weights.len()];
+    let turn = |_| {
+        credit.iter_mut().zip(weights).for_each(|(credit, &weight)| *credit += i64::from(weight));
+        // The first of those with the most credit.
+        let richest = (0..credit.len()).rev().max_by_key(|&id| credit[id]).unwrap_or(0);
+        credit[richest] -= total;
+        richest
+    };
+    (0..total).map(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str, weights: &[u32]) -> Policy {
+        Policy::new(name, weights.to_vec()).expect("a known name")
+    }
+
+    /// The next ones, of backends with these loads; a negative one does not serve.
+    fn picks(policy: &Policy, loads: &[i64], count: usize) -> Vec<usize> {
+        let next = |_| policy.next(&|id| loads[id] >= 0, &|id| loads[id].unsigned_abs());
+        (0..count).map(|n| next(n).expect("someone serves")).collect()
+    }
+
+    /// How often each of four was picked.
+    fn counts(picks: &[usize]) -> [usize; 4] {
+        [0, 1, 2, 3].map(|id| picks.iter().filter(|&&pick| pick == id).count())
+    }
+
+    #[test]
+    fn each_policy_picks_by_turn_weight_and_load() {
+        for (name, weights, loads, expected) in [
+            ("round-robin", &[1, 1, 1, 1][..], &[0, 0, 0, 0][..], &[0, 1, 2, 3, 0, 1, 2, 3][..]),
+            ("round-robin", &[2, 1], &[0, 0], &[0, 1, 0, 0, 1, 0]),
+            ("round-robin", &[5, 1, 1], &[0, 0, 0], &[0, 0, 1, 0, 2, 0, 0]),
+            ("least-connections", &[1, 1, 1, 1], &[3, 1, 2, 2], &[1, 1, 1]),
+            ("least-connections", &[1, 1, 1, 1], &[3, -1, 2, 5], &[2, 2]),
+            ("least-connections", &[1, 1, 1, 1], &[0, 0, 0, 0], &[0, 1, 2, 3, 0, 1, 2, 3]),
+            ("least-connections", &[4, 1], &[2, 1], &[0, 0]),
+            ("least-connections", &[2, 1], &[0, 0], &[0, 1, 0]),
+            ("two-choices", &[1, 1, 1, 1], &[-1, -1, 5, -1], &[2, 2]),
+            // Two of three are fewer than one of one.
+            ("two-choices", &[3, 1], &[1, 0], &[0, 0, 0]),
+        ] {
+            let policy = policy(name, weights);
+            assert_eq!(picks(&policy, loads, expected.len()), expected, "{name} {weights:?}");
+        }
+        for name in NAMES {
+            assert_eq!(policy(name, &[1; 2]).next(&|_| false, &|_| 0), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_turns_of_one_who_is_down_are_spread_over_all() {
+        let picks = picks(&policy("round-robin", &[1; 4]), &[0, -1, 0, 0], 300);
+        assert_eq!(counts(&picks), [100, 0, 100, 100]);
+    }
+
+    #[test]
+    fn many_threads_share_one_round() {
+        let robin = policy("round-robin", &[1; 4]);
+        let picks = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(|| picks(&robin, &[0; 4], 1000)));
+            threads.map(|thread| thread.join().expect("no panic")).concat()
+        });
+        assert_eq!(counts(&picks), [1000; 4]);
+    }
+
+    #[test]
+    fn two_choices_never_picks_the_busiest_and_spreads_the_rest() {
+        let counts = counts(&picks(&policy("two-choices", &[1; 4]), &[9, 0, 0, 0], 3000));
+        assert_eq!(counts[0], 0);
+        assert!(counts[1..].iter().all(|&c| c > 700), "{counts:?}");
+    }
+}
