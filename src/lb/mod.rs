@@ -57,7 +57,7 @@ fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
                 running.push(thread::Builder::new().spawn_scoped(scope, run)?);
             }
             if let Some(check) = shared.check {
-                for backend_id in 0..shared.backends.len() {
+                for backend_id in 0..shared.backends.list.len() {
                     let watch = move || health::watch(&shared.backends, backend_id, check, done);
                     thread::Builder::new().spawn_scoped(scope, watch)?;
                 }
@@ -161,7 +161,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         refuse_self(&backends, address)?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
         let shared = Shared {
-            limits: cap(limits, workers, backends.len())?,
+            limits: cap(limits, workers, backends.list.len())?,
             backends,
             times,
             check: (!given.has("--no-checks")).then_some(check),
@@ -232,8 +232,7 @@ fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
         let is_any = own.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
         address.port() == own.port() && (ip == own.ip() || is_any)
     };
-    let mut list = (0..backends.len()).map(|backend_id| backends.get(backend_id));
-    match list.find(|backend| backend.addresses.iter().any(is_self)) {
+    match backends.list.iter().find(|backend| backend.addresses.iter().any(is_self)) {
         None => Ok(()),
         Some(Backend { name, .. }) => Err(format!(
             "lb: --backend {name} is the load balancer itself; give it another port or name another backend"

@@ -53,7 +53,7 @@ impl Backend {
 /// The list, the policy, and what is known of each backend.
 #[derive(Debug)]
 pub struct Backends {
-    list: Vec<Backend>,
+    pub list: Vec<Backend>,
     pub policy: Policy,
     /// By worker, then by backend.
     counters: Vec<Vec<Counters>>,
@@ -71,10 +71,6 @@ impl Backends {
         Backends { list, policy, counters, events, ejections, started: Instant::now() }
     }
 
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
     pub fn get(&self, backend_id: usize) -> &Backend {
         &self.list[backend_id]
     }
@@ -84,9 +80,10 @@ impl Backends {
         &self.counters[worker_id]
     }
 
-    /// All workers' numbers about a backend.
-    pub fn sum(&self, backend_id: usize) -> Sum {
-        Sum::of(self.counters.iter().map(|worker| &worker[backend_id]))
+    /// All workers' numbers, by backend.
+    pub fn sums(&self) -> Vec<Sum> {
+        let of = |backend_id| Sum::of(self.counters.iter().map(|worker| &worker[backend_id]));
+        (0..self.list.len()).map(of).collect()
     }
 
     /// The next one that may be asked and is not among `tried`; None if there is none.
@@ -96,7 +93,7 @@ impl Backends {
 
     /// Whether there is a next one.
     pub fn has_next(&self, tried: &[usize], now: Instant) -> bool {
-        (0..self.len()).any(self.serves(tried, now))
+        (0..self.list.len()).any(self.serves(tried, now))
     }
 
     /// Whether a backend may be asked. If no backend is up, those are asked that may only have
@@ -163,24 +160,24 @@ impl Backends {
 
     /// A request succeeded.
     pub fn succeeded(&self, backend_id: usize, now: Instant) {
-        let down_until = &self.list[backend_id].down_until;
-        let until = down_until.load(Relaxed);
-        let is_over = until != 0 && until <= self.ms(now);
-        if is_over && down_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok() {
-            self.tell_back(backend_id);
-        }
+        self.mark_up(backend_id, self.ms(now));
     }
 
     /// A probe found it well.
     pub fn probe_succeeded(&self, backend_id: usize, now: Instant) {
         self.list[backend_id].found_well.store(self.ms(now), Relaxed);
-        if self.list[backend_id].down_until.swap(0, Relaxed) != 0 {
-            self.tell_back(backend_id);
-        }
+        self.mark_up(backend_id, UNTIL_PROBED);
     }
 
-    fn tell_back(&self, backend_id: usize) {
-        self.tell(format!("{} is back", self.list[backend_id].name));
+    /// If it was ejected until this time or an earlier one, it is back.
+    fn mark_up(&self, backend_id: usize, until: u64) {
+        let Backend { name, down_until, .. } = &self.list[backend_id];
+        let old = down_until.load(Relaxed);
+        // If the exchange fails, the backend has failed again meanwhile.
+        if old > 0 && old <= until && down_until.compare_exchange(old, 0, Relaxed, Relaxed).is_ok()
+        {
+            self.tell(format!("{name} is back"));
+        }
     }
 
     fn tell(&self, text: String) {

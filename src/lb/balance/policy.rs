@@ -52,7 +52,7 @@ impl Policy {
     fn round_robin(&self, serves: Serves) -> Option<usize> {
         // Each step of the search takes a turn of its own, so that the turns of a backend that
         // is down are spread over all and do not fall to its neighbour.
-        let in_turn = self.turns.iter().map(|_| self.turn()).find(|&id| serves(id));
+        let in_turn = (0..self.turns.len()).map(|_| self.turn()).find(|&id| serves(id));
         // Other workers take turns meanwhile and may have taken the only good ones.
         in_turn.or_else(|| self.turns.iter().copied().find(|&id| serves(id)))
     }

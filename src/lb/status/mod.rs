@@ -53,21 +53,15 @@ fn is_asked_from_here(host: Option<&str>, peer: IpAddr) -> bool {
             Some((name, port)) if is_port(port) => name,
             _ => authority,
         };
-        let address = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
         name.eq_ignore_ascii_case("localhost")
-            || address.unwrap_or(name).parse().is_ok_and(is_loopback)
+            || name.trim_matches(['[', ']']).parse().is_ok_and(is_loopback)
     };
     // Only HTTP/1.0 goes without Host, and no browser speaks that.
     is_loopback(peer) && host.is_none_or(is_here)
 }
 
-/// The numbers of every backend.
-fn sums(shared: &Shared) -> Vec<Sum> {
-    (0..shared.backends.len()).map(|backend_id| shared.backends.sum(backend_id)).collect()
-}
-
 fn json(shared: &Shared) -> String {
-    let (backends, now, sums) = (&shared.backends, Instant::now(), sums(shared));
+    let (backends, now, sums) = (&shared.backends, Instant::now(), shared.backends.sums());
     let all: u64 = sums.iter().map(Sum::answered).sum();
     let backend = |(backend_id, sum): (usize, &Sum)| {
         let backend = backends.get(backend_id);
@@ -115,7 +109,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn prometheus(shared: &Shared) -> String {
-    let (backends, now, sums) = (&shared.backends, Instant::now(), sums(shared));
+    let (backends, now, sums) = (&shared.backends, Instant::now(), shared.backends.sums());
     let mut out = String::new();
     let mut family = |name: &str, help: &str, value: &dyn Fn(usize) -> f64| {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
