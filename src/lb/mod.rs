@@ -27,7 +27,7 @@ use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::net::{listener, sys};
-use balance::health::{self, Check};
+use balance::health;
 use balance::policy::{self, Policy};
 use balance::{Backend, Backends};
 use std::hash::{BuildHasher, RandomState};
@@ -56,9 +56,9 @@ fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
                 let run = move || worker.run(stop);
                 running.push(thread::Builder::new().spawn_scoped(scope, run)?);
             }
-            if let Some(check) = shared.check {
+            if let Some(interval) = shared.check_interval {
                 for backend_id in 0..shared.backends.list.len() {
-                    let watch = move || health::watch(&shared.backends, backend_id, check, done);
+                    let watch = move || health::watch(shared, backend_id, interval, done);
                     thread::Builder::new().spawn_scoped(scope, watch)?;
                 }
             }
@@ -84,7 +84,7 @@ struct Shared {
     limits: Limits,
     times: Times,
     /// None: no probes.
-    check: Option<Check>,
+    check_interval: Option<Duration>,
     log: Log,
     /// This gateway's name in Via: it knows its own requests by it, should they come back.
     via: String,
@@ -115,9 +115,8 @@ struct Times {
 impl Shared {
     /// The answer to a request that is not to be forwarded.
     fn answer_locally(&self, request: &Request, peer: IpAddr) -> Option<Response> {
-        let status = status::respond(request, peer, self);
-        if status.is_some() {
-            return status;
+        if let Some(response) = status::respond(request, peer, self) {
+            return Some(response);
         }
         let allow = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         let is_mine =
@@ -149,7 +148,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         relay: time("--relay-timeout")?,
         upstream_idle: time("--upstream-idle-timeout")?,
     };
-    let check = Check::new(time("--check-interval")?, times.response);
+    let check_interval = time("--check-interval")?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = given.number("--workers", 1..=256)?.map_or(cores, |n| n as usize);
     let pipeline = given.number("--pipeline", 1..=1000)?.unwrap_or(1) as usize;
@@ -164,7 +163,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             limits: cap(limits, workers, backends.list.len())?,
             backends,
             times,
-            check: (!given.has("--no-checks")).then_some(check),
+            check_interval: (!given.has("--no-checks")).then_some(check_interval),
             log,
             via: format!("progjar-lb-{:08x}", RandomState::new().hash_one(address) as u32),
             authority: address.to_string(),

@@ -5,45 +5,31 @@
 //! one per client, and its end would tell little: if a backend has died, the next request is
 //! refused, and another backend gets it. Entry point: [`watch`]. Note: `notes/lb.md`.
 
-use super::backends::{Backend, Backends};
+use super::backends::Backend;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::{Limits, response};
+use crate::lb::Shared;
 use crate::lb::retry::Fault;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How a probe is done.
-#[derive(Debug, Clone, Copy)]
-pub struct Check {
-    /// From the start of one probe to the start of the next, while the backend is well.
-    interval: Duration,
-    /// For the connection and the head of the answer together.
-    timeout: Duration,
-}
-
-impl Check {
-    /// Two probes that stay without an answer, and the wait before them, take less than three
-    /// intervals. A probe waits no longer than a request: `response_timeout`.
-    pub fn new(interval: Duration, response_timeout: Duration) -> Check {
-        let interval = interval.max(Duration::from_millis(10));
-        let timeout = (interval * 3 / 4).max(Duration::from_millis(100)).min(response_timeout);
-        Check { interval, timeout }
-    }
-}
-
-/// Probes the backend until the stop flag is raised.
-pub fn watch(backends: &Backends, backend_id: usize, check: Check, stop: &Stop) {
+/// Probes a backend until the stop flag is raised: once in each interval while it is well.
+pub fn watch(shared: &Shared, backend_id: usize, interval: Duration, stop: &Stop) {
+    let (backends, interval) = (&shared.backends, interval.max(Duration::from_millis(10)));
+    // Two probes that stay without an answer, and the wait before them, take less than three
+    // intervals. No probe waits longer than a request.
+    let timeout = (interval * 3 / 4).max(Duration::from_millis(100)).min(shared.times.response);
     let mut was_silent = false;
     while !stop.is_raised() {
         let begun = Instant::now();
-        let answer = probe(backends.get(backend_id), begun + check.timeout);
+        let answer = probe(backends.get(backend_id), begun + timeout);
         let is_silent = matches!(answer, Err(Fault::ConnectTimeout | Fault::ResponseTimeout));
         let pause = match answer {
             Ok(200..=399) => {
                 backends.probe_succeeded(backend_id, Instant::now());
-                check.interval
+                interval
             }
             // A busy machine may keep a healthy backend silent for a moment, so after one silence
             // it is asked again at once.
@@ -52,11 +38,11 @@ pub fn watch(backends: &Backends, backend_id: usize, check: Check, stop: &Stop) 
             Ok(status) => {
                 let why = format_args!("answered a probe with status {status}");
                 backends.probe_failed(backend_id, &why, true);
-                check.interval / 4
+                interval / 4
             }
             Err(fault) => {
                 backends.probe_failed(backend_id, &fault, !is_silent);
-                check.interval / 4
+                interval / 4
             }
         };
         was_silent = is_silent;
@@ -67,7 +53,7 @@ pub fn watch(backends: &Backends, backend_id: usize, check: Check, stop: &Stop) 
     }
 }
 
-/// Asks once, and returns the status of the answer.
+/// Asks once; the status of the answer, if its head comes before the deadline.
 fn probe(backend: &Backend, deadline: Instant) -> Result<u16, Fault> {
     let mut stream = connect(backend, deadline)?;
     let request = format!(
@@ -106,7 +92,7 @@ fn connect(backend: &Backend, deadline: Instant) -> Result<TcpStream, Fault> {
     Err(Fault::Refused)
 }
 
-/// The time until the deadline, of which no system call takes a zero.
+/// The time until the deadline.
 fn left(deadline: Instant) -> Result<Duration, Fault> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(Fault::ResponseTimeout) } else { Ok(left) }

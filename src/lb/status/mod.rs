@@ -17,10 +17,6 @@ use std::time::Instant;
 /// Asks for the JSON again and again and draws it.
 const PAGE: &str = include_str!("page.html");
 
-/// Told to everyone else, if the status is not public.
-const FORBIDDEN: &str = "Only this machine may see this, and only by its own name: \
-     ask from it with Host: localhost, or start the lb with --status-public.\n";
-
 /// The answer to a request for one of the three paths; None: it is for another one.
 pub fn respond(request: &Request, peer: IpAddr, shared: &Shared) -> Option<Response> {
     let path = request.target.split('?').next().unwrap_or_default();
@@ -32,7 +28,9 @@ pub fn respond(request: &Request, peer: IpAddr, shared: &Shared) -> Option<Respo
     };
     let served_by = &shared.served_by;
     Some(if !shared.status_public && !is_asked_from_here(request.host, peer) {
-        Response::text(403, served_by, &[], FORBIDDEN)
+        let forbidden = "Only this machine may see this, and only by its own name: \
+            ask from it with Host: localhost, or start the lb with --status-public.\n";
+        Response::text(403, served_by, &[], forbidden)
     } else if !matches!(request.method, Method::Get | Method::Head) {
         let allow = [("Allow", "GET, HEAD")];
         Response::text(405, served_by, &allow, "This page can only be read.\n")
