@@ -153,9 +153,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let workers = given.number("--workers", 1..=256)?.map_or(cores, |n| n as usize);
     let pipeline = given.number("--pipeline", 1..=1000)?.unwrap_or(1) as usize;
     let backends = parse_backends(given, workers)?;
-    let host = given.text("--host").unwrap_or_default();
     let start = || {
-        let listener = listener::bind("lb", host, port)?;
+        let listener = listener::bind("lb", given.text("--host").unwrap_or_default(), port)?;
         let address = listener.local_addr().map_err(|e| format!("lb: {e}"))?;
         refuse_self(&backends, address)?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
@@ -177,15 +176,12 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     start().map_err(Failure::CannotWork)
 }
 
-/// The assignment's backends.
-const BACKENDS: [&str; 4] =
-    ["127.0.0.1:9002", "127.0.0.1:9003", "127.0.0.1:9004", "127.0.0.1:9005"];
-
 /// `--backend` and `--policy`.
 fn parse_backends(given: &Given, workers: usize) -> Result<Backends, String> {
     let mut names: Vec<&str> = given.all("--backend").collect();
     if names.is_empty() {
-        names.extend(BACKENDS);
+        // The assignment's.
+        names.extend(["127.0.0.1:9002", "127.0.0.1:9003", "127.0.0.1:9004", "127.0.0.1:9005"]);
     }
     let mut list: Vec<Backend> = Vec::new();
     for name in names {

@@ -14,14 +14,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// Asks for the JSON again and again and draws it.
-const PAGE: &str = include_str!("page.html");
-
 /// The answer to a request for one of the three paths; None: it is for another one.
 pub fn respond(request: &Request, peer: IpAddr, shared: &Shared) -> Option<Response> {
     let path = request.target.split('?').next().unwrap_or_default();
     let (media_type, text): (_, fn(&Shared) -> String) = match path {
-        "/lb-status" => ("text/html; charset=utf-8", |_| PAGE.to_owned()),
+        // The page asks for the JSON again and again and draws it.
+        "/lb-status" => ("text/html; charset=utf-8", |_| include_str!("page.html").to_owned()),
         "/lb-status.json" => ("application/json", json),
         "/metrics" => ("text/plain; version=0.0.4; charset=utf-8", prometheus),
         _ => return None,
