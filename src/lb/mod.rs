@@ -5,7 +5,7 @@
 //! Entry point: [`run`]. Note: `notes/lb.md`.
 
 // which backend is next, and which are up
-mod balance;
+pub mod balance;
 // this gateway's own words for either side
 pub mod rewrite;
 // what follows when a backend does not serve
@@ -17,7 +17,7 @@ mod upstreams;
 // one event loop: the sockets of both sides
 mod worker;
 // the status page
-mod status;
+pub mod status;
 
 use crate::cli::args::{Failure, Flag, Given, Topic, flag};
 use crate::cli::limits::{self, Limits};

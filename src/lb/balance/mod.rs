@@ -5,8 +5,8 @@
 // which backend is next: three policies
 pub mod policy;
 // the list, and who is down
-pub mod backends;
+mod backends;
 // active checks
-pub mod health;
+pub(super) mod health;
 
-pub use backends::{Backend, Backends};
+pub(super) use backends::{Backend, Backends};

@@ -16,9 +16,10 @@ pub type Serves<'a> = &'a dyn Fn(usize) -> bool;
 /// How many requests a backend is busy with.
 pub type Load<'a> = &'a dyn Fn(usize) -> u64;
 
+/// One of [`NAMES`], for backends of given weights.
 #[derive(Debug)]
 pub struct Policy {
-    /// One of [`NAMES`].
+    /// As the user wrote it.
     pub name: &'static str,
     weights: Vec<u32>,
     /// One round: see [`turns`].
@@ -99,66 +100,4 @@ fn turns(weights: &[u32]) -> Vec<usize> {
         richest
     };
     (0..total).map(turn).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn policy(name: &str, weights: &[u32]) -> Policy {
-        Policy::new(name, weights.to_vec()).expect("a known name")
-    }
-
-    /// The next ones, of backends with these loads; a negative one does not serve.
-    fn picks(policy: &Policy, loads: &[i64], count: usize) -> Vec<usize> {
-        let next = |_| policy.next(&|id| loads[id] >= 0, &|id| loads[id].unsigned_abs());
-        (0..count).map(|n| next(n).expect("someone serves")).collect()
-    }
-
-    /// How often each of four was picked.
-    fn counts(picks: &[usize]) -> [usize; 4] {
-        [0, 1, 2, 3].map(|id| picks.iter().filter(|&&pick| pick == id).count())
-    }
-
-    #[test]
-    fn each_policy_picks_by_turn_weight_and_load() {
-        for (name, weights, loads, expected) in [
-            ("round-robin", &[1, 1, 1, 1][..], &[0, 0, 0, 0][..], &[0, 1, 2, 3, 0, 1, 2, 3][..]),
-            ("round-robin", &[2, 1], &[0, 0], &[0, 1, 0, 0, 1, 0]),
-            ("round-robin", &[5, 1, 1], &[0, 0, 0], &[0, 0, 1, 0, 2, 0, 0]),
-            // The turns of one that is down are spread over all.
-            ("round-robin", &[1, 1, 1, 1], &[0, -1, 0, 0], &[0, 2, 3, 0, 2, 3, 0, 2, 3]),
-            ("least-connections", &[1, 1, 1, 1], &[3, 1, 2, 2], &[1, 1, 1]),
-            ("least-connections", &[1, 1, 1, 1], &[3, -1, 2, 5], &[2, 2]),
-            ("least-connections", &[1, 1, 1, 1], &[0, 0, 0, 0], &[0, 1, 2, 3, 0, 1, 2, 3]),
-            ("least-connections", &[4, 1], &[2, 1], &[0, 0]),
-            ("least-connections", &[2, 1], &[0, 0], &[0, 1, 0]),
-            ("two-choices", &[1, 1, 1, 1], &[-1, -1, 5, -1], &[2, 2]),
-            // Two of three are fewer than one of one.
-            ("two-choices", &[3, 1], &[1, 0], &[0, 0, 0]),
-        ] {
-            let policy = policy(name, weights);
-            assert_eq!(picks(&policy, loads, expected.len()), expected, "{name} {weights:?}");
-        }
-        for name in NAMES {
-            assert_eq!(policy(name, &[1; 2]).next(&|_| false, &|_| 0), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn many_threads_share_one_round() {
-        let robin = policy("round-robin", &[1; 4]);
-        let picks = std::thread::scope(|scope| {
-            let threads = [(); 4].map(|()| scope.spawn(|| picks(&robin, &[0; 4], 1000)));
-            threads.map(|thread| thread.join().expect("no panic")).concat()
-        });
-        assert_eq!(counts(&picks), [1000; 4]);
-    }
-
-    #[test]
-    fn two_choices_never_picks_the_busiest_and_spreads_the_rest() {
-        let counts = counts(&picks(&policy("two-choices", &[1; 4]), &[9, 0, 0, 0], 3000));
-        assert_eq!(counts[0], 0);
-        assert!(counts[1..].iter().all(|&c| c > 700), "{counts:?}");
-    }
 }
