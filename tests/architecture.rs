@@ -104,9 +104,9 @@ fn what_understands_bytes_knows_no_sockets() {
         knows_nothing_of(file, &sockets);
     }
     knows_nothing_of("lb/exchange", &["TcpStream", "poller"]);
-    knows_nothing_of("lb/backends", &["http", "TcpStream", "std::io"]);
+    knows_nothing_of("lb/balance/backends", &["http", "TcpStream", "std::io"]);
     knows_nothing_of("lb/retry", &["std::net", "std::io", "poller", "Instant::now"]);
-    knows_nothing_of("lb/policy", &["std::net", "std::io", "crate::"]);
+    knows_nothing_of("lb/balance/policy", &["std::net", "std::io", "crate::"]);
 }
 
 #[test]

@@ -5,14 +5,8 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpListener;
-use support::backend::Backend;
+use support::backend::{Backend, before};
 use support::{Answer, Reader, Server};
-
-fn before(backend: &Backend, arguments: &[&str]) -> Server {
-    let address = backend.text();
-    let all = [&["--no-checks", "--backend", &address], arguments].concat();
-    Server::start("lb", &all)
-}
 
 fn ask(server: &Server, bytes: &[u8]) -> Answer {
     let mut stream = server.connect();
@@ -35,7 +29,7 @@ fn is_via(value: &str, before: &str) -> bool {
 #[test]
 fn what_the_gateway_writes_anew_is_written_once() {
     let backend = Backend::honest("hello");
-    let lb = before(&backend, &[]);
+    let lb = before(&[&backend], &[]);
     let length = "Content-Length";
     // The method, fields, and what the backend gets under a name.
     for (method, fields, name, values) in [
@@ -83,7 +77,7 @@ fn a_list_grows_by_one_member_and_no_empty_one_is_passed_on() {
         let head = format!("HTTP/1.1 200 OK\r\nVia: {via}\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).is_ok()
     });
-    let lb = before(&backend, &[]);
+    let lb = before(&[&backend], &[]);
     for (values, members) in [
         (&[""][..], ""),
         (&[","], ""),
@@ -124,7 +118,7 @@ fn an_answer_has_one_date_also_when_connection_takes_the_backends() {
     ] {
         let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
         let backend = Backend::start(move |_, stream| stream.write_all(head.as_bytes()).is_ok());
-        let lb = before(&backend, &[]);
+        let lb = before(&[&backend], &[]);
         let answer = ask(&lb, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let is_date = |line: &&str| line.to_ascii_lowercase().starts_with("date:");
         assert_eq!(answer.head.lines().filter(is_date).count(), 1, "{fields:?}");
@@ -206,7 +200,7 @@ fn what_a_gateway_accepts_its_backend_with_the_same_limits_accepts_too() {
 #[test]
 fn the_gateway_answers_itself_what_is_too_large_to_forward() {
     let backend = Backend::honest("hello");
-    let lb = before(&backend, &[]);
+    let lb = before(&[&backend], &[]);
     let head = head_of("GET /lb-status HTTP/1.1\r\nHost: localhost\r\n", 100, 16_384);
     assert_eq!(ask(&lb, &head).status, 200, "nothing of it is forwarded");
     let content = "Content-Length: 2\r\n";
@@ -222,8 +216,8 @@ fn the_gateway_answers_itself_what_is_too_large_to_forward() {
 #[test]
 fn the_status_is_for_those_who_ask_this_machine_by_its_own_name() {
     let backend = Backend::honest("hello");
-    let mine = before(&backend, &[]);
-    let public = before(&backend, &["--status-public"]);
+    let mine = before(&[&backend], &[]);
+    let public = before(&[&backend], &["--status-public"]);
     let port = mine.address.port();
     let rebound = format!("evil.example:{port}");
     for path in ["/lb-status", "/lb-status.json", "/metrics", "/lb-status?a=b"] {

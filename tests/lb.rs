@@ -5,19 +5,15 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
-use support::backend::{Backend, Request, before, ok};
+use support::backend::{Backend, NOBODY, before, ok};
 use support::client::Client;
 use support::json::Json;
 use support::{PATIENCE, Reader, Server, connect, eventually};
-
-/// Nobody listens here, and the port is none that the system hands out.
-const NOBODY: &str = "127.0.0.1:1";
 
 fn async_servers<const N: usize>() -> [Server; N] {
     [(); N].map(|()| Server::start("async_server", &[]))
@@ -368,37 +364,6 @@ fn a_backend_that_refuses_is_passed_over_and_nobody_notices() {
     }
 }
 
-#[test]
-fn without_a_backend_clients_are_told_when_to_come_back() {
-    for checks in [&["--no-checks"][..], &[]] {
-        let lb = Server::start("lb", &[&["--backend", NOBODY][..], checks].concat());
-        for _ in 0..3 {
-            let begun = Instant::now();
-            let answer = lb.get("/");
-            assert_eq!(answer.status, 503, "{answer:?}");
-            assert!(begun.elapsed() < Duration::from_secs(2));
-        }
-        let mut client = Client::new(&lb);
-        let answer = client.get();
-        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
-        // An error of the gateway's own does not cost the connection.
-        assert_eq!(client.get().status, 503);
-    }
-}
-
-#[test]
-fn a_backend_that_is_silent_costs_its_timeout_and_gives_504() {
-    let silent = Backend::start(|_, stream| stream.read(&mut [0; 1]).is_err());
-    const TIMEOUT: Duration = Duration::from_secs(1);
-    let lb = before(&[&silent], &["--response-timeout", "1s"]);
-    let begun = Instant::now();
-    let answer = lb.get("/");
-    assert_eq!(answer.status, 504);
-    // Once, and not twice.
-    let took = begun.elapsed();
-    assert!((TIMEOUT..2 * TIMEOUT).contains(&took), "{took:?}");
-}
-
 /// Two backends that read a request and close.
 fn closers() -> [Backend; 2] {
     [(); 2].map(|()| Backend::start(|_, _| false))
@@ -422,34 +387,6 @@ fn a_post_is_not_sent_twice_but_what_is_idempotent_is() {
             assert_eq!(request.content, b"hi", "{method}: all of it, from its first byte");
         }
     }
-}
-
-#[test]
-fn the_next_backend_gets_an_idempotent_request_that_one_dropped() {
-    let bad = Backend::start(|_, _| false);
-    let good = Backend::honest("good");
-    let lb = before(&[&bad, &good], &["--workers", "1"]);
-    for _ in 0..8 {
-        assert_eq!(lb.get("/").text(), "good");
-    }
-    assert!(!bad.requests().is_empty());
-}
-
-#[test]
-fn a_kept_connection_that_the_backend_closes_just_then_fails_nobody() {
-    // It closes when it has read the second request: the worst moment, since no proxy can know.
-    let closes_late = |request: &Request, stream: &mut TcpStream| {
-        request.before == 0 && stream.write_all(&ok("hello")).is_ok()
-    };
-    // There is one alone, so that no other one can help.
-    let backend = Backend::start(closes_late);
-    let lb = before(&[&backend], &["--workers", "1"]);
-    for _ in 0..50 {
-        assert_eq!(lb.get("/").text(), "hello");
-    }
-    let status = lb.status();
-    let failures = status.get("backends").items()[0].get("failures");
-    assert_eq!(failures, &Json::Number(0.0), "it says nothing against the backend");
 }
 
 #[test]

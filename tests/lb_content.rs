@@ -8,12 +8,9 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use support::backend::{Backend, before, ok, read_head};
+use support::backend::{Backend, NOBODY, before, ok, read_head};
 use support::client::Client;
 use support::{Answer, Reader, Server, eventually, half_close};
-
-/// Nobody listens here, and the port is none that the system hands out.
-const NOBODY: &str = "127.0.0.1:1";
 
 const TOPICS: [&str; 3] = ["async_server", "thread_server", "lb"];
 

@@ -3,12 +3,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use support::{PATIENCE, Reader, Server};
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use support::backend::{Backend, ok};
+use support::{Reader, Server};
 
 /// What a backend does when it is asked for `/lie`.
 struct Lie {
@@ -133,67 +131,6 @@ fn lies() -> Vec<Lie> {
     ]
 }
 
-/// A backend whose answer to `/lie` can be changed; all else it answers honestly.
-struct Backend {
-    address: SocketAddr,
-    stopped: Arc<AtomicBool>,
-}
-
-impl Backend {
-    fn start(script: Arc<Mutex<(Vec<u8>, bool)>>) -> Backend {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopped);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (Ok(stream), script) = (stream, Arc::clone(&script)) else {
-                    return;
-                };
-                thread::spawn(move || converse(stream, &script));
-            }
-        });
-        Backend { address, stopped }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        // It waits for a connection; this is the last.
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-/// Answers request after request on one connection. None: it is over.
-fn converse(stream: TcpStream, script: &Mutex<(Vec<u8>, bool)>) -> Option<()> {
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-        reader.read_exact(&mut vec![0; length]).ok()?;
-        let (bytes, closes) = if head.contains(" /lie ") {
-            script.lock().ok()?.clone()
-        } else {
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhonest".to_vec(), false)
-        };
-        reader.get_mut().write_all(&bytes).ok()?;
-        if closes {
-            return None;
-        }
-    }
-}
-
 fn asks(server: &Server, method: &str, target: &str) -> Reader<TcpStream> {
     let mut stream = server.connect();
     let length = if method == "POST" { "Content-Length: 2\r\n\r\nhi" } else { "\r\n" };
@@ -204,11 +141,16 @@ fn asks(server: &Server, method: &str, target: &str) -> Reader<TcpStream> {
 
 #[test]
 fn a_lie_harms_nobody_but_the_client_that_it_was_told() {
-    let script = Arc::new(Mutex::new((Vec::new(), false)));
     for lie in lies() {
-        *script.lock().expect("nobody panics with it") = (lie.bytes, lie.closes);
-        let backends = [(); 2].map(|()| Backend::start(Arc::clone(&script)));
-        let addresses = backends.each_ref().map(|b| b.address.to_string());
+        // All but `/lie` is answered honestly.
+        let backends = [(); 2].map(|()| {
+            let (bytes, closes) = (lie.bytes.clone(), lie.closes);
+            Backend::start(move |request, stream| match request.target() {
+                "/lie" => stream.write_all(&bytes).is_ok() && !closes,
+                _ => stream.write_all(&ok("honest")).is_ok(),
+            })
+        });
+        let addresses = backends.each_ref().map(Backend::text);
         // Only where silence is the lie: a busy machine may take longer for the others.
         let time = if lie.name.ends_with("silence") { "300ms" } else { "20s" };
         let times = ["--response-timeout", time, "--relay-timeout", time];

@@ -3,7 +3,7 @@
 //! Knows sockets, not HTTP. Entry points: [`Upstreams::take`], [`Upstreams::keep`],
 //! [`Upstreams::close`]. Note: `notes/lb.md`.
 
-use super::stats::Counters;
+use super::status::counters::Counters;
 use crate::net::connection::{BufferPool, Connection};
 use crate::net::poller::{Interest, Poller, Token};
 use crate::net::slots::Slots;

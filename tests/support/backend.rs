@@ -1,5 +1,6 @@
 //! A backend that a test writes itself: it knows nothing of the program's own code.
 
+use super::json::Json;
 use super::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+/// Nobody listens here, and the port is none that the system hands out.
+pub const NOBODY: &str = "127.0.0.1:1";
 
 /// A request as the backend got it.
 #[derive(Debug, Clone)]
@@ -73,6 +77,14 @@ pub fn before(backends: &[&Backend], arguments: &[&str]) -> Server {
     }
     all.extend(arguments);
     Server::start("lb", &all)
+}
+
+/// Everyone is up, and nobody was ever told to be down.
+pub fn nobody_is_ejected(status: &Json) {
+    for backend in status.get("backends").items() {
+        assert_eq!(backend.get("state").text(), "up", "{status:?}");
+    }
+    assert_eq!(status.get("events").items(), [], "{status:?}");
 }
 
 impl Backend {

@@ -172,13 +172,17 @@ impl Server {
         json::parse(&answer.text()).unwrap_or_else(|e| panic!("{e}: {answer:?}"))
     }
 
-    /// What the load balancer says of the backend: `up` or `down`.
-    pub fn state_of(&self, backend: SocketAddr) -> String {
+    /// What the load balancer says of the backend under this name.
+    pub fn status_of(&self, backend: SocketAddr, name: &str) -> json::Json {
         let status = self.status();
         let is_it = |b: &&json::Json| b.get("name").text() == backend.to_string();
-        let found = status.get("backends").items().iter().find(is_it).cloned();
-        let found = found.unwrap_or_else(|| panic!("{backend} in {status:?}"));
-        found.get("state").text().to_owned()
+        let found = status.get("backends").items().iter().find(is_it);
+        found.unwrap_or_else(|| panic!("{backend} in {status:?}")).get(name).clone()
+    }
+
+    /// What the load balancer says of the backend: `up` or `down`.
+    pub fn state_of(&self, backend: SocketAddr) -> String {
+        self.status_of(backend, "state").text().to_owned()
     }
 
     /// A connection whose reads and writes fail rather than wait for ever.

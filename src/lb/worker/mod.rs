@@ -16,7 +16,7 @@ mod sharing;
 use super::Shared;
 use super::exchange::Exchange;
 use super::retry::Fault;
-use super::stats::Counters;
+use super::status::counters::Counters;
 use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
 use crate::http::date;
