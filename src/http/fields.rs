@@ -27,7 +27,6 @@ pub fn is_token_char(byte: u8) -> bool {
     CLASSES[0][byte as usize]
 }
 
-/// Visible, SP, HTAB, or beyond ASCII.
 pub fn is_text_char(byte: u8) -> bool {
     CLASSES[1][byte as usize]
 }
@@ -71,7 +70,6 @@ impl<'a> Field<'a> {
         Field { name: &line[..colon], value: line[colon + 1..].trim_ascii() }
     }
 
-    /// Whether the field has this name.
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
@@ -123,7 +121,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The values of the fields of this name, in order.
     pub fn values(self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.filter(move |f| f.is(name)).map(|f| f.value)
     }
@@ -163,7 +160,6 @@ pub fn write_digits(out: &mut Vec<u8>, number: u64) {
     out.push(b'0' + (number % 10) as u8);
 }
 
-/// Appends a line of a field section.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -171,7 +167,6 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The same, for a value that is a number.
 pub fn write_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

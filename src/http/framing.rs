@@ -59,7 +59,6 @@ impl<'a> BodyFields<'a> {
         Ok(())
     }
 
-    /// Content-Length, if present.
     pub fn length(&self) -> Option<u64> {
         self.length.map(|(length, _)| length)
     }
@@ -86,7 +85,6 @@ pub(super) struct Persistence {
 }
 
 impl Persistence {
-    /// Takes note of a Connection field's value, a list without regard to case.
     pub fn add(&mut self, value: &[u8]) {
         for option in fields::list(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
@@ -119,11 +117,8 @@ pub struct Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     UntilClose,
-    /// So many bytes are left of the content, or of a chunk.
-    Data {
-        left: u64,
-        of_chunk: bool,
-    },
+    /// So many bytes are left; whether they are those of a chunk, not of the whole content.
+    Data(u64, bool),
     /// In the chunk size; how many digits so far.
     Size(u64, u8),
     /// Behind the size; whether the semicolon that begins an extension has come.
@@ -144,7 +139,7 @@ impl Body {
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
             Framing::Length(0) => State::Done,
-            Framing::Length(left) => State::Data { left, of_chunk: false },
+            Framing::Length(left) => State::Data(left, false),
             Framing::Chunked => State::Size(0, 0),
             Framing::UntilClose => State::UntilClose,
         };
@@ -169,13 +164,13 @@ impl Body {
             self.state = match self.state {
                 State::Done => break,
                 State::UntilClose => return Ok((bytes.len(), &bytes[used..])),
-                State::Data { left, of_chunk } => {
+                State::Data(left, of_chunk) => {
                     let available = bytes.len() - used;
                     let taken = usize::try_from(left).map_or(available, |n| n.min(available));
                     self.state = match left - taken as u64 {
                         0 if of_chunk => State::DataCr,
                         0 => State::Done,
-                        left => State::Data { left, of_chunk },
+                        left => State::Data(left, of_chunk),
                     };
                     return Ok((used + taken, &bytes[used..used + taken]));
                 }
@@ -217,7 +212,7 @@ impl Body {
             (Extension(_, true), byte) if is_text_char(byte) => state,
             (Extension(..), _) => return Err(ParseError::ChunkExtension),
             (SizeLf(0), b'\n') => TrailerStart,
-            (SizeLf(left), b'\n') => Data { left, of_chunk: true },
+            (SizeLf(left), b'\n') => Data(left, true),
             (SizeLf(_), _) => return Err(ParseError::ChunkSize),
             (DataCr, b'\r') => DataLf,
             (DataLf, b'\n') => Size(0, 0),

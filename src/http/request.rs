@@ -131,8 +131,7 @@ impl<'a> Controls<'a> {
             }
             10 if field.is("connection") => self.persistence.add(value),
             12 if field.is("max-forwards") => {
-                let number = fields::digits(value).ok_or(ParseError::MaxForwards)?;
-                self.max_forwards = Some(number);
+                self.max_forwards = Some(fields::digits(value).ok_or(ParseError::MaxForwards)?);
             }
             14 | 17 => self.body.add(field)?,
             _ => {}
