@@ -171,20 +171,15 @@ impl<'a> Upstreams<'a> {
 /// Begins to connect to the first of the addresses, from `next` on, that does not refuse at once.
 /// Returns also which one is next.
 fn connect(addresses: &[SocketAddr], next: usize) -> io::Result<(Connection, usize)> {
-    let mut failure: Option<io::Error> = None;
+    let mut failure = ErrorKind::ConnectionRefused.into();
     for (i, &address) in addresses.iter().enumerate().skip(next) {
-        let stream = crate::net::sys::connect(address)
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-        match stream {
+        let stream = crate::net::sys::connect(address);
+        match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => return Ok((Connection::new(stream), i + 1)),
-            // That one address refuses counts more than what this process lacks for another.
-            Err(error) if failure.as_ref().is_none_or(|f| !is_the_backends_fault(f)) => {
-                failure = Some(error);
-            }
-            Err(_) => {}
+            Err(error) => failure = error,
         }
     }
-    Err(failure.unwrap_or_else(|| ErrorKind::ConnectionRefused.into()))
+    Err(failure)
 }
 
 /// Whether the handshake has ended; the error is its outcome.
@@ -206,13 +201,6 @@ pub fn is_connected(connection: &Connection) -> io::Result<bool> {
 /// Whether a failure to connect speaks against the backend, not against us.
 pub fn is_the_backends_fault(error: &io::Error) -> bool {
     use ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkUnreachable
-            | NetworkDown
-            | TimedOut
-    )
+    [ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NetworkDown, TimedOut]
+        .contains(&error.kind())
 }

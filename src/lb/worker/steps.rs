@@ -68,7 +68,7 @@ impl Worker<'_> {
             Ok(any) => client.progress |= any && awaits_client,
             Err(error) => return self.refuse(slot, error),
         }
-        if client.ended && !exchange.has_all_content() && input.unused().is_empty() {
+        if client.ended && !exchange.content.is_done() && input.unused().is_empty() {
             return self.refuse(slot, ParseError::EndedEarly);
         }
         let Some(upstream_slot) = exchange.upstream else { return self.attempt(slot) };
@@ -156,7 +156,7 @@ impl Worker<'_> {
         self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
         let (name, status) = (&shared.backends.get(backend_id).name, exchange.status());
         self.log(peer, Some(&exchange), name, &status.unwrap_or_default(), "");
-        self.events.buffers.give(exchange.into_buffer());
+        self.events.buffers.give(exchange.request);
         Step::Again
     }
 

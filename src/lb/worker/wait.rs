@@ -69,7 +69,7 @@ fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase
         _ if exchange.status().is_some() => Phase::Relay,
         _ if exchange.history.checks => Phase::Check,
         _ if !exchange.unsent().is_empty() => Phase::Send,
-        _ if !exchange.has_all_content() => Phase::Content,
+        _ if !exchange.content.is_done() => Phase::Content,
         _ => Phase::Response,
     }
 }
