@@ -16,11 +16,11 @@ use std::io::Write;
 use std::time::Instant;
 
 /// The most that waits to be sent to a backend; beyond it the client is not read.
-const WAITING: usize = 64 * 1024;
+pub const WAITING: usize = 64 * 1024;
 
 /// The largest request that is kept until its answer begins, so that another backend can be
 /// tried. Of a larger one, what has been sent is dropped.
-const KEPT: usize = 256 * 1024;
+pub const KEPT: usize = 256 * 1024;
 
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
@@ -41,7 +41,9 @@ pub struct Exchange {
     pub content: Body,
     received: u64,
     framed: Framed,
+    /// What to do.
     pub method: Method,
+    /// What the client speaks.
     pub version: Version,
     client_keep_alive: bool,
     expects_continue: bool,
@@ -52,6 +54,7 @@ pub struct Exchange {
     pub may_share: bool,
     /// It leaves with others in one write.
     pub shares: bool,
+    /// What became of it so far.
     pub history: History,
     interim: u32,
     answer: Option<Answer>,
@@ -119,12 +122,12 @@ impl Exchange {
         self.request.len() - self.sent < WAITING
     }
 
-    /// Takes the request's content out of `input`, up to `most` bytes of it. Returns whether
-    /// there was any.
-    pub fn take_content(&mut self, input: &mut Input, most: u64) -> Result<bool, ParseError> {
-        let mut any = false;
+    /// Takes the request's content from the front of `bytes`, as far as there is room for it.
+    /// Returns how many bytes that were. The error: it is malformed, or more than `most` bytes.
+    pub fn take_content(&mut self, bytes: &[u8], most: u64) -> Result<usize, ParseError> {
+        let mut taken = 0;
         while !self.content.is_done() && self.has_room() {
-            let (used, data) = self.content.read(input.unused())?;
+            let (used, data) = self.content.read(&bytes[taken..])?;
             if used == 0 {
                 break;
             }
@@ -133,13 +136,12 @@ impl Exchange {
                 return Err(ParseError::ContentTooLarge);
             }
             self.framed.write(&mut self.request, data);
-            input.consume(used);
-            any = true;
+            taken += used;
             if self.content.is_done() {
                 self.framed.finish(&mut self.request);
             }
         }
-        Ok(any)
+        Ok(taken)
     }
 
     /// What is still to be sent to the backend.
@@ -270,94 +272,5 @@ impl Exchange {
     pub fn upstream_keep_alive(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
         all_sent && self.answer.as_ref().is_some_and(|answer| answer.upstream_keep_alive)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::limits::READ;
-    use crate::http::framing::Framing;
-    use crate::http::request;
-
-    /// The most that may be held of a request: what may be kept for another try, what may wait,
-    /// and what one read brings, with the frame of a chunk.
-    const BOUND: usize = KEPT + WAITING + READ + 16;
-
-    fn put(field: &str) -> Exchange {
-        let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
-        let parsed = request::parse(head.as_bytes(), &Limits::DEFAULT);
-        let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
-        let on = Forwarded { peer: [127, 0, 0, 1].into(), via: "lb", authority: "lb:1" };
-        let now = Instant::now();
-        let begun = Exchange::begin(&request, &on, &Limits::DEFAULT, Vec::new(), now, false);
-        begun.expect("small enough")
-    }
-
-    /// Takes and sends in an order that is drawn. Returns what reaches the backend; at no time
-    /// more than [`BOUND`] is held.
-    fn upload(field: &str, message: &[u8], draw: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
-        let mut exchange = put(field);
-        let (arrives, leaves) = (100 + draw(READ), 100 + draw(READ));
-        // Whether the backend's socket takes all that waits, now and then.
-        let drains = draw(2) == 0;
-        let (mut arrived, mut came, mut tries) = (0, Vec::new(), 3);
-        while !exchange.content.is_done() || !exchange.unsent().is_empty() {
-            if draw(2) == 0 && exchange.has_room() {
-                let end = message.len().min(arrived + 1 + draw(arrives));
-                let mut input = Input::of(&message[arrived..end]);
-                exchange.take_content(&mut input, u64::MAX).expect("it is well framed");
-                arrived = end - input.unused().len();
-            }
-            let stays = usize::from(!drains && !exchange.content.is_done());
-            let n = exchange.unsent().len().saturating_sub(stays).min(draw(leaves + 1));
-            came.extend_from_slice(&exchange.unsent()[..n]);
-            exchange.sent(n);
-            let held = exchange.request.len();
-            assert!(held <= BOUND, "{held} bytes held of {arrived}");
-            if tries > 0 && draw(50) == 0 && exchange.may_repeat(true) {
-                exchange.rewind();
-                came.clear();
-                tries -= 1;
-            }
-        }
-        assert!(came.starts_with(put(field).unsent()), "the head comes first");
-        came.split_off(put(field).unsent().len())
-    }
-
-    /// The content of a message's body, which is whole.
-    fn unframed(mut bytes: &[u8], framing: Framing) -> Vec<u8> {
-        let (mut body, mut content) = (Body::new(framing), Vec::new());
-        while !body.is_done() {
-            let (used, data) = body.read(bytes).expect("it is well framed");
-            assert!(used > 0, "it is whole");
-            content.extend_from_slice(data);
-            bytes = &bytes[used..];
-        }
-        assert!(bytes.is_empty(), "nothing more comes");
-        content
-    }
-
-    #[test]
-    fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
-        for seed in 0..60 {
-            let mut state = seed;
-            let mut draw = |below: usize| {
-                state = u64::wrapping_mul(state, 6364136223846793005).wrapping_add(2 * seed + 1);
-                (state >> 33) as usize % below.max(1)
-            };
-            let length = draw(3 << 20);
-            let content: Vec<u8> = (0..length).map(|_| draw(256) as u8).collect();
-            let mut chunks = Vec::new();
-            content.chunks(1 + draw(READ)).for_each(|c| Framed::Chunks.write(&mut chunks, c));
-            Framed::Chunks.finish(&mut chunks);
-            for (field, message, framing) in [
-                (format!("Content-Length: {length}"), &content, Framing::Length(length as u64)),
-                ("Transfer-Encoding: chunked".to_owned(), &chunks, Framing::Chunked),
-            ] {
-                let came = unframed(&upload(&field, message, &mut draw), framing);
-                assert!(came == content, "seed {seed}: it is not what went in");
-            }
-        }
     }
 }

@@ -9,13 +9,13 @@ use std::time::Instant;
 /// How often a request is sent if its answer does not come. Twice lost, it may be the cause.
 const SENDINGS: usize = 2;
 
-/// Why a backend did not serve; [`std::fmt::Display`] says it in words.
+/// Why a backend did not serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the sentences below say it
 pub enum Fault {
     Refused,
     ConnectTimeout,
     SendTimeout,
-    /// As a rule the connection was idle for too long: the backend is well.
     Stale,
     Closed,
     ResponseTimeout,
@@ -61,6 +61,7 @@ impl Fault {
 /// What is known when a backend did not serve a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation {
+    /// What happened.
     pub fault: Fault,
     /// The whole request is still here, and sent twice it does no harm.
     pub may_repeat: bool,
@@ -94,6 +95,7 @@ pub enum Verdict {
     Cut,
 }
 
+/// See the module.
 pub fn decide(at: &Situation) -> Verdict {
     let is_late = matches!(at.fault, Fault::SendTimeout | Fault::ResponseTimeout);
     match at.fault {
@@ -119,6 +121,7 @@ impl Situation {
 /// What a fault says of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
+    /// Nothing.
     Nothing,
     /// It failed this request: that is counted.
     Count,
@@ -184,114 +187,5 @@ impl History {
     /// The backend that is only asked for a connection, and why.
     pub fn suspect(&self) -> Option<(usize, Fault)> {
         self.lost.filter(|_| self.checks)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Fault::*;
-    use super::Verdict::*;
-    use super::*;
-
-    const BAD: Fault = BadAnswer(ParseError::StatusLine);
-
-    /// A GET that was sent, the first time, with everything left.
-    fn get(fault: Fault) -> Situation {
-        Situation {
-            fault,
-            may_repeat: true,
-            sent: !matches!(fault, Refused | ConnectTimeout),
-            begun: false,
-            losses: usize::from(fault.is_loss()),
-            suspect: matches!(fault, Closed | BAD),
-            another: true,
-            budget: true,
-            in_time: true,
-        }
-    }
-
-    #[test]
-    fn what_follows_a_fault() {
-        // Each column changes one thing: the request is a POST; there is no other backend;
-        // there is no budget; it was lost before; it is late.
-        #[rustfmt::skip]
-        let table = [
-            //                  GET          POST         no other     no budget    lost before  late
-            (Refused,         [Elsewhere,   Elsewhere,   Answer(503), Elsewhere,   Elsewhere,   Answer(504)]),
-            (ConnectTimeout,  [Elsewhere,   Elsewhere,   Answer(504), Elsewhere,   Elsewhere,   Answer(504)]),
-            (SendTimeout,     [Answer(504), Answer(504), Answer(504), Answer(504), Answer(504), Answer(504)]),
-            (ResponseTimeout, [Answer(504), Answer(504), Answer(504), Answer(504), Answer(504), Answer(504)]),
-            (Stale,           [Elsewhere,   Answer(502), Answer(503), Elsewhere,   Answer(502), Answer(504)]),
-            (Closed,          [Elsewhere,   Answer(502), Check,       Answer(502), Check,       Answer(504)]),
-            (BAD,             [Elsewhere,   Answer(502), Check,       Answer(502), Check,       Answer(504)]),
-            (Ejected,         [Elsewhere,   Answer(502), Answer(503), Elsewhere,   Elsewhere,   Answer(504)]),
-        ];
-        for (fault, expected) in table {
-            let first = get(fault);
-            let post = Situation { may_repeat: !first.sent, ..first };
-            let no_other = Situation { another: false, ..first };
-            let no_budget = Situation { budget: false, ..first };
-            let before = Situation { losses: first.losses + 1, ..first };
-            let late = Situation { in_time: false, ..first };
-            let all = [first, post, no_other, no_budget, before, late];
-            assert_eq!(all.map(|at| decide(&at)), expected, "{fault:?}");
-            // Whatever else: half an answer is cut, and what is no longer here cannot be sent again.
-            for at in all {
-                assert_eq!(decide(&Situation { begun: true, ..at }), Cut);
-                let gone = decide(&Situation { may_repeat: false, ..at });
-                assert!(matches!(gone, Answer(502 | 504)), "{at:?}: {gone:?}");
-            }
-        }
-        // A POST of which nothing was sent is like a GET.
-        for fault in [Stale, Ejected] {
-            let unsent = Situation { sent: false, losses: 0, ..get(fault) };
-            assert_eq!(decide(&unsent), Elsewhere, "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn whom_a_fault_speaks_against() {
-        for (fault, others_answered, silent) in [
-            (Refused, Blame::Eject, Blame::Eject),
-            (ConnectTimeout, Blame::Eject, Blame::Eject),
-            (SendTimeout, Blame::Count, Blame::Eject),
-            (ResponseTimeout, Blame::Count, Blame::Eject),
-            (Stale, Blame::Nothing, Blame::Nothing),
-            (Closed, Blame::Count, Blame::Count),
-            (BAD, Blame::Count, Blame::Count),
-            (Ejected, Blame::Count, Blame::Count),
-        ] {
-            assert_eq!(blame(fault, false), others_answered, "{fault:?}");
-            assert_eq!(blame(fault, true), silent, "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_end_of_a_connection_means() {
-        for (reused, sent, begun, fault) in [
-            (true, true, false, Stale),
-            (true, false, false, Stale),
-            (true, true, true, Closed),
-            (false, true, false, Closed),
-            (false, true, true, Closed),
-            (false, false, false, Refused),
-        ] {
-            assert_eq!(Fault::of_end(reused, sent, begun), fault);
-        }
-    }
-
-    #[test]
-    fn a_loss_to_a_backend_that_has_died_is_no_loss() {
-        let mut history = History::default();
-        history.note(3, Stale, true);
-        assert_eq!((history.losses, history.lost), (1, None));
-        assert!(history.fresh && history.tried.is_empty(), "asked once more");
-        history.note(1, Closed, true);
-        assert_eq!((history.losses, history.suspect()), (2, None));
-        history.checks = true;
-        assert_eq!(history.suspect(), Some((1, Closed)));
-        history.note(1, Refused, false);
-        assert_eq!((history.losses, history.suspect()), (1, None));
-        assert_eq!(history.tried, [1]);
     }
 }

@@ -41,49 +41,39 @@ impl Framed {
 
 /// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
 /// which is written anew for each side.
-fn is_hop_by_hop(field: Field) -> bool {
-    match field.name.len() {
-        2 => field.is("te"),
-        7 => field.is("upgrade") || field.is("trailer"),
-        10 => field.is("connection") || field.is("keep-alive"),
-        14 => field.is("content-length"),
-        16 => field.is("proxy-connection"),
-        17 => field.is("transfer-encoding"),
-        _ => false,
-    }
-}
+#[rustfmt::skip]
+const HOP_BY_HOP: [&str; 8] = ["connection", "keep-alive", "proxy-connection", "te", "trailer",
+    "upgrade", "content-length", "transfer-encoding"];
 
-/// Whether `Connection` names the field, which makes it hop-by-hop too.
-fn is_nominated(field: Field, all: Fields) -> bool {
-    all.values("connection")
-        .flat_map(fields::list)
-        .any(|name| name.eq_ignore_ascii_case(field.name))
-}
-
-/// Appends the fields that go on to the next hop, but those that `is_ours`: they are written anew.
-fn write_fields(out: &mut Vec<u8>, fields: Fields, mut is_ours: impl FnMut(Field) -> bool) {
-    let has_connection = fields.values("connection").next().is_some();
-    for field in fields {
-        let ends_here = is_hop_by_hop(field) || (has_connection && is_nominated(field, fields));
-        if !ends_here && !is_ours(field) {
+/// Appends the fields that go on to the next hop: not those for which `is_ours` returns true, which
+/// are written anew, and not the hop-by-hop ones, among which are those that `Connection` names.
+/// `is_ours` is told also whether the field ends here for that reason.
+fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, bool) -> bool) {
+    let named = || all.values("connection").flat_map(fields::list);
+    let names_any = named().next().is_some();
+    for field in all {
+        let ends_here = HOP_BY_HOP.iter().any(|name| field.is(name))
+            || (names_any && named().any(|name| name.eq_ignore_ascii_case(field.name)));
+        if !is_ours(field, ends_here) && !ends_here {
             write_field(out, field.name, field.value);
         }
     }
 }
 
-/// Appends the beginning of a field that grows by a member at each gateway. Empty members end
-/// here (RFC 9110 §5.6.1).
-fn begin_list(out: &mut Vec<u8>, name: &str, fields: Fields) {
+/// Appends the beginning of a field that grows by a member at each gateway. `before`: where its
+/// members stand, if it has any. Empty ones end here (RFC 9110 §5.6.1).
+fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    for before in fields.values(name).flat_map(fields::list) {
-        out.extend_from_slice(before);
+    let values = before.into_iter().flat_map(|fields| fields.values(name));
+    for member in values.flat_map(fields::list) {
+        out.extend_from_slice(member);
         out.extend_from_slice(b", ");
     }
 }
 
-fn write_via(out: &mut Vec<u8>, fields: Fields, own: &str) {
-    begin_list(out, "Via", fields);
+fn write_via(out: &mut Vec<u8>, before: Option<Fields>, own: &str) {
+    begin_list(out, "Via", before);
     out.extend_from_slice(b"1.1 ");
     out.extend_from_slice(own.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -115,18 +105,18 @@ pub fn write_request(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let section = out.len();
     write_field(out, b"Host", request.host.unwrap_or(forwarded.authority).as_bytes());
-    write_fields(out, request.fields, |field| match field.name.len() {
-        3 => field.is("via"),
-        4 => field.is("host"),
-        6 => field.is("expect"),
-        12 => field.is("max-forwards"),
-        15 => field.is("x-forwarded-for"),
-        _ => false,
+    let (mut via, mut forwarded_for) = (None, None);
+    write_fields(out, request.fields, |field, _| {
+        let (is_via, is_forwarded_for) = (field.is("via"), field.is("x-forwarded-for"));
+        via = via.or(is_via.then_some(request.fields));
+        forwarded_for = forwarded_for.or(is_forwarded_for.then_some(request.fields));
+        let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
+        is_via || is_forwarded_for || is_rewritten
     });
-    begin_list(out, "X-Forwarded-For", request.fields);
+    begin_list(out, "X-Forwarded-For", forwarded_for);
     // Writing into a Vec cannot fail.
     let _ = write!(out, "{}\r\n", forwarded.peer);
-    write_via(out, request.fields, forwarded.via);
+    write_via(out, via, forwarded.via);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
@@ -172,15 +162,16 @@ pub struct ToClient<'a> {
 /// client's connection is kept behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
     write_status_line(out, head.status, head.reason);
-    let mut has_date = false;
-    write_fields(out, head.fields, |field| {
-        has_date |= field.is("date");
+    let (mut has_date, mut via) = (false, None);
+    write_fields(out, head.fields, |field, ends_here| {
+        has_date |= !ends_here && field.is("date");
+        via = via.or(field.is("via").then_some(head.fields));
         field.is("via")
     });
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_via(out, head.fields, to.via);
+    write_via(out, via, to.via);
 
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let (framed, keep_alive) = match (head.framing, head.content_length) {

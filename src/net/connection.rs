@@ -26,12 +26,6 @@ impl Input {
         Input { bytes: vec![0; READ], start: 0, end: 0 }
     }
 
-    /// One that has received these bytes.
-    #[cfg(test)]
-    pub(crate) fn of(bytes: &[u8]) -> Input {
-        Input { bytes: bytes.to_vec(), start: 0, end: bytes.len() }
-    }
-
     /// What has not been used.
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]

@@ -6,8 +6,8 @@
 
 // a request's way through the worker
 mod steps;
-// which connection to a backend it takes, and what if that one fails
-mod attempts;
+// what if a backend fails, and answers of this gateway's own
+mod faults;
 // what is waited for, and for how long
 mod wait;
 // requests that share a connection: see `--pipeline`
@@ -71,12 +71,6 @@ enum Closing {
     Linger,
     /// It is being given that time.
     Lingering,
-}
-
-impl Closing {
-    fn when(lingers: bool) -> Closing {
-        if lingers { Closing::Linger } else { Closing::Now }
-    }
 }
 
 /// What became of a step.

@@ -1,19 +1,18 @@
-//! The steps of a request's way through a worker: begun, sent on, answered. Each says with a
-//! [`Step`] how it goes on.
+//! The steps of a request's way through a worker: its head is read, a backend is picked, an idle
+//! or new connection taken, the request sent, the answer relayed, and both connections are free
+//! again. Each says with a [`Step`] how it goes on; what follows when one fails stands in `faults`.
 //!
 //! Note: `notes/lb.md`.
 
 use super::super::exchange::Exchange;
 use super::super::retry::Fault;
 use super::super::rewrite::{Forwarded, ToClient};
+use super::super::upstreams::is_the_backends_fault;
+use super::faults::NOBODY;
 use super::{Closing, RETRIES, RETRY, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
-use crate::http::response::{Connection, Response};
-use crate::http::{Limits, ParseError, Version};
-use std::fmt::Display;
-use std::io::Write;
-use std::net::SocketAddr;
+use crate::http::{Limits, ParseError};
 
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
@@ -57,6 +56,47 @@ impl Worker<'_> {
         }
     }
 
+    /// Finds a connection to the next backend: an idle one, or a new one.
+    fn attempt(&mut self, slot: usize) -> Step {
+        let (client, shared) = (&mut self.clients[slot], self.shared);
+        let Some(exchange) = &mut client.exchange else { return Step::Wait };
+        let next = match exchange.history.suspect() {
+            Some((backend_id, _)) => Some(backend_id),
+            None => shared.backends.next(&exchange.history.tried, self.events.clock.now),
+        };
+        let Some(backend_id) = next else {
+            return self.respond_error(slot, 503, NOBODY, "no backend is up");
+        };
+        client.progress = true;
+        let (fresh, may_share) = (exchange.history.fresh, exchange.may_share);
+        let batch = if may_share { self.join_batch(backend_id, slot) } else { None };
+        let addresses = &shared.backends.get(backend_id).addresses;
+        let taken = match batch {
+            Some(upstream_slot) => Ok(upstream_slot),
+            None => {
+                let events = &mut self.events;
+                self.upstreams.take(backend_id, addresses, slot, fresh, !may_share, events)
+            }
+        };
+        match taken {
+            Ok(upstream_slot) => {
+                if let Some(exchange) = &mut self.clients[slot].exchange {
+                    exchange.upstream = Some(upstream_slot);
+                    exchange.shares = batch.is_some();
+                }
+                self.upstreams.counters[backend_id].in_flight.up();
+                Step::Again
+            }
+            Err(error) if is_the_backends_fault(&error) => {
+                self.after_attempt(slot, backend_id, Fault::Refused, false)
+            }
+            Err(error) => {
+                let why = format!("cannot connect: {error}");
+                self.respond_error(slot, 503, "The load balancer is out of connections.\n", &why)
+            }
+        }
+    }
+
     /// One step of an exchange: content to the backend, then its answer to the client.
     pub(super) fn exchange(&mut self, slot: usize) -> Step {
         let client = &mut self.clients[slot];
@@ -64,8 +104,11 @@ impl Worker<'_> {
         let input = &mut client.connection.input;
         // While something is unsent the wait is the backend's, whatever the client does.
         let awaits_client = exchange.unsent().is_empty();
-        match exchange.take_content(input, self.shared.limits.content) {
-            Ok(any) => client.progress |= any && awaits_client,
+        match exchange.take_content(input.unused(), self.shared.limits.content) {
+            Ok(taken) => {
+                input.consume(taken);
+                client.progress |= taken > 0 && awaits_client;
+            }
             Err(error) => return self.refuse(slot, error),
         }
         if client.ended && !exchange.content.is_done() && input.unused().is_empty() {
@@ -136,7 +179,7 @@ impl Worker<'_> {
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
         client.progress = true;
         if !exchange.client_keep_alive() {
-            client.closing = Some(Closing::when(exchange.lingers()));
+            client.closing = Some(if exchange.lingers() { Closing::Linger } else { Closing::Now });
         }
         let peer = client.peer;
         let upstream = &self.upstreams.slots[upstream_slot];
@@ -160,88 +203,20 @@ impl Worker<'_> {
         Step::Again
     }
 
-    /// Answers in this gateway's own words, and ends the exchange if there is one.
-    fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
-        let client = &mut self.clients[slot];
-        let exchange = client.exchange.take();
-        let (to_head, version, keep_alive, lingers) = match &exchange {
-            Some(exchange) => (
-                exchange.method == Method::Head,
-                exchange.version,
-                // After CONNECT the client would speak to the host that it asked for.
-                exchange.client_keep_alive() && exchange.method != Method::Connect,
-                exchange.lingers(),
-            ),
-            None => {
-                (request::is_head(client.connection.input.unused()), Version::Http11, false, true)
-            }
-        };
-        let keep_alive = keep_alive && !self.events.is_stopping();
-        client.connection.borrow_output(&mut self.events.buffers);
-        let output = &mut client.connection.output;
-        let says = Connection::says(version, keep_alive);
-        response.write_head(&mut output.bytes, &self.events.clock.date, says);
-        if !to_head {
-            output.send(response.content);
+    /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
+    /// has its answer; the next one is served, or the connection waits in the pool. Else it is
+    /// closed, and all who share it begin anew elsewhere.
+    pub(super) fn release(&mut self, upstream_slot: usize, client: usize, keep: bool) {
+        let upstream = &mut self.upstreams.slots[upstream_slot];
+        self.upstreams.counters[upstream.backend_id].in_flight.down();
+        upstream.queue.retain(|&other| other != client);
+        if !keep || upstream.close_after {
+            self.empty_queue(upstream_slot, 0);
+            return self.upstreams.close(upstream_slot, &mut self.events);
         }
-        if !keep_alive {
-            client.closing = Some(Closing::when(lingers));
+        match upstream.queue.front() {
+            Some(&next) => self.ready.push(next),
+            None => self.upstreams.keep(upstream_slot, &mut self.events),
         }
-        client.progress = true;
-        let peer = client.peer;
-        self.log(peer, exchange.as_deref(), "-", &response.status, why);
-        if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
-            self.release(upstream_slot, slot, false);
-        }
-        Step::Again
-    }
-
-    /// Answers an error of this gateway's own.
-    pub(super) fn respond_error(
-        &mut self,
-        slot: usize,
-        status: u16,
-        text: &str,
-        why: &str,
-    ) -> Step {
-        let retry: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
-        let response = Response::text(status, &self.shared.served_by, retry, text);
-        self.respond(slot, response, why)
-    }
-
-    /// Answers what is wrong with a request, and nothing after it.
-    pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
-        let exchange = &self.clients[slot].exchange;
-        if exchange.as_ref().is_some_and(|exchange| exchange.status().is_some()) {
-            return Step::Cut;
-        }
-        let response = Response::error(error, &self.shared.served_by);
-        self.respond(slot, response, &error.to_string())
-    }
-
-    /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
-    pub(super) fn log(
-        &mut self,
-        peer: SocketAddr,
-        exchange: Option<&Exchange>,
-        backend: &str,
-        outcome: &dyn Display,
-        why: &str,
-    ) {
-        if self.shared.log.is_quiet() {
-            return;
-        }
-        let lines = &mut self.lines;
-        // Writing into a Vec cannot fail.
-        let _ = write!(lines, "{peer} ");
-        lines.extend_from_slice(exchange.map_or(b"-", |exchange| &exchange.log_line));
-        let _ = write!(lines, " -> {backend} {outcome}");
-        if let Some(exchange) = exchange {
-            let _ = write!(lines, " {:.1} ms", exchange.started.elapsed().as_secs_f64() * 1000.0);
-        }
-        if !why.is_empty() {
-            let _ = write!(lines, " ({why})");
-        }
-        lines.push(b'\n');
     }
 }

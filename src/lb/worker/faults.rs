@@ -1,74 +1,20 @@
-//! The backends' side of a worker: which connection a request takes, and what happens when a
-//! backend does not serve.
-//!
-//! Note: `notes/lb.md`.
+//! What a worker does when a backend does not serve, or when it answers by itself: the answers in
+//! this gateway's own words have one exit, [`Worker::respond`]. Note: `notes/lb.md`.
 
+use super::super::exchange::Exchange;
 use super::super::retry::{self, Blame, Fault, Situation, Verdict};
-use super::super::upstreams::is_the_backends_fault;
-use super::{Client, RETRY, Step, Worker};
+use super::{Client, Closing, RETRY, Step, Worker};
+use crate::http::request::{self, Method};
+use crate::http::response::{Connection, Response};
+use crate::http::{ParseError, Version};
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
 
 /// What clients are told with 503.
-const NOBODY: &str = "No backend can serve the request now.\n";
+pub(super) const NOBODY: &str = "No backend can serve the request now.\n";
 
 impl Worker<'_> {
-    /// Finds a connection to the next backend: an idle one, or a new one.
-    pub(super) fn attempt(&mut self, slot: usize) -> Step {
-        let (client, shared) = (&mut self.clients[slot], self.shared);
-        let Some(exchange) = &mut client.exchange else { return Step::Wait };
-        let next = match exchange.history.suspect() {
-            Some((backend_id, _)) => Some(backend_id),
-            None => shared.backends.next(&exchange.history.tried, self.events.clock.now),
-        };
-        let Some(backend_id) = next else {
-            return self.respond_error(slot, 503, NOBODY, "no backend is up");
-        };
-        client.progress = true;
-        let (fresh, may_share) = (exchange.history.fresh, exchange.may_share);
-        let batch = if may_share { self.join_batch(backend_id, slot) } else { None };
-        let addresses = &shared.backends.get(backend_id).addresses;
-        let taken = match batch {
-            Some(upstream_slot) => Ok(upstream_slot),
-            None => {
-                let events = &mut self.events;
-                self.upstreams.take(backend_id, addresses, slot, fresh, !may_share, events)
-            }
-        };
-        match taken {
-            Ok(upstream_slot) => {
-                if let Some(exchange) = &mut self.clients[slot].exchange {
-                    exchange.upstream = Some(upstream_slot);
-                    exchange.shares = batch.is_some();
-                }
-                self.upstreams.counters[backend_id].in_flight.up();
-                Step::Again
-            }
-            Err(error) if is_the_backends_fault(&error) => {
-                self.after_attempt(slot, backend_id, Fault::Refused, false)
-            }
-            Err(error) => {
-                let why = format!("cannot connect: {error}");
-                self.respond_error(slot, 503, "The load balancer is out of connections.\n", &why)
-            }
-        }
-    }
-
-    /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
-    /// has its answer; the next one is served, or the connection waits in the pool. Else it is
-    /// closed, and all who share it begin anew elsewhere.
-    pub(super) fn release(&mut self, upstream_slot: usize, client: usize, keep: bool) {
-        let upstream = &mut self.upstreams.slots[upstream_slot];
-        self.upstreams.counters[upstream.backend_id].in_flight.down();
-        upstream.queue.retain(|&other| other != client);
-        if !keep || upstream.close_after {
-            self.empty_queue(upstream_slot, 0);
-            return self.upstreams.close(upstream_slot, &mut self.events);
-        }
-        match upstream.queue.front() {
-            Some(&next) => self.ready.push(next),
-            None => self.upstreams.keep(upstream_slot, &mut self.events),
-        }
-    }
-
     /// When a backend has been ejected, those who wait for its answer move to another, if one is
     /// up.
     pub(super) fn retry_ejected(&mut self) {
@@ -113,7 +59,13 @@ impl Worker<'_> {
 
     /// The backend did not serve: counts that, and does what [`retry`] decides. `sent`: it may
     /// have seen some of the request.
-    fn after_attempt(&mut self, slot: usize, backend_id: usize, fault: Fault, sent: bool) -> Step {
+    pub(super) fn after_attempt(
+        &mut self,
+        slot: usize,
+        backend_id: usize,
+        fault: Fault,
+        sent: bool,
+    ) -> Step {
         let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
         let Some(exchange) = &mut client.exchange else { return Step::Wait };
         let backends = &shared.backends;
@@ -168,5 +120,90 @@ impl Worker<'_> {
         let text = if status == 503 { NOBODY } else { "The backend did not serve the request.\n" };
         let why = format!("{} {fault}", self.shared.backends.get(backend_id).name);
         self.respond_error(slot, status, text, &why)
+    }
+
+    /// Answers in this gateway's own words, and ends the exchange if there is one.
+    pub(super) fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
+        let client = &mut self.clients[slot];
+        let exchange = client.exchange.take();
+        let (to_head, version, keep_alive, lingers) = match &exchange {
+            Some(exchange) => (
+                exchange.method == Method::Head,
+                exchange.version,
+                // After CONNECT the client would speak to the host that it asked for.
+                exchange.client_keep_alive() && exchange.method != Method::Connect,
+                exchange.lingers(),
+            ),
+            None => {
+                (request::is_head(client.connection.input.unused()), Version::Http11, false, true)
+            }
+        };
+        let keep_alive = keep_alive && !self.events.is_stopping();
+        client.connection.borrow_output(&mut self.events.buffers);
+        let output = &mut client.connection.output;
+        let says = Connection::says(version, keep_alive);
+        response.write_head(&mut output.bytes, &self.events.clock.date, says);
+        if !to_head {
+            output.send(response.content);
+        }
+        if !keep_alive {
+            client.closing = Some(if lingers { Closing::Linger } else { Closing::Now });
+        }
+        client.progress = true;
+        let peer = client.peer;
+        self.log(peer, exchange.as_deref(), "-", &response.status, why);
+        if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
+            self.release(upstream_slot, slot, false);
+        }
+        Step::Again
+    }
+
+    /// Answers an error of this gateway's own.
+    pub(super) fn respond_error(
+        &mut self,
+        slot: usize,
+        status: u16,
+        text: &str,
+        why: &str,
+    ) -> Step {
+        let retry: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
+        let response = Response::text(status, &self.shared.served_by, retry, text);
+        self.respond(slot, response, why)
+    }
+
+    /// Answers what is wrong with a request, and nothing after it.
+    pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
+        let exchange = &self.clients[slot].exchange;
+        if exchange.as_ref().is_some_and(|exchange| exchange.status().is_some()) {
+            return Step::Cut;
+        }
+        let response = Response::error(error, &self.shared.served_by);
+        self.respond(slot, response, &error.to_string())
+    }
+
+    /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
+    pub(super) fn log(
+        &mut self,
+        peer: SocketAddr,
+        exchange: Option<&Exchange>,
+        backend: &str,
+        outcome: &dyn Display,
+        why: &str,
+    ) {
+        if self.shared.log.is_quiet() {
+            return;
+        }
+        let lines = &mut self.lines;
+        // Writing into a Vec cannot fail.
+        let _ = write!(lines, "{peer} ");
+        lines.extend_from_slice(exchange.map_or(b"-", |exchange| &exchange.log_line));
+        let _ = write!(lines, " -> {backend} {outcome}");
+        if let Some(exchange) = exchange {
+            let _ = write!(lines, " {:.1} ms", exchange.started.elapsed().as_secs_f64() * 1000.0);
+        }
+        if !why.is_empty() {
+            let _ = write!(lines, " ({why})");
+        }
+        lines.push(b'\n');
     }
 }
