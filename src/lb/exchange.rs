@@ -12,7 +12,6 @@ use crate::http::response::{self, CONTINUE};
 use crate::http::{Limits, ParseError, Version};
 use crate::net::connection::Input;
 use crate::net::output::Output;
-use std::io::Write;
 use std::time::Instant;
 
 /// The most that waits to be sent to a backend; beyond it the client is not read.
@@ -63,7 +62,7 @@ pub struct Exchange {
     /// When its head had been read.
     pub started: Instant,
     /// `GET /page.html`, if there is a log.
-    pub log_line: Vec<u8>,
+    pub log_line: String,
 }
 
 /// The part of the answer that has been understood.
@@ -88,11 +87,7 @@ impl Exchange {
         logs: bool,
     ) -> Result<Exchange, ParseError> {
         let framed = rewrite::write_request(&mut bytes, request, forwarded, limits)?;
-        let mut log_line = Vec::new();
-        if logs {
-            // Writing into a Vec cannot fail.
-            let _ = write!(log_line, "{} {}", request.method.name(), request.target);
-        }
+        let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);
         Ok(Exchange {
             request: bytes,
@@ -113,7 +108,7 @@ impl Exchange {
             answer: None,
             relayed: 0,
             started: now,
-            log_line,
+            log_line: if logs { line() } else { String::new() },
         })
     }
 

@@ -12,12 +12,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 /// What clients are told with 503.
-pub(super) const NOBODY: &str = "No backend can serve the request now.\n";
+pub const NOBODY: &str = "No backend can serve the request now.\n";
 
 impl Worker<'_> {
     /// When a backend has been ejected, those who wait for its answer move to another, if one is
     /// up.
-    pub(super) fn retry_ejected(&mut self) {
+    pub fn retry_ejected(&mut self) {
         let (backends, now) = (&self.shared.backends, self.events.clock.now);
         let before = std::mem::replace(&mut self.ejections, backends.ejections());
         if before == self.ejections || !backends.is_anyone_up(now) {
@@ -37,13 +37,13 @@ impl Worker<'_> {
         }
     }
 
-    pub(super) fn fail(&mut self, slot: usize, fault: Fault) {
+    pub fn fail(&mut self, slot: usize, fault: Fault) {
         let step = self.after_fault(slot, fault);
         self.go_on(slot, step);
     }
 
     /// The connection to the backend is of no more use.
-    pub(super) fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
+    pub fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
         let Some(exchange) = &mut self.clients[slot].exchange else { return Step::Wait };
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
         let upstream = &self.upstreams.slots[upstream_slot];
@@ -54,18 +54,12 @@ impl Worker<'_> {
         };
         exchange.rewind();
         self.release(upstream_slot, slot, false);
-        self.after_attempt(slot, backend_id, fault, sent)
+        self.failed(slot, backend_id, fault, sent)
     }
 
     /// The backend did not serve: counts that, and does what [`retry`] decides. `sent`: it may
     /// have seen some of the request.
-    pub(super) fn after_attempt(
-        &mut self,
-        slot: usize,
-        backend_id: usize,
-        fault: Fault,
-        sent: bool,
-    ) -> Step {
+    pub fn failed(&mut self, slot: usize, backend_id: usize, fault: Fault, sent: bool) -> Step {
         let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
         let Some(exchange) = &mut client.exchange else { return Step::Wait };
         let backends = &shared.backends;
@@ -107,7 +101,7 @@ impl Worker<'_> {
     }
 
     /// The backend that lost the answer lives, so it is the request that no backend answers.
-    pub(super) fn end_check(&mut self, slot: usize) -> Step {
+    pub fn end_check(&mut self, slot: usize) -> Step {
         let exchange = self.clients[slot].exchange.as_ref();
         match exchange.and_then(|exchange| exchange.history.suspect()) {
             Some((backend_id, fault)) => self.answer_fault(slot, 502, backend_id, fault),
@@ -123,27 +117,22 @@ impl Worker<'_> {
     }
 
     /// Answers in this gateway's own words, and ends the exchange if there is one.
-    pub(super) fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
+    pub fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
         let client = &mut self.clients[slot];
         let exchange = client.exchange.take();
-        let (to_head, version, keep_alive, lingers) = match &exchange {
-            Some(exchange) => (
-                exchange.method == Method::Head,
-                exchange.version,
-                // After CONNECT the client would speak to the host that it asked for.
-                exchange.client_keep_alive() && exchange.method != Method::Connect,
-                exchange.lingers(),
-            ),
-            None => {
-                (request::is_head(client.connection.input.unused()), Version::Http11, false, true)
-            }
+        let is_head = request::is_head(client.connection.input.unused());
+        let (method, version, keep_alive, lingers) = match &exchange {
+            Some(e) => (e.method, e.version, e.client_keep_alive(), e.lingers()),
+            None if is_head => (Method::Head, Version::Http11, false, true),
+            None => (Method::Get, Version::Http11, false, true),
         };
-        let keep_alive = keep_alive && !self.events.is_stopping();
+        // After CONNECT the client would speak to the host that it asked for.
+        let keep_alive = keep_alive && method != Method::Connect && !self.events.is_stopping();
         client.connection.borrow_output(&mut self.events.buffers);
         let output = &mut client.connection.output;
         let says = Connection::says(version, keep_alive);
         response.write_head(&mut output.bytes, &self.events.clock.date, says);
-        if !to_head {
+        if method != Method::Head {
             output.send(response.content);
         }
         if !keep_alive {
@@ -159,20 +148,14 @@ impl Worker<'_> {
     }
 
     /// Answers an error of this gateway's own.
-    pub(super) fn respond_error(
-        &mut self,
-        slot: usize,
-        status: u16,
-        text: &str,
-        why: &str,
-    ) -> Step {
+    pub fn respond_error(&mut self, slot: usize, status: u16, text: &str, why: &str) -> Step {
         let retry: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
         let response = Response::text(status, &self.shared.served_by, retry, text);
         self.respond(slot, response, why)
     }
 
     /// Answers what is wrong with a request, and nothing after it.
-    pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
+    pub fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
         let exchange = &self.clients[slot].exchange;
         if exchange.as_ref().is_some_and(|exchange| exchange.status().is_some()) {
             return Step::Cut;
@@ -182,7 +165,7 @@ impl Worker<'_> {
     }
 
     /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
-    pub(super) fn log(
+    pub fn log(
         &mut self,
         peer: SocketAddr,
         exchange: Option<&Exchange>,
@@ -193,17 +176,11 @@ impl Worker<'_> {
         if self.shared.log.is_quiet() {
             return;
         }
-        let lines = &mut self.lines;
+        let request = exchange.map_or("-", |exchange| &exchange.log_line);
+        let took = |exchange: &Exchange| exchange.started.elapsed().as_secs_f64() * 1000.0;
+        let took = exchange.map_or(String::new(), |e| format!(" {:.1} ms", took(e)));
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         // Writing into a Vec cannot fail.
-        let _ = write!(lines, "{peer} ");
-        lines.extend_from_slice(exchange.map_or(b"-", |exchange| &exchange.log_line));
-        let _ = write!(lines, " -> {backend} {outcome}");
-        if let Some(exchange) = exchange {
-            let _ = write!(lines, " {:.1} ms", exchange.started.elapsed().as_secs_f64() * 1000.0);
-        }
-        if !why.is_empty() {
-            let _ = write!(lines, " ({why})");
-        }
-        lines.push(b'\n');
+        let _ = writeln!(self.lines, "{peer} {request} -> {backend} {outcome}{took}{why}");
     }
 }

@@ -65,7 +65,6 @@ struct Client {
 /// How the end comes once the last answer is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closing {
-    /// At once.
     Now,
     /// After the client has had time to read: it may still be sending (RFC 9112 §9.6).
     Linger,
@@ -75,13 +74,10 @@ enum Closing {
 
 /// What became of a step.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// There may be more to do.
-    Again,
-    /// Nothing more can be done now.
-    Wait,
-    /// The client's connection is to be closed.
-    Cut,
+pub enum Step {
+    Again, // there may be more to do
+    Wait,  // nothing more can be done now
+    Cut,   // the client's connection is to be closed
 }
 
 /// See the module.

@@ -10,7 +10,7 @@ impl Worker<'_> {
     /// A connection to the backend on which the client's request can follow others of this turn,
     /// so that all leave in one write: one with fewer than `--pipeline` of them, or an idle one,
     /// which has shown that it persists.
-    pub(super) fn join_batch(&mut self, backend_id: usize, client: usize) -> Option<usize> {
+    pub fn join_batch(&mut self, backend_id: usize, client: usize) -> Option<usize> {
         let depth = self.shared.pipeline;
         if depth == 1 {
             return None;
@@ -31,7 +31,7 @@ impl Worker<'_> {
     }
 
     /// The end of a turn: sends each batch in one write.
-    pub(super) fn send_batches(&mut self) {
+    pub fn send_batches(&mut self) {
         self.advance_ready();
         while let Some(upstream_slot) = self.batches.pop() {
             let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot) else { continue };
@@ -48,7 +48,7 @@ impl Worker<'_> {
     }
 
     /// Takes those further who waited behind others.
-    pub(super) fn advance_ready(&mut self) {
+    pub fn advance_ready(&mut self) {
         while let Some(slot) = self.ready.pop() {
             if self.clients.get_mut(slot).is_some() {
                 self.advance(slot);
@@ -58,7 +58,7 @@ impl Worker<'_> {
 
     /// The answer before the client's own is slow: all who wait behind it move to other
     /// connections. This one ends with that answer: the answers that follow it are for nobody.
-    pub(super) fn leave_queue(&mut self, slot: usize) {
+    pub fn leave_queue(&mut self, slot: usize) {
         let exchange = self.clients[slot].exchange.as_ref();
         if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
             self.upstreams.slots[upstream_slot].close_after = true;
@@ -67,7 +67,7 @@ impl Worker<'_> {
     }
 
     /// Sends the clients behind the first `stay` of a connection's queue elsewhere.
-    pub(super) fn empty_queue(&mut self, upstream_slot: usize, stay: usize) {
+    pub fn empty_queue(&mut self, upstream_slot: usize, stay: usize) {
         let upstream = &mut self.upstreams.slots[upstream_slot];
         for client in upstream.queue.drain(stay..) {
             self.upstreams.counters[upstream.backend_id].in_flight.down();

@@ -16,7 +16,7 @@ use crate::http::{Limits, ParseError};
 
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
-    pub(super) fn begin(&mut self, slot: usize) -> Step {
+    pub fn begin(&mut self, slot: usize) -> Step {
         let (client, shared) = (&mut self.clients[slot], self.shared);
         let (input, limits) = (client.connection.input.unused(), &shared.limits);
         if client.head.still(input) && !client.ended {
@@ -88,7 +88,7 @@ impl Worker<'_> {
                 Step::Again
             }
             Err(error) if is_the_backends_fault(&error) => {
-                self.after_attempt(slot, backend_id, Fault::Refused, false)
+                self.failed(slot, backend_id, Fault::Refused, false)
             }
             Err(error) => {
                 let why = format!("cannot connect: {error}");
@@ -98,7 +98,7 @@ impl Worker<'_> {
     }
 
     /// One step of an exchange: content to the backend, then its answer to the client.
-    pub(super) fn exchange(&mut self, slot: usize) -> Step {
+    pub fn exchange(&mut self, slot: usize) -> Step {
         let client = &mut self.clients[slot];
         let Some(exchange) = &mut client.exchange else { return Step::Wait };
         let input = &mut client.connection.input;
@@ -206,7 +206,7 @@ impl Worker<'_> {
     /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
     /// has its answer; the next one is served, or the connection waits in the pool. Else it is
     /// closed, and all who share it begin anew elsewhere.
-    pub(super) fn release(&mut self, upstream_slot: usize, client: usize, keep: bool) {
+    pub fn release(&mut self, upstream_slot: usize, client: usize, keep: bool) {
         let upstream = &mut self.upstreams.slots[upstream_slot];
         self.upstreams.counters[upstream.backend_id].in_flight.down();
         upstream.queue.retain(|&other| other != client);

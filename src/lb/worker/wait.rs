@@ -24,28 +24,17 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
 /// What is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// A request.
-    Idle,
-    /// The rest of its head: the time runs from its first byte.
-    Head,
-    /// More of its content: the time runs from the last piece.
-    Content,
-    /// The handshake with a backend.
-    Connect,
-    /// A new connection stays open, so the backend that lost the answer lives.
-    Check,
-    /// The backend's socket takes more of the request.
-    Send,
-    /// The head of the answer.
-    Response,
-    /// The answers of those whose requests went before its own on a shared connection.
-    Behind,
-    /// More of the answer's content.
-    Relay,
-    /// The client reads on.
-    Write,
-    /// The client has its last answer and may still be sending.
-    Linger,
+    Idle,     // a request
+    Head,     // the rest of its head: the time runs from its first byte
+    Content,  // more of its content: the time runs from the last piece
+    Connect,  // the handshake with a backend
+    Check,    // a new connection stays open, so the backend that lost the answer lives
+    Send,     // the backend's socket takes more of the request
+    Response, // the head of the answer
+    Behind,   // the answers to earlier requests on a shared connection
+    Relay,    // more of the answer's content
+    Write,    // the client reads on
+    Linger,   // the client has its last answer and may still be sending
 }
 
 /// What is waited for. `drained`: the client has all that was written so far. `begun`: the first
@@ -76,7 +65,7 @@ fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase
 
 impl Worker<'_> {
     /// Decides what to wait for on the client's side and on its backend's, and for how long.
-    pub(super) fn wait(&mut self, slot: usize) {
+    pub fn wait(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         let EventLoop { buffers, poller, .. } = &mut self.events;
         client.connection.release(buffers);
@@ -150,7 +139,7 @@ impl Worker<'_> {
     }
 
     /// The time of a client's phase is up.
-    pub(super) fn expire(&mut self, slot: usize) {
+    pub fn expire(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let now = self.events.clock.now;
         let is_overdue = client.exchange.as_ref().is_some_and(|e| e.history.is_overdue(now));
@@ -170,7 +159,7 @@ impl Worker<'_> {
     }
 
     /// A request may be on its way to those who are idle: they get a moment for it.
-    pub(super) fn begin_drain(&mut self) {
+    pub fn begin_drain(&mut self) {
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
                 self.events.set_deadline(client_token(slot), LAST_CHANCE);
