@@ -21,8 +21,8 @@ const KEPT: usize = 256;
 pub struct Upstream {
     pub connection: Connection,
     pub backend_id: usize,
-    /// The clients that it works for, by their slots, in the order of their requests; nobody:
-    /// it is idle, in the pool. More than one only with `--pipeline`.
+    /// The clients that it works for, by their slots, in the order of their requests. Empty: it
+    /// is idle, in the pool. More than one only with `--pipeline`.
     pub queue: VecDeque<usize>,
     /// The handshake has not ended.
     pub connecting: bool,
@@ -45,7 +45,6 @@ impl Upstream {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub struct Upstreams<'a> {
     pub slots: Slots<Upstream>,
@@ -198,7 +197,7 @@ pub fn is_connected(connection: &Connection) -> io::Result<bool> {
     }
 }
 
-/// Whether a failure to connect speaks against the backend, not against us.
+/// Whether a failure to connect speaks against the backend, not against this process.
 pub fn is_the_backends_fault(error: &io::Error) -> bool {
     use ErrorKind::*;
     [ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NetworkDown, TimedOut]

@@ -80,7 +80,6 @@ pub enum Step {
     Cut,   // the client's connection is to be closed
 }
 
-/// See the module.
 pub struct Worker<'a> {
     shared: &'a Shared,
     worker_id: usize,
@@ -103,7 +102,6 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker that watches the listener, with nobody to serve yet.
     pub fn new(
         shared: &'a Shared,
         worker_id: usize,
@@ -182,7 +180,7 @@ impl<'a> Worker<'a> {
     fn upstream_ready(&mut self, upstream_slot: usize, readable: bool) {
         let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot) else { return };
         let Some(&slot) = upstream.queue.front() else {
-            // Idle, and yet there is something to read: its end, or an answer to nothing.
+            // It is idle, so the backend has closed it, or sent bytes that no request asked for.
             return self.upstreams.close(upstream_slot, &mut self.events);
         };
         if upstream.connecting {
@@ -198,7 +196,7 @@ impl<'a> Worker<'a> {
                 }
             }
         } else if !upstream.ended {
-            // What a failed write means is known when all that was received has been read.
+            // If the write fails, the backend may have answered before it closed: read first.
             let _ = upstream.connection.flush();
             if readable {
                 let filled = upstream.connection.fill(&mut self.events.buffers);
@@ -241,7 +239,7 @@ impl<'a> Worker<'a> {
         self.wait(slot);
     }
 
-    /// Carries on after a step that was taken outside [`Worker::advance`].
+    /// Goes on after a step that was taken outside [`Worker::advance`].
     fn go_on(&mut self, slot: usize, step: Step) {
         match step {
             Step::Cut => self.close(slot),

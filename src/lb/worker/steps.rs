@@ -133,7 +133,7 @@ impl Worker<'_> {
                 exchange.sent(n);
                 client.progress |= n > 0;
             } else {
-                // It may have answered before it closed: read first, judge then.
+                // The backend may have answered before it closed: read first.
                 upstream.ended = upstream.connection.fill(buffers).is_err();
             }
         }

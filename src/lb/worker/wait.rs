@@ -71,14 +71,14 @@ impl Worker<'_> {
         client.connection.release(buffers);
         // If requests are left for the next turn, a socket that can be written to brings it.
         let drained = client.connection.output.is_empty() && !client.has_more;
-        let (mut reads, mut now) = (drained || client.closing.is_some(), None);
+        let (mut reads, mut reached) = (drained || client.closing.is_some(), None);
         if let Some(exchange) = &client.exchange {
             reads = exchange.has_room();
             let upstream = exchange.upstream.map(|slot| &mut self.upstreams.slots[slot]);
             let stage = stage(exchange, upstream.as_deref(), slot);
-            now = Some(stage);
-            if stage != Phase::Behind
-                && let (Some(upstream), Some(upstream_slot)) = (upstream, exchange.upstream)
+            reached = Some(stage);
+            if let (Some(upstream), Some(upstream_slot)) = (upstream, exchange.upstream)
+                && stage != Phase::Behind
             {
                 let unsent = !exchange.unsent().is_empty() && stage != Phase::Check;
                 let unsent = unsent || !upstream.connection.output.is_empty();
@@ -102,7 +102,7 @@ impl Worker<'_> {
             return self.close(slot);
         }
         let begun = request::has_begun(client.connection.input.unused());
-        let phase = phase(drained, client.closing.is_some(), begun, now);
+        let phase = phase(drained, client.closing.is_some(), begun, reached);
         if std::mem::take(&mut client.progress) || phase != client.phase {
             self.begin_phase(slot, phase);
         }
