@@ -153,8 +153,8 @@ impl<'a> Upstreams<'a> {
 
     pub fn close(&mut self, slot: usize, events: &mut EventLoop) {
         let Some(mut upstream) = self.slots.remove(slot) else { return };
-        let (pool, counters) =
-            (&mut self.pool[upstream.backend_id], &self.counters[upstream.backend_id]);
+        let pool = &mut self.pool[upstream.backend_id];
+        let counters = &self.counters[upstream.backend_id];
         if upstream.queue.is_empty()
             && let Some(i) = pool.iter().position(|&pooled| pooled == slot)
         {

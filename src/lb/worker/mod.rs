@@ -102,11 +102,7 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(
-        shared: &'a Shared,
-        worker_id: usize,
-        listener: TcpListener,
-    ) -> io::Result<Worker<'a>> {
+    pub fn new(shared: &'a Shared, worker_id: usize, listener: TcpListener) -> io::Result<Self> {
         let limits = &shared.limits;
         Ok(Worker {
             shared,
@@ -241,10 +237,7 @@ impl<'a> Worker<'a> {
 
     /// Goes on after a step that was taken outside [`Worker::advance`].
     fn go_on(&mut self, slot: usize, step: Step) {
-        match step {
-            Step::Cut => self.close(slot),
-            _ => self.advance(slot),
-        }
+        if step == Step::Cut { self.close(slot) } else { self.advance(slot) }
     }
 
     /// After the last answer: what still comes is dropped, and at last the connection is closed.

@@ -117,11 +117,11 @@ impl Worker<'_> {
         let Some(upstream_slot) = exchange.upstream else { return self.attempt(slot) };
         let upstream = &mut self.upstreams.slots[upstream_slot];
         let buffers = &mut self.events.buffers;
-        match exchange.history.checks {
-            _ if upstream.connecting => return Step::Wait,
-            true if upstream.ended => return self.after_fault(slot, Fault::Closed),
-            true => return Step::Wait,
-            false => {}
+        if upstream.connecting || (exchange.history.checks && !upstream.ended) {
+            return Step::Wait;
+        }
+        if exchange.history.checks {
+            return self.after_fault(slot, Fault::Closed);
         }
         if !exchange.unsent().is_empty() && !upstream.ended {
             if exchange.shares {
@@ -137,10 +137,7 @@ impl Worker<'_> {
                 upstream.ended = upstream.connection.fill(buffers).is_err();
             }
         }
-        match upstream.serves_first(slot) {
-            true => self.relay(slot),
-            false => Step::Wait,
-        }
+        if upstream.serves_first(slot) { self.relay(slot) } else { Step::Wait }
     }
 
     /// Passes on what has come of the answer.
