@@ -386,7 +386,7 @@ fn what_the_load_balancer_forwards_is_what_it_was_told() {
             continue;
         }
         let mut out = Vec::new();
-        let from = rewrite::From {
+        let from = rewrite::Forwarded {
             peer: std::net::IpAddr::from([127, 0, 0, 1]),
             via: "lb",
             authority: "127.0.0.1:44444",

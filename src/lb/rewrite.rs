@@ -5,7 +5,7 @@
 //! bytes that two parsers could read in two ways never reach the second parser (RFC 9112 §11.2).
 //! Knows no sockets. Note: `notes/lb.md`.
 
-use crate::http::fields::{self, Field, Fields, write_digits, write_field, write_number};
+use crate::http::fields::{self, Field, Fields, write_field, write_number};
 use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
 use crate::http::request::{Method, Request};
 use crate::http::response::{Head, end_of_head, write_status_line};
@@ -41,63 +41,47 @@ impl Framed {
 
 /// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
 /// which is written anew for each side.
-fn is_hop_by_hop(field: Field) -> bool {
-    match field.name.len() {
-        2 => field.is("te"),
-        7 => field.is("upgrade") || field.is("trailer"),
-        10 => field.is("connection") || field.is("keep-alive"),
-        14 => field.is("content-length"),
-        16 => field.is("proxy-connection"),
-        17 => field.is("transfer-encoding"),
-        _ => false,
+#[rustfmt::skip]
+const HOP_BY_HOP: [&str; 8] = ["connection", "keep-alive", "proxy-connection", "te", "trailer",
+    "upgrade", "content-length", "transfer-encoding"];
+
+/// Appends the fields that go on to the next hop: not those for which `is_ours` returns true, which
+/// are written anew, and not the hop-by-hop ones, among which are those that `Connection` names.
+/// `is_ours` is told also whether the field ends here for that reason.
+fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, bool) -> bool) {
+    let named = || all.values("connection").flat_map(fields::list);
+    let names_any = named().next().is_some();
+    for field in all {
+        let ends_here = HOP_BY_HOP.iter().any(|name| field.is(name))
+            || (names_any && named().any(|name| name.eq_ignore_ascii_case(field.name)));
+        if !is_ours(field, ends_here) && !ends_here {
+            write_field(out, field.name, field.value);
+        }
     }
 }
 
-/// Whether `Connection` names the field, which makes it hop-by-hop too.
-fn is_nominated(field: Field, all: Fields) -> bool {
-    all.values("connection")
-        .flat_map(fields::list)
-        .any(|name| name.eq_ignore_ascii_case(field.name))
-}
-
-/// Appends the beginning of a field that grows by a member at each gateway. Empty members end
-/// here (RFC 9110 §5.6.1).
-fn begin_list(out: &mut Vec<u8>, name: &str, fields: Fields) {
+/// Appends the beginning of a field that grows by a member at each gateway. `before`: where its
+/// members stand, if it has any. Empty ones end here (RFC 9110 §5.6.1).
+fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    for before in fields.values(name).flat_map(fields::list) {
-        out.extend_from_slice(before);
+    let values = before.into_iter().flat_map(|fields| fields.values(name));
+    for member in values.flat_map(fields::list) {
+        out.extend_from_slice(member);
         out.extend_from_slice(b", ");
     }
 }
 
-fn write_via(out: &mut Vec<u8>, fields: Fields, own: &str) {
-    begin_list(out, "Via", fields);
+fn write_via(out: &mut Vec<u8>, before: Option<Fields>, own: &str) {
+    begin_list(out, "Via", before);
     out.extend_from_slice(b"1.1 ");
     out.extend_from_slice(own.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => {
-            for (i, octet) in address.octets().into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b'.');
-                }
-                write_digits(out, octet.into());
-            }
-        }
-        // Which zeros to leave out (RFC 5952) std knows. Writing into a Vec cannot fail.
-        IpAddr::V6(address) => {
-            let _ = write!(out, "{address}");
-        }
-    }
-}
-
-/// Who sends a request on, and on whose behalf.
+/// On whose behalf a request is sent on, and through which gateway.
 #[derive(Debug, Clone, Copy)]
-pub struct From<'a> {
+pub struct Forwarded<'a> {
     /// The client.
     pub peer: IpAddr,
     /// This gateway's name in Via.
@@ -112,7 +96,7 @@ pub struct From<'a> {
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request,
-    from: &From,
+    forwarded: &Forwarded,
     limits: &Limits,
 ) -> Result<Framed, ParseError> {
     out.extend_from_slice(request.method.name().as_bytes());
@@ -120,53 +104,43 @@ pub fn write_request(
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let section = out.len();
-    write_field(out, b"Host", request.host.unwrap_or(from.authority).as_bytes());
-
-    let has_connection = request.fields.values("connection").next().is_some();
-    for field in request.fields {
-        let is_ours = match field.name.len() {
-            3 => field.is("via"),
-            4 => field.is("host"),
-            6 => field.is("expect"),
-            12 => field.is("max-forwards"),
-            15 => field.is("x-forwarded-for"),
-            _ => false,
-        };
-        let stays_here =
-            is_hop_by_hop(field) || (has_connection && is_nominated(field, request.fields));
-        if !is_ours && !stays_here {
-            write_field(out, field.name, field.value);
-        }
-    }
-    begin_list(out, "X-Forwarded-For", request.fields);
-    write_address(out, from.peer);
-    out.extend_from_slice(b"\r\n");
-    write_via(out, request.fields, from.via);
+    write_field(out, b"Host", request.host.unwrap_or(forwarded.authority).as_bytes());
+    let (mut via, mut forwarded_for) = (None, None);
+    write_fields(out, request.fields, |field, _| {
+        let (is_via, is_forwarded_for) = (field.is("via"), field.is("x-forwarded-for"));
+        via = via.or(is_via.then_some(request.fields));
+        forwarded_for = forwarded_for.or(is_forwarded_for.then_some(request.fields));
+        let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
+        is_via || is_forwarded_for || is_rewritten
+    });
+    begin_list(out, "X-Forwarded-For", forwarded_for);
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{}\r\n", forwarded.peer);
+    write_via(out, via, forwarded.via);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
     if request.expects_continue {
         write_field(out, b"Expect", b"100-continue");
     }
-    let framed = match request.framing {
-        Framing::Chunked | Framing::UntilClose => {
-            write_field(out, b"Transfer-Encoding", b"chunked");
-            Framed::Chunks
-        }
-        // RFC 9110 §8.6: a method that gives content a meaning says so even if there is none.
-        Framing::Length(0)
-            if !matches!(request.method, Method::Post | Method::Put | Method::Patch) =>
-        {
-            Framed::Plain
-        }
-        Framing::Length(length) => {
-            write_number(out, b"Content-Length", length);
-            Framed::Plain
-        }
-    };
+    let framed = write_request_framing(out, request);
     limits.check(&out[section..])?;
     out.extend_from_slice(b"\r\n");
     Ok(framed)
+}
+
+fn write_request_framing(out: &mut Vec<u8>, request: &Request) -> Framed {
+    match request.framing {
+        Framing::Chunked | Framing::UntilClose => {
+            write_field(out, b"Transfer-Encoding", b"chunked");
+            return Framed::Chunks;
+        }
+        // RFC 9110 §8.6: a method that gives content a meaning says so even if there is none.
+        Framing::Length(0)
+            if !matches!(request.method, Method::Post | Method::Put | Method::Patch) => {}
+        Framing::Length(length) => write_number(out, b"Content-Length", length),
+    }
+    Framed::Plain
 }
 
 /// What a client must be told beside the backend's head.
@@ -185,24 +159,19 @@ pub struct ToClient<'a> {
 }
 
 /// Appends the response head for a client. Returns how the content follows, and whether the
-/// connection persists behind it.
+/// client's connection is kept behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
     write_status_line(out, head.status, head.reason);
-
-    let has_connection = head.fields.values("connection").next().is_some();
-    let mut has_date = false;
-    for field in head.fields {
-        let stays_here =
-            is_hop_by_hop(field) || (has_connection && is_nominated(field, head.fields));
-        if !field.is("via") && !stays_here {
-            has_date |= field.is("date");
-            write_field(out, field.name, field.value);
-        }
-    }
+    let (mut has_date, mut via) = (false, None);
+    write_fields(out, head.fields, |field, ends_here| {
+        has_date |= !ends_here && field.is("date");
+        via = via.or(field.is("via").then_some(head.fields));
+        field.is("via")
+    });
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_via(out, head.fields, to.via);
+    write_via(out, via, to.via);
 
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let (framed, keep_alive) = match (head.framing, head.content_length) {
@@ -219,18 +188,4 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
     };
     out.extend_from_slice(end_of_head(to.version, keep_alive));
     (framed, keep_alive)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_written_as_std_writes_it() {
-        for text in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "::1", "2001:db8::7"] {
-            let mut out = Vec::new();
-            write_address(&mut out, text.parse().expect("an address"));
-            assert_eq!(out, text.as_bytes());
-        }
-    }
 }

@@ -21,11 +21,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// One that has received these bytes, without room for more.
-    pub fn of(bytes: &[u8]) -> Input {
-        Input { bytes: bytes.to_vec(), start: 0, end: bytes.len() }
-    }
-
+    /// What has not been used.
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -163,7 +159,8 @@ impl Connection {
     pub fn release(&mut self, buffers: &mut BufferPool) {
         self.share = SHARE;
         if self.input.bytes.len() == READ {
-            let left = Input::of(self.input.unused());
+            let bytes = self.input.unused().to_vec();
+            let left = Input { start: 0, end: bytes.len(), bytes };
             buffers.input = std::mem::replace(&mut self.input, left);
         }
         if self.output.is_empty() {

@@ -4,19 +4,18 @@
 //! Each worker owns its clients and its connections to backends; all that workers share is in
 //! [`Shared`]. Entry point: [`Worker::run`]. Note: `notes/lb.md`.
 
-// what is waited for, and for how long
-mod wait;
 // a request's way through the worker
 mod steps;
-// which connection to a backend it takes, and what if that one fails
-mod attempts;
+// what if a backend fails, and answers of this gateway's own
+mod faults;
+// what is waited for, and for how long
+mod wait;
 // requests that share a connection: see `--pipeline`
 mod sharing;
 
 use super::Shared;
 use super::exchange::Exchange;
 use super::retry::Fault;
-use super::status::counters::Counters;
 use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
 use crate::http::date;
@@ -30,8 +29,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use wait::Phase;
 
-/// A client's token: odd. A backend connection's is even, see [`upstreams::token`]; 0 is the
-/// listener's.
+/// A client's token: odd. A backend connection's is even, see [`super::upstreams::token`]; 0 is
+/// the listener's.
 fn client_token(slot: usize) -> Token {
     2 * slot + 1
 }
@@ -67,7 +66,6 @@ struct Client {
 /// How the end comes once the last answer is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closing {
-    /// At once.
     Now,
     /// After the client has had time to read: it may still be sending (RFC 9112 §9.6).
     Linger,
@@ -75,37 +73,28 @@ enum Closing {
     Lingering,
 }
 
-impl Closing {
-    fn when(lingers: bool) -> Closing {
-        if lingers { Closing::Linger } else { Closing::Now }
-    }
-}
-
 /// What became of a step.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// There may be more to do.
-    Again,
-    /// Nothing more can be done now.
-    Wait,
-    /// The client's connection is to be closed.
-    Cut,
+pub enum Step {
+    Again, // there may be more to do
+    Wait,  // nothing more can be done now
+    Cut,   // the client's connection is to be closed
 }
 
-/// See the module.
 pub struct Worker<'a> {
     shared: &'a Shared,
     worker_id: usize,
     events: EventLoop,
     clients: Slots<Client>,
     upstreams: Upstreams<'a>,
-    counters: &'a [Counters],
     date: date::Cached,
     /// What retries are paid with.
     budget: usize,
     /// Clients to be taken further before the turn ends: what they waited for on a shared
     /// connection has come, or will not.
     ready: Vec<usize>,
+    /// Connections on which requests wait for the end of this turn, to leave together.
+    batches: Vec<usize>,
     /// The count of ejections when they were last looked at.
     ejections: usize,
     /// How many clients it takes before it leaves newcomers to the others.
@@ -115,12 +104,7 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker that watches the listener, with nobody to serve yet.
-    pub fn new(
-        shared: &'a Shared,
-        worker_id: usize,
-        listener: TcpListener,
-    ) -> io::Result<Worker<'a>> {
+    pub fn new(shared: &'a Shared, worker_id: usize, listener: TcpListener) -> io::Result<Self> {
         let limits = &shared.limits;
         let events =
             EventLoop::new(listener, Kind::BEST, limits.connections, limits.drain_timeout)?;
@@ -131,9 +115,9 @@ impl<'a> Worker<'a> {
             events,
             clients: Slots::new(),
             upstreams: Upstreams::new(shared.backends.counters(worker_id)),
-            counters: shared.backends.counters(worker_id),
             budget: RETRIES,
             ready: Vec::new(),
+            batches: Vec::new(),
             ejections: 0,
             share: AHEAD,
             lines: Vec::new(),
@@ -158,7 +142,7 @@ impl<'a> Worker<'a> {
     }
 
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let client = Client {
+        let slot = self.clients.insert(Client {
             connection: Connection::new(stream),
             peer,
             head: Partial::default(),
@@ -168,32 +152,13 @@ impl<'a> Worker<'a> {
             ended: false,
             exchange: None,
             closing: None,
-        };
-        let slot = self.clients.insert(client);
+        });
         // The request has often arrived with the connection; if not, the read says so.
         self.client_ready(slot, true);
     }
 
-    fn end_turn(&mut self) {
-        self.leave_ejected();
-        self.send_batches();
-        if let Some(since) = self.events.clock.now.checked_sub(self.shared.times.upstream_idle) {
-            let EventLoop { buffers, poller, .. } = &mut self.events;
-            self.upstreams.close_idle(since, buffers, poller);
-        }
-        self.clients.end_turn();
-        self.upstreams.end_turn();
-        let counts = &self.shared.clients;
-        counts[self.worker_id].store(self.clients.len(), Relaxed);
-        let least = counts.iter().map(|count| count.load(Relaxed)).min();
-        self.share = least.unwrap_or_default().saturating_add(AHEAD);
-        self.shared.log.add(&mut self.lines);
-    }
-
     fn client_ready(&mut self, slot: usize, readable: bool) {
-        let Some(client) = self.clients.get_mut(slot) else {
-            return;
-        };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         let taken = client.connection.output.taken();
         if client.connection.flush().is_err() {
             return self.close(slot);
@@ -213,31 +178,29 @@ impl<'a> Worker<'a> {
         self.advance(slot);
     }
 
-    fn upstream_ready(&mut self, place: usize, readable: bool) {
-        let Some(upstream) = self.upstreams.get_mut(place) else {
-            return;
-        };
-        let EventLoop { buffers, poller, .. } = &mut self.events;
+    fn upstream_ready(&mut self, upstream_slot: usize, readable: bool) {
+        let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot) else { return };
         let Some(&slot) = upstream.queue.front() else {
-            // Idle, and yet there is something to read: its end, or an answer to nothing.
-            return self.upstreams.close(place, buffers, poller);
+            // It is idle, so the backend has closed it, or sent bytes that no request asked for.
+            return self.upstreams.close(upstream_slot, &mut self.events);
         };
         if upstream.connecting {
             match is_connected(&upstream.connection) {
                 Ok(true) => upstream.connecting = false,
                 Ok(false) => return,
                 Err(_) => {
-                    let addresses = &self.shared.backends.get(upstream.backend).addresses;
-                    if !self.upstreams.connect_elsewhere(place, addresses, poller) {
+                    let addresses = &self.shared.backends.get(upstream.backend_id).addresses;
+                    let poller = &mut self.events.poller;
+                    if !self.upstreams.connect_elsewhere(upstream_slot, addresses, poller) {
                         return self.fail(slot, Fault::Refused);
                     }
                 }
             }
         } else if !upstream.ended {
-            // What a failed write means is known when all that was received has been read.
+            // If the write fails, the backend may have answered before it closed: read first.
             let _ = upstream.connection.flush();
             if readable {
-                let filled = upstream.connection.fill(buffers);
+                let filled = upstream.connection.fill(&mut self.events.buffers);
                 upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
             }
         }
@@ -250,39 +213,36 @@ impl<'a> Worker<'a> {
         let mut begun = 0;
         self.clients[slot].has_more = false;
         loop {
-            if self.clients[slot].connection.flush().is_err() {
-                return self.close(slot);
-            }
-            let step = match &self.clients[slot] {
-                client if client.closing.is_some() => self.end_client(slot),
-                client if client.exchange.is_some() => self.exchange(slot),
-                client if !client.connection.output.is_empty() => Step::Wait,
-                client if begun == ANSWERS => {
-                    self.clients[slot].has_more = !client.connection.input.unused().is_empty();
-                    break;
-                }
-                _ => {
-                    begun += 1;
-                    self.begin(slot)
-                }
+            let client = &mut self.clients[slot];
+            let step = if client.closing.is_some() {
+                self.end_client(slot)
+            } else if client.exchange.is_some() {
+                self.exchange(slot)
+            } else if !client.connection.output.is_empty() {
+                Step::Wait
+            } else if begun == ANSWERS {
+                client.has_more = !client.connection.input.unused().is_empty();
+                break;
+            } else {
+                begun += 1;
+                self.begin(slot)
             };
             let connection = &mut self.clients[slot].connection;
-            match step {
-                Step::Again => {}
-                Step::Cut => return self.close(slot),
-                Step::Wait if connection.output.is_empty() => break,
-                Step::Wait => {
-                    // What the client takes of a full output at once makes room for more.
-                    if connection.flush().is_err() {
-                        return self.close(slot);
-                    }
-                    if !connection.output.is_empty() {
-                        break;
-                    }
-                }
+            let was_empty = connection.output.is_empty();
+            if step == Step::Cut || connection.flush().is_err() {
+                return self.close(slot);
+            }
+            // If the client takes all of the output at once, there is room for more.
+            if step == Step::Wait && (was_empty || !connection.output.is_empty()) {
+                break;
             }
         }
         self.wait(slot);
+    }
+
+    /// Goes on after a step that was taken outside [`Worker::advance`].
+    fn go_on(&mut self, slot: usize, step: Step) {
+        if step == Step::Cut { self.close(slot) } else { self.advance(slot) }
     }
 
     /// After the last answer: what still comes is dropped, and at last the connection is closed.
@@ -303,18 +263,29 @@ impl<'a> Worker<'a> {
 
     /// Closes a client's connection, and ends what is done on its behalf.
     fn close(&mut self, slot: usize) {
-        let Some(mut client) = self.clients.remove(slot) else {
-            return;
-        };
+        let Some(mut client) = self.clients.remove(slot) else { return };
         let token = client_token(slot);
         self.events.timers.set(token, None);
         client.connection.release(&mut self.events.buffers);
         client.connection.close(&mut self.events.poller, token);
-        if let Some(exchange) = client.exchange
-            && let Some(place) = exchange.upstream
-        {
-            self.release(place, slot, false);
+        if let Some(upstream_slot) = client.exchange.and_then(|exchange| exchange.upstream) {
+            self.release(upstream_slot, slot, false);
         }
+    }
+
+    fn end_turn(&mut self) {
+        self.retry_ejected();
+        self.send_batches();
+        if let Some(since) = self.events.clock.now.checked_sub(self.shared.times.upstream_idle) {
+            self.upstreams.close_idle(since, &mut self.events);
+        }
+        self.clients.end_turn();
+        self.upstreams.slots.end_turn();
+        let counts = &self.shared.clients;
+        counts[self.worker_id].store(self.clients.len(), Relaxed);
+        let least = counts.iter().map(|count| count.load(Relaxed)).min();
+        self.share = least.unwrap_or_default().saturating_add(AHEAD);
+        self.shared.log.add(&mut self.lines);
     }
 }
 

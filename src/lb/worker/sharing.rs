@@ -1,15 +1,54 @@
 //! Requests that share a connection to a backend, one answer after the other: `--pipeline`. They
-//! are gathered in a turn and leave in one write.
+//! are batched in a turn and leave in one write.
 //!
-//! The plain way, one request on a connection at a time, needs nothing of this but
-//! [`Worker::advance_ready`], which then has nobody to advance. Note: `notes/lb.md`.
+//! The plain way, one request on a connection at a time, joins no batch and has nobody behind the
+//! first in a queue: of this file it needs nothing. Note: `notes/lb.md`.
 
 use super::Worker;
-use std::collections::VecDeque;
 
 impl Worker<'_> {
+    /// A connection to the backend on which the client's request can follow others of this turn,
+    /// so that all leave in one write: one with fewer than `--pipeline` of them, or an idle one,
+    /// which has shown that it persists.
+    pub fn join_batch(&mut self, backend_id: usize, client: usize) -> Option<usize> {
+        let depth = self.shared.pipeline;
+        if depth == 1 {
+            return None;
+        }
+        for &upstream_slot in self.batches.iter().rev() {
+            if let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot)
+                && upstream.backend_id == backend_id
+                && (1..depth).contains(&upstream.queue.len())
+                && !upstream.close_after
+            {
+                upstream.queue.push_back(client);
+                return Some(upstream_slot);
+            }
+        }
+        let upstream_slot = self.upstreams.take_idle(backend_id, client)?;
+        self.batches.push(upstream_slot);
+        Some(upstream_slot)
+    }
+
+    /// The end of a turn: sends each batch in one write.
+    pub fn send_batches(&mut self) {
+        self.advance_ready();
+        while let Some(upstream_slot) = self.batches.pop() {
+            let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot) else { continue };
+            if upstream.connection.flush().is_err() {
+                upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err();
+            }
+            upstream.connection.release(&mut self.events.buffers);
+            let is_stuck = upstream.ended || !upstream.connection.output.is_empty();
+            if is_stuck && let Some(&first) = upstream.queue.front() {
+                self.advance(first);
+            }
+            self.advance_ready();
+        }
+    }
+
     /// Takes those further who waited behind others.
-    pub(super) fn advance_ready(&mut self) {
+    pub fn advance_ready(&mut self) {
         while let Some(slot) = self.ready.pop() {
             if self.clients.get_mut(slot).is_some() {
                 self.advance(slot);
@@ -17,51 +56,21 @@ impl Worker<'_> {
         }
     }
 
-    /// The end of a turn: sends what was gathered for each backend in one write.
-    pub(super) fn send_batches(&mut self) {
-        self.advance_ready();
-        while let batches = self.upstreams.take_batches()
-            && !batches.is_empty()
-        {
-            for place in batches {
-                let Some(upstream) = self.upstreams.get_mut(place) else {
-                    continue;
-                };
-                if upstream.connection.flush().is_err() {
-                    upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err();
-                }
-                upstream.connection.release(&mut self.events.buffers);
-                let first = upstream.queue.front().copied();
-                if (upstream.ended || !upstream.connection.output.is_empty())
-                    && let Some(first) = first
-                {
-                    self.advance(first);
-                }
-            }
-            self.advance_ready();
+    /// The answer before the client's own is slow: all who wait behind it move to other
+    /// connections. This one ends with that answer: the answers that follow it are for nobody.
+    pub fn leave_queue(&mut self, slot: usize) {
+        let exchange = self.clients[slot].exchange.as_ref();
+        if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
+            self.upstreams.slots[upstream_slot].close_after = true;
+            self.empty_queue(upstream_slot, 1);
         }
     }
 
-    /// The answer before its own is slow: all who wait behind it move to other connections. What
-    /// the backend still answers them on this one is for nobody, so it ends with that answer.
-    pub(super) fn leave_queue(&mut self, slot: usize) {
-        let Some(exchange) = &self.clients[slot].exchange else {
-            return;
-        };
-        let Some(place) = exchange.upstream else {
-            return;
-        };
-        let upstream = &mut self.upstreams[place];
-        upstream.spoilt = true;
-        let others = upstream.queue.split_off(1);
-        self.begin_anew(place, others);
-    }
-
-    /// Sends these clients, who shared a connection, elsewhere.
-    pub(super) fn begin_anew(&mut self, place: usize, clients: VecDeque<usize>) {
-        let in_flight = &self.counters[self.upstreams[place].backend].in_flight;
-        for client in clients {
-            in_flight.down();
+    /// Sends the clients behind the first `stay` of a connection's queue elsewhere.
+    pub fn empty_queue(&mut self, upstream_slot: usize, stay: usize) {
+        let upstream = &mut self.upstreams.slots[upstream_slot];
+        for client in upstream.queue.drain(stay..) {
+            self.upstreams.counters[upstream.backend_id].in_flight.down();
             if let Some(exchange) = &mut self.clients[client].exchange {
                 exchange.rewind();
             }

@@ -1,24 +1,24 @@
-//! The steps of a request's way through a worker: begun, sent on, answered. Each says with a
-//! [`Step`] how it goes on.
+//! The steps of a request's way through a worker: its head is read, a backend is picked, an idle
+//! or new connection taken, the request sent, the answer relayed, and both connections are free
+//! again. Each says with a [`Step`] how it goes on; what follows when one fails stands in `faults`.
 //!
 //! Note: `notes/lb.md`.
 
-use super::super::exchange::{Exchange, Gateway, Relayed};
+use super::super::exchange::Exchange;
 use super::super::retry::Fault;
-use super::super::rewrite::From;
+use super::super::rewrite::{Forwarded, ToClient};
+use super::super::upstreams::is_the_backends_fault;
+use super::faults::NOBODY;
 use super::{Closing, RETRIES, RETRY, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
-use crate::http::response::{Content, Response};
-use crate::http::{self, ParseError, Version};
-use std::io::Write;
-use std::net::SocketAddr;
+use crate::http::{Limits, ParseError};
 
 impl Worker<'_> {
     /// Reads the next request and begins its exchange.
-    pub(super) fn begin(&mut self, slot: usize) -> Step {
-        let (client, limits) = (&mut self.clients[slot], &self.shared.limits);
-        let input = client.connection.input.unused();
+    pub fn begin(&mut self, slot: usize) -> Step {
+        let (client, shared) = (&mut self.clients[slot], self.shared);
+        let (input, limits) = (client.connection.input.unused(), &shared.limits);
         if client.head.still(input) && !client.ended {
             return Step::Wait;
         }
@@ -33,25 +33,18 @@ impl Worker<'_> {
             Err(error) => return self.refuse(slot, error),
         };
         client.head = Partial::default();
-        if let Framing::Length(length) = request.framing
-            && length > limits.content
-        {
+        if matches!(request.framing, Framing::Length(length) if length > limits.content) {
             return self.refuse(slot, ParseError::ContentTooLarge);
         }
         client.progress = true;
-        let logs = !self.shared.log.is_quiet();
-        let from = From {
-            peer: client.peer.ip(),
-            via: &self.shared.via,
-            authority: &self.shared.authority,
-        };
-        let local = self.shared.answer_locally(&request, client.peer.ip());
-        let most = match local {
-            Some(_) => http::Limits::NONE, // nothing of it is forwarded
-            None => limits.head,
-        };
+        let peer = client.peer.ip();
+        let forwarded = Forwarded { peer, via: &shared.via, authority: &shared.authority };
+        let local = shared.answer_locally(&request, peer);
+        // Of a request that is answered here nothing is forwarded.
+        let most = if local.is_some() { Limits::NONE } else { limits.head };
         let (buffer, now) = (self.events.buffers.take(), self.events.clock.now);
-        let exchange = match Exchange::begin(&request, &from, &most, buffer, now, logs) {
+        let logs = !shared.log.is_quiet();
+        let exchange = match Exchange::begin(&request, &forwarded, &most, buffer, now, logs) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
@@ -63,213 +56,164 @@ impl Worker<'_> {
         }
     }
 
-    /// One step of an exchange: content to the backend, then its answer to the client.
-    pub(super) fn exchange(&mut self, slot: usize) -> Step {
-        let client = &mut self.clients[slot];
-        let Some(exchange) = &mut client.exchange else {
-            return Step::Wait;
+    /// Finds a connection to the next backend: an idle one, or a new one.
+    fn attempt(&mut self, slot: usize) -> Step {
+        let (client, shared) = (&mut self.clients[slot], self.shared);
+        let Some(exchange) = &mut client.exchange else { return Step::Wait };
+        let next = match exchange.history.suspect() {
+            Some((backend_id, _)) => Some(backend_id),
+            None => shared.backends.next(&exchange.history.tried, self.events.clock.now),
         };
-        // While something is unsent the wait is the backend's, whatever the client does.
-        let awaits_client = exchange.unsent().is_empty();
-        match exchange.take_content(&mut client.connection.input, self.shared.limits.content) {
-            Ok(any) => client.progress |= any && awaits_client,
-            Err(error) => return self.refuse(slot, error),
-        }
-        if client.ended
-            && !exchange.has_all_content()
-            && client.connection.input.unused().is_empty()
-        {
-            return self.refuse(slot, ParseError::EndedEarly);
-        }
-        let Some(place) = exchange.upstream else {
-            return self.attempt(slot);
+        let Some(backend_id) = next else {
+            return self.respond_error(slot, 503, NOBODY, "no backend is up");
         };
-        let upstream = &mut self.upstreams[place];
-        if upstream.connecting {
-            return Step::Wait;
-        }
-        if exchange.history.suspect().is_some() {
-            return match upstream.ended {
-                true => self.after_fault(slot, Fault::Closed),
-                false => Step::Wait,
-            };
-        }
-        if !upstream.ended && !exchange.unsent().is_empty() {
-            if exchange.shares {
-                // It leaves with the others of this turn: see `send_batches`.
-                upstream.connection.borrow_output(&mut self.events.buffers);
-                let bytes = exchange.unsent();
-                upstream.connection.output.bytes.extend_from_slice(bytes);
-                exchange.sent(bytes.len());
-            } else {
-                match upstream.connection.write(exchange.unsent()) {
-                    Ok(0) => {}
-                    Ok(n) => {
-                        exchange.sent(n);
-                        client.progress = true;
-                    }
-                    // It may have answered before it closed: read first, judge then.
-                    Err(_) => {
-                        upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err()
-                    }
+        client.progress = true;
+        let (fresh, may_share) = (exchange.history.fresh, exchange.may_share);
+        let batch = if may_share { self.join_batch(backend_id, slot) } else { None };
+        let addresses = &shared.backends.get(backend_id).addresses;
+        let taken = match batch {
+            Some(upstream_slot) => Ok(upstream_slot),
+            None => {
+                let events = &mut self.events;
+                self.upstreams.take(backend_id, addresses, slot, fresh, !may_share, events)
+            }
+        };
+        match taken {
+            Ok(upstream_slot) => {
+                if let Some(exchange) = &mut self.clients[slot].exchange {
+                    exchange.upstream = Some(upstream_slot);
+                    exchange.shares = batch.is_some();
                 }
+                self.upstreams.counters[backend_id].in_flight.up();
+                Step::Again
+            }
+            Err(error) if is_the_backends_fault(&error) => {
+                self.failed(slot, backend_id, Fault::Refused, false)
+            }
+            Err(error) => {
+                let why = format!("cannot connect: {error}");
+                self.respond_error(slot, 503, "The load balancer is out of connections.\n", &why)
             }
         }
-        if !upstream.serves_first(slot) {
+    }
+
+    /// One step of an exchange: content to the backend, then its answer to the client.
+    pub fn exchange(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = &mut client.exchange else { return Step::Wait };
+        let input = &mut client.connection.input;
+        // While something is unsent the wait is the backend's, whatever the client does.
+        let awaits_client = exchange.unsent().is_empty();
+        match exchange.take_content(input.unused(), self.shared.limits.content) {
+            Ok(taken) => {
+                input.consume(taken);
+                client.progress |= taken > 0 && awaits_client;
+            }
+            Err(error) => return self.refuse(slot, error),
+        }
+        if client.ended && !exchange.content.is_done() && input.unused().is_empty() {
+            return self.refuse(slot, ParseError::EndedEarly);
+        }
+        let Some(upstream_slot) = exchange.upstream else { return self.attempt(slot) };
+        let upstream = &mut self.upstreams.slots[upstream_slot];
+        let buffers = &mut self.events.buffers;
+        if upstream.connecting || (exchange.history.checks && !upstream.ended) {
             return Step::Wait;
         }
+        if exchange.history.checks {
+            return self.after_fault(slot, Fault::Closed);
+        }
+        if !exchange.unsent().is_empty() && !upstream.ended {
+            if exchange.shares {
+                // It leaves with the others of this turn: see `send_batches`.
+                upstream.connection.borrow_output(buffers);
+                upstream.connection.output.bytes.extend_from_slice(exchange.unsent());
+                exchange.sent(exchange.unsent().len());
+            } else if let Ok(n) = upstream.connection.write(exchange.unsent()) {
+                exchange.sent(n);
+                client.progress |= n > 0;
+            } else {
+                // The backend may have answered before it closed: read first.
+                upstream.ended = upstream.connection.fill(buffers).is_err();
+            }
+        }
+        if upstream.serves_first(slot) { self.relay(slot) } else { Step::Wait }
+    }
+
+    /// Passes on what has come of the answer.
+    fn relay(&mut self, slot: usize) -> Step {
+        let client = &mut self.clients[slot];
+        let Some(exchange) = &mut client.exchange else { return Step::Wait };
+        let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
+        let upstream = &mut self.upstreams.slots[upstream_slot];
         client.connection.borrow_output(&mut self.events.buffers);
-        let gateway = Gateway {
-            limits: &self.shared.limits,
+        let to = ToClient {
+            version: exchange.version,
+            keep_alive: exchange.client_keep_alive() && !self.events.is_stopping(),
+            to_head: exchange.method == Method::Head,
             via: &self.shared.via,
             date: self.date.at(self.events.clock.second),
-            stopping: self.events.is_stopping(),
         };
-        let before = upstream.connection.input.unused().len();
-        let output = &mut client.connection.output;
-        let relayed =
-            exchange.relay(&mut upstream.connection.input, upstream.ended, output, &gateway);
-        let moved = upstream.connection.input.unused().len() != before;
-        if moved {
+        let (input, output) = (&mut upstream.connection.input, &mut client.connection.output);
+        let (before, limits) = (input.unused().len(), &self.shared.limits.head);
+        let relayed = exchange.relay(input, upstream.ended, output, limits, to);
+        if input.unused().len() != before {
             let now_ms = self.shared.backends.ms(self.events.clock.now);
-            self.counters[upstream.backend].heard.set(now_ms);
+            self.upstreams.counters[upstream.backend_id].heard.set(now_ms);
+            client.progress |= exchange.status().is_some();
         }
-        client.progress |= moved && exchange.has_begun_answer();
         match relayed {
-            Ok(Relayed::Done) => self.finish(slot),
-            Ok(Relayed::Waits) => Step::Wait,
+            Ok(true) => self.finish(slot),
+            Ok(false) => Step::Wait,
             Err(fault) => self.after_fault(slot, fault),
         }
     }
 
     /// The answer is complete: both connections are free for the next request.
     fn finish(&mut self, slot: usize) -> Step {
-        let client = &mut self.clients[slot];
-        let Some(exchange) = client.exchange.take() else {
-            return Step::Wait;
-        };
+        let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
+        let Some(exchange) = client.exchange.take() else { return Step::Wait };
+        let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
         client.progress = true;
         if !exchange.client_keep_alive() {
-            client.closing = Some(Closing::when(exchange.lingers()));
+            client.closing = Some(if exchange.lingers() { Closing::Linger } else { Closing::Now });
         }
-        if let Some(place) = exchange.upstream {
-            let upstream = &self.upstreams[place];
-            let number = upstream.backend;
-            // Bytes that nobody asked for would be taken for the next answer.
-            let in_order =
-                upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
-            let keep = exchange.upstream_keep_alive() && in_order && !upstream.ended;
-            self.release(place, slot, keep);
-            let took = self.events.clock.now.saturating_duration_since(exchange.started);
-            self.counters[number].answered(took);
-            self.shared.backends.succeeded(number, self.events.clock.now);
-            if let Some((loser, fault)) = exchange.history.loser()
-                && loser != number
-            {
-                let backends = &self.shared.backends;
-                backends.failed(loser, &fault, false, self.events.clock.now);
-            }
-            self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
-            if !self.shared.log.is_quiet() {
-                let (peer, shared) = (self.clients[slot].peer, self.shared);
-                let status = exchange.status().unwrap_or(0).to_string();
-                self.log_line(
-                    peer,
-                    Some(&exchange),
-                    &shared.backends.get(number).name,
-                    &status,
-                    "",
-                );
-            }
-        }
-        self.events.buffers.give(exchange.into_buffer());
-        Step::Again
-    }
-
-    /// Answers in this gateway's own words, and ends the exchange if there is one.
-    pub(super) fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
-        let client = &mut self.clients[slot];
-        let exchange = client.exchange.take();
-        let is_head = request::is_head(client.connection.input.unused());
-        let (to_head, version, mut keep_alive, lingers) = match &exchange {
-            Some(exchange) => (
-                exchange.method == Method::Head,
-                exchange.version(),
-                exchange.client_keep_alive() && !self.events.is_stopping(),
-                exchange.lingers(),
-            ),
-            None => (is_head, Version::Http11, false, true),
-        };
-        // After CONNECT the client would speak to whom it asked for, not to us.
-        keep_alive &= exchange.as_ref().is_some_and(|e| e.method != Method::Connect);
-        client.connection.borrow_output(&mut self.events.buffers);
-        let output = &mut client.connection.output;
-        let date = self.date.at(self.events.clock.second);
-        response.write_head(&mut output.bytes, date, version, keep_alive);
-        let status = response.status;
-        if !to_head && let Content::Memory(bytes) = response.content {
-            output.send_shared(bytes.0);
-        }
-        if !keep_alive {
-            client.closing = Some(Closing::when(lingers));
-        }
-        client.progress = true;
         let peer = client.peer;
-        self.log_line(peer, exchange.as_deref(), "-", &status.to_string(), why);
-        if let Some(place) = exchange.and_then(|exchange| exchange.upstream) {
-            self.release(place, slot, false);
+        let upstream = &self.upstreams.slots[upstream_slot];
+        let backend_id = upstream.backend_id;
+        // Bytes behind the answer that belong to no request would be taken for the next answer.
+        let in_order = upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
+        let keep = exchange.upstream_keep_alive() && in_order && !upstream.ended;
+        self.release(upstream_slot, slot, keep);
+        let took = now.saturating_duration_since(exchange.started);
+        self.upstreams.counters[backend_id].answered(took);
+        shared.backends.succeeded(backend_id, now);
+        if let Some((loser, fault)) = exchange.history.lost
+            && loser != backend_id
+        {
+            shared.backends.failed(loser, &fault, false, now);
         }
+        self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
+        let (name, status) = (&shared.backends.get(backend_id).name, exchange.status());
+        self.log(peer, Some(&exchange), name, &status.unwrap_or_default(), "");
+        self.events.buffers.give(exchange.request);
         Step::Again
     }
 
-    /// Answers an error of this gateway's own.
-    pub(super) fn respond_error(
-        &mut self,
-        slot: usize,
-        status: u16,
-        text: &str,
-        why: &str,
-    ) -> Step {
-        let retry: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
-        let response = Response::text(status, &self.shared.served_by, retry, text);
-        self.respond(slot, response, why)
-    }
-
-    /// Answers what is wrong with a request, and nothing after it.
-    pub(super) fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
-        let exchange = &self.clients[slot].exchange;
-        if exchange.as_ref().is_some_and(|exchange| exchange.has_begun_answer()) {
-            return Step::Cut;
+    /// Ends a client's use of a connection to a backend. `keep`: it was first in the queue and
+    /// has its answer; the next one is served, or the connection waits in the pool. Else it is
+    /// closed, and all who share it begin anew elsewhere.
+    pub fn release(&mut self, upstream_slot: usize, client: usize, keep: bool) {
+        let upstream = &mut self.upstreams.slots[upstream_slot];
+        self.upstreams.counters[upstream.backend_id].in_flight.down();
+        upstream.queue.retain(|&other| other != client);
+        if !keep || upstream.close_after {
+            self.empty_queue(upstream_slot, 0);
+            return self.upstreams.close(upstream_slot, &mut self.events);
         }
-        let response = Response::error(error, &self.shared.served_by);
-        self.respond(slot, response, &error.to_string())
-    }
-
-    /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
-    pub(super) fn log_line(
-        &mut self,
-        peer: SocketAddr,
-        exchange: Option<&Exchange>,
-        whom: &str,
-        outcome: &str,
-        why: &str,
-    ) {
-        if self.shared.log.is_quiet() {
-            return;
+        match upstream.queue.front() {
+            Some(&next) => self.ready.push(next),
+            None => self.upstreams.keep(upstream_slot, &mut self.events),
         }
-        // Writing into a Vec cannot fail.
-        let _ = write!(self.lines, "{peer} ");
-        match exchange {
-            Some(exchange) => {
-                self.lines.extend_from_slice(&exchange.what);
-                let ms = exchange.started.elapsed().as_secs_f64() * 1000.0;
-                let _ = write!(self.lines, " -> {whom} {outcome} {ms:.1} ms");
-            }
-            None => drop(write!(self.lines, "- -> {whom} {outcome}")),
-        }
-        if !why.is_empty() {
-            let _ = write!(self.lines, " ({why})");
-        }
-        self.lines.push(b'\n');
     }
 }

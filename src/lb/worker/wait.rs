@@ -3,9 +3,9 @@
 //!
 //! [`phase`] is a decision without sockets. Note: `notes/lb.md`.
 
-use super::super::exchange::Stage;
+use super::super::exchange::Exchange;
 use super::super::retry::Fault;
-use super::super::upstreams;
+use super::super::upstreams::{self, Upstream};
 use super::{Step, Worker, client_token};
 use crate::cli::limits::{LAST_CHANCE, LINGER};
 use crate::http::{ParseError, request};
@@ -24,86 +24,70 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
 /// What is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// A request.
-    Idle,
-    /// The rest of its head: the time runs from its first byte.
-    Head,
-    /// More of its content: the time runs from the last piece.
-    Content,
-    /// The handshake with a backend.
-    Connect,
-    /// A new connection stays open, so the backend that lost the answer lives.
-    Check,
-    /// The backend's socket takes more of the request.
-    Send,
-    /// The head of the answer.
-    Response,
-    /// The answers of those whose requests went before its own on a shared connection.
-    Behind,
-    /// More of the answer's content.
-    Relay,
-    /// The client reads on.
-    Write,
-    /// The client has its last answer and may still be sending.
-    Linger,
-}
-
-/// The connection to a backend, as far as waiting goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// There is none, or it is connected and serves this client first.
-    Free,
-    Connecting,
-    /// It serves others first.
-    Behind,
+    Idle,     // a request
+    Head,     // the rest of its head: the time runs from its first byte
+    Content,  // more of its content: the time runs from the last piece
+    Connect,  // the handshake with a backend
+    Check,    // a new connection stays open, so the backend that lost the answer lives
+    Send,     // the backend's socket takes more of the request
+    Response, // the head of the answer
+    Behind,   // the answers to earlier requests on a shared connection
+    Relay,    // more of the answer's content
+    Write,    // the client reads on
+    Linger,   // the client has its last answer and may still be sending
 }
 
 /// What is waited for. `drained`: the client has all that was written so far. `begun`: the first
 /// bytes of a request are here. `stage`: how far its exchange is, if there is one.
-fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Stage>, link: Link) -> Phase {
-    match (stage, link) {
-        (_, Link::Behind) => Phase::Behind,
+fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) -> Phase {
+    match stage {
+        Some(Phase::Behind) => Phase::Behind,
         _ if !drained => Phase::Write,
-        (_, Link::Connecting) => Phase::Connect,
-        _ if closing => Phase::Linger,
-        (None, _) if begun => Phase::Head,
-        (None, _) => Phase::Idle,
-        (Some(Stage::Relay), _) => Phase::Relay,
-        (Some(Stage::Check), _) => Phase::Check,
-        (Some(Stage::Send), _) => Phase::Send,
-        (Some(Stage::Content), _) => Phase::Content,
-        (Some(Stage::Response), _) => Phase::Response,
+        Some(stage) => stage,
+        None if closing => Phase::Linger,
+        None if begun => Phase::Head,
+        None => Phase::Idle,
+    }
+}
+
+/// How far an exchange is, for the client in this slot; `upstream`: its connection, if it has one.
+fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase {
+    match upstream {
+        Some(upstream) if !upstream.serves_first(slot) => Phase::Behind,
+        Some(upstream) if upstream.connecting => Phase::Connect,
+        _ if exchange.status().is_some() => Phase::Relay,
+        _ if exchange.history.checks => Phase::Check,
+        _ if !exchange.unsent().is_empty() => Phase::Send,
+        _ if !exchange.content.is_done() => Phase::Content,
+        _ => Phase::Response,
     }
 }
 
 impl Worker<'_> {
     /// Decides what to wait for on the client's side and on its backend's, and for how long.
-    pub(super) fn wait(&mut self, slot: usize) {
+    pub fn wait(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         let EventLoop { buffers, poller, .. } = &mut self.events;
         client.connection.release(buffers);
         // If requests are left for the next turn, a socket that can be written to brings it.
         let drained = client.connection.output.is_empty() && !client.has_more;
-        let mut link = Link::Free;
-        if let Some(exchange) = &client.exchange
-            && let Some(place) = exchange.upstream
-        {
-            let upstream = &mut self.upstreams[place];
-            if !upstream.serves_first(slot) {
-                link = Link::Behind;
-            } else {
-                let unsent =
-                    !exchange.unsent().is_empty() || !upstream.connection.output.is_empty();
-                let sends = unsent && !upstream.ended && exchange.stage() != Stage::Check;
+        let (mut reads, mut reached) = (drained || client.closing.is_some(), None);
+        if let Some(exchange) = &client.exchange {
+            reads = exchange.has_room();
+            let upstream = exchange.upstream.map(|slot| &mut self.upstreams.slots[slot]);
+            let stage = stage(exchange, upstream.as_deref(), slot);
+            reached = Some(stage);
+            if let (Some(upstream), Some(upstream_slot)) = (upstream, exchange.upstream)
+                && stage != Phase::Behind
+            {
+                let unsent = !exchange.unsent().is_empty() && stage != Phase::Check;
+                let unsent = unsent || !upstream.connection.output.is_empty();
                 let interest = Interest {
                     // While the client has not read what it got, the backend must wait.
                     readable: !upstream.connecting && drained && !upstream.ended,
-                    writable: upstream.connecting || sends,
+                    writable: upstream.connecting || (unsent && !upstream.ended),
                 };
-                if upstream.connecting {
-                    link = Link::Connecting;
-                }
-                let token = upstreams::token(place);
+                let token = upstreams::token(upstream_slot);
                 if interest == Interest::NONE {
                     upstream.connection.unwatch(poller, token);
                 } else if upstream.connection.wait_for(interest, poller, token).is_err() {
@@ -112,18 +96,13 @@ impl Worker<'_> {
                 upstream.connection.release(buffers);
             }
         }
-        let reads = match &client.exchange {
-            _ if client.ended || client.connection.is_full() => false,
-            None => drained || client.closing.is_some(),
-            Some(exchange) => exchange.has_room(),
-        };
-        let interest = Interest { readable: reads, writable: !drained };
+        let readable = reads && !client.ended && !client.connection.is_full();
+        let interest = Interest { readable, writable: !drained };
         if client.connection.wait_for(interest, poller, client_token(slot)).is_err() {
             return self.close(slot);
         }
         let begun = request::has_begun(client.connection.input.unused());
-        let stage = client.exchange.as_ref().map(|exchange| exchange.stage());
-        let phase = phase(drained, client.closing.is_some(), begun, stage, link);
+        let phase = phase(drained, client.closing.is_some(), begun, reached);
         if std::mem::take(&mut client.progress) || phase != client.phase {
             self.begin_phase(slot, phase);
         }
@@ -160,35 +139,27 @@ impl Worker<'_> {
     }
 
     /// The time of a client's phase is up.
-    pub(super) fn expire(&mut self, slot: usize) {
-        let Some(client) = self.clients.get_mut(slot) else {
-            return;
-        };
+    pub fn expire(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
         let now = self.events.clock.now;
         let is_overdue = client.exchange.as_ref().is_some_and(|e| e.history.is_overdue(now));
-        match client.phase {
-            Phase::Idle | Phase::Write | Phase::Linger => self.close(slot),
-            Phase::Head => self.refuse_late(slot, ParseError::HeadTimeout),
-            Phase::Content => self.refuse_late(slot, ParseError::ContentTimeout),
-            Phase::Connect if !is_overdue => self.fail(slot, Fault::ConnectTimeout),
-            Phase::Send => self.fail(slot, Fault::SendTimeout),
+        let step = match client.phase {
+            Phase::Idle | Phase::Write | Phase::Linger => Step::Cut,
+            Phase::Head => self.refuse(slot, ParseError::HeadTimeout),
+            Phase::Content => self.refuse(slot, ParseError::ContentTimeout),
+            Phase::Connect if !is_overdue => self.after_fault(slot, Fault::ConnectTimeout),
+            Phase::Send => self.after_fault(slot, Fault::SendTimeout),
             Phase::Connect | Phase::Response | Phase::Relay => {
-                self.fail(slot, Fault::ResponseTimeout);
+                self.after_fault(slot, Fault::ResponseTimeout)
             }
             Phase::Check => self.end_check(slot),
-            Phase::Behind => self.leave_queue(slot),
-        }
-    }
-
-    fn refuse_late(&mut self, slot: usize, error: ParseError) {
-        match self.refuse(slot, error) {
-            Step::Cut => self.close(slot),
-            _ => self.advance(slot),
-        }
+            Phase::Behind => return self.leave_queue(slot),
+        };
+        self.go_on(slot, step);
     }
 
     /// A request may be on its way to those who are idle: they get a moment for it.
-    pub(super) fn begin_drain(&mut self) {
+    pub fn begin_drain(&mut self) {
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
                 self.events.set_deadline(client_token(slot), LAST_CHANCE);
@@ -203,26 +174,22 @@ mod tests {
 
     #[test]
     fn each_state_of_both_sides_has_its_phase() {
-        use Link::*;
-        // drained, closing, begun, stage, link
-        for (drained, closing, begun, stage, link, expected) in [
-            (true, false, false, None, Free, Phase::Idle),
-            (true, false, true, None, Free, Phase::Head),
-            (true, false, false, Some(Stage::Content), Free, Phase::Content),
-            (true, false, true, Some(Stage::Content), Connecting, Phase::Connect),
-            (true, false, false, Some(Stage::Send), Free, Phase::Send),
-            (true, false, false, Some(Stage::Response), Free, Phase::Response),
-            (true, false, false, Some(Stage::Response), Behind, Phase::Behind),
-            (true, false, false, Some(Stage::Check), Free, Phase::Check),
-            (true, false, true, Some(Stage::Relay), Free, Phase::Relay),
-            (false, false, true, Some(Stage::Relay), Free, Phase::Write),
-            (false, false, false, Some(Stage::Send), Connecting, Phase::Write),
-            (false, false, false, Some(Stage::Response), Behind, Phase::Behind),
-            (false, true, false, None, Free, Phase::Write),
-            (true, true, true, None, Free, Phase::Linger),
+        // drained, closing, begun, stage
+        for (drained, closing, begun, stage, expected) in [
+            (true, false, false, None, Phase::Idle),
+            (true, false, true, None, Phase::Head),
+            (true, false, false, Some(Phase::Content), Phase::Content),
+            (true, false, true, Some(Phase::Connect), Phase::Connect),
+            (true, false, false, Some(Phase::Response), Phase::Response),
+            (true, false, false, Some(Phase::Behind), Phase::Behind),
+            (true, false, true, Some(Phase::Relay), Phase::Relay),
+            (false, false, true, Some(Phase::Relay), Phase::Write),
+            (false, false, false, Some(Phase::Connect), Phase::Write),
+            (false, false, false, Some(Phase::Behind), Phase::Behind),
+            (false, true, false, None, Phase::Write),
+            (true, true, true, None, Phase::Linger),
         ] {
-            let found = phase(drained, closing, begun, stage, link);
-            assert_eq!(found, expected, "{stage:?} {link:?}");
+            assert_eq!(phase(drained, closing, begun, stage), expected, "{stage:?}");
         }
     }
 }
