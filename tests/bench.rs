@@ -800,13 +800,36 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
-    folder.write("old.json", b"[]");
-    let no = bench_all(&options, &[("server", slow)]);
-    assert!(
-        no.code == Some(2) && no.errors.contains("not what bench --json writes"),
-        "{}",
-        no.errors
-    );
+    let half = &saved[..saved.len() / 2];
+    for broken in
+        ["", "[]", "{}", half, saved.trim_end().trim_end_matches('}'), &(saved.clone() + "1")]
+    {
+        folder.write("old.json", broken.as_bytes());
+        let no = bench_all(&options, &[("server", slow)]);
+        assert!(
+            no.code == Some(2) && no.errors.contains("not what bench --json writes"),
+            "{broken}: {}",
+            no.errors
+        );
+    }
+}
+
+#[test]
+fn a_saved_run_is_json_and_is_read_as_it_was_written() {
+    let folder = Folder::new();
+    let (name, server) = ("q\"uo\\te\u{1}é", always(HELLO));
+    let saved =
+        bench_all("-q -k -n 20 --rounds 6 --json", &[(name, server), ("other", server)]).text;
+    let json = support::json::parse(&saved).expect("RFC 8259");
+    let cells = json.get("cells").items();
+    assert_eq!((cells[0].get("target").text(), cells[1].get("target").text()), (name, "other"));
+    assert_eq!(cells[0].get("runs").items().len(), 6);
+    // Blanks between the tokens change nothing.
+    let spaced = saved.replace("\":", "\" : ").replace("},{", " }\n,\t{ ").replace("[[", "[ [");
+    let old = folder.write("old.json", spaced.as_bytes()).display().to_string();
+    let now = bench_all(&format!("-q -k -n 4 --rounds 6 --against {old}"), &[(name, server)]);
+    assert!(now.text.contains(&format!("{name} now")), "{}{}", now.text, now.errors);
+    assert!(now.text.contains(&format!("{name} of ")), "{}", now.text);
 }
 
 #[cfg(target_os = "linux")]

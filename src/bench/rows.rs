@@ -5,11 +5,9 @@
 //! Entry point: [`Rows::add`]. Note: `notes/bench.md`.
 
 use crate::net::clock;
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Rows are handed to the system in pieces of this size.
@@ -17,67 +15,54 @@ const PIECE: usize = 64 * 1024;
 
 /// The file that all client threads share, and the moment that ties their clock to the calendar.
 #[derive(Debug)]
-pub struct RowFile {
-    file: Mutex<File>,
+pub(super) struct RowFile {
+    file: File,
     wall: Duration,
     clock: Instant,
 }
 
 impl RowFile {
     /// Creates the file, with ab's heading.
-    pub fn create(path: &Path) -> Result<RowFile, String> {
+    pub(super) fn create(path: &Path) -> Result<RowFile, String> {
         let wrong = |e| format!("cannot write '{}': {e}", path.display());
         let mut file = File::create(path).map_err(wrong)?;
         file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(wrong)?;
-        Ok(RowFile { file: Mutex::new(file), wall: clock::unix_time(), clock: Instant::now() })
+        Ok(RowFile { file, wall: clock::unix_time(), clock: Instant::now() })
     }
 }
 
-/// One thread's rows on their way to the file.
-#[derive(Debug)]
-pub struct Rows<'a> {
+/// One thread's rows on their way to the file. Whole rows are buffered, and the system writes each
+/// piece behind the last one, so no lock is needed.
+pub(super) struct Rows<'a> {
     file: &'a RowFile,
-    text: String,
+    buffer: BufWriter<&'a File>,
 }
 
 impl<'a> Rows<'a> {
-    /// None yet.
-    pub fn new(file: &'a RowFile) -> Rows<'a> {
-        Rows { file, text: String::new() }
+    pub(super) fn new(file: &'a RowFile) -> Rows<'a> {
+        Rows { file, buffer: BufWriter::with_capacity(PIECE, &file.file) }
     }
 
-    /// A request that began at `begun`; the times in nanoseconds.
-    pub fn add(
-        &mut self,
-        begun: Instant,
-        connect: u64,
-        processing: u64,
-        waiting: u64,
-    ) -> Result<(), String> {
+    /// A request that began at `begun`; then connect, processing and waiting, in nanoseconds.
+    pub(super) fn add(&mut self, begun: Instant, times: [u64; 3]) -> Result<(), String> {
         let since = begun.saturating_duration_since(self.file.clock);
-        let seconds = (self.file.wall + since).as_secs();
-        let ms = |nanos: u64| nanos as f64 / 1e6;
-        let _ = writeln!(
-            self.text,
-            "{}\t{seconds}\t{:.3}\t{:.3}\t{:.3}\t{:.3}",
-            calendar(seconds),
-            ms(connect),
-            ms(processing),
-            ms(connect + processing),
-            ms(waiting)
+        let (seconds, ms) = ((self.file.wall + since).as_secs(), times.map(|n| n as f64 / 1e6));
+        let ([connect, processing, waiting], started) = (ms, calendar(seconds));
+        let total = connect + processing;
+        let row = format!(
+            "{started}\t{seconds}\t{connect:.3}\t{processing:.3}\t{total:.3}\t{waiting:.3}\n"
         );
-        if self.text.len() > PIECE { self.flush() } else { Ok(()) }
+        self.buffer.write_all(row.as_bytes()).map_err(failed)
     }
 
     /// Writes what is left.
-    pub fn flush(&mut self) -> Result<(), String> {
-        // A poisoned lock means that another thread died; the file is still a file.
-        let mut file = self.file.file.lock().unwrap_or_else(|e| e.into_inner());
-        file.write_all(self.text.as_bytes())
-            .map_err(|e| format!("cannot write the file of -g: {e}"))?;
-        self.text.clear();
-        Ok(())
+    pub(super) fn flush(&mut self) -> Result<(), String> {
+        self.buffer.flush().map_err(failed)
     }
+}
+
+fn failed(error: io::Error) -> String {
+    format!("cannot write the file of -g: {error}")
 }
 
 /// As ctime(3): `Mon Nov 23 14:07:28 2026`, but in UTC.
