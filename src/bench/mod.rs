@@ -19,9 +19,9 @@ pub mod stats;
 // do two systems differ?
 pub mod verdict;
 // ab's -g
-mod rows;
+pub mod rows;
 // several targets, levels and rates in turn
-pub(crate) mod rounds;
+pub mod rounds;
 // what one sees while it runs
 mod progress;
 // ab's report
@@ -31,7 +31,7 @@ pub mod table;
 // CSV, JSON, --against
 pub(crate) mod saved;
 // the CPU time of processes
-pub(crate) mod cpu;
+pub mod cpu;
 
 pub use options::{Options, TOPIC};
 pub use plan::Plan;
@@ -49,10 +49,10 @@ use rows::RowFile;
 use saved::Origin;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally::Tally;
 
 /// Descriptors beside those of the connections: standard streams, pollers, files.
@@ -81,7 +81,19 @@ fn attempt(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(Status)) -> Result
     let threads = plan.threads.clamp(1, plan.concurrency);
     check_descriptors(plan.concurrency, threads)?;
     let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
-    let shared = Shared::new(plan, address, stop, rows.as_ref());
+    let shared = Shared {
+        plan,
+        address,
+        stop,
+        rows: rows.as_ref(),
+        request: plan.request(),
+        epoch: Instant::now(),
+        document: AtomicU64::new(client::UNKNOWN),
+        reached: AtomicBool::default(),
+        aborted: AtomicBool::default(),
+        done: AtomicU64::default(),
+        failed: AtomicU64::default(),
+    };
     let before = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
     let results = thread::scope(|scope| {
         let (sender, results) = mpsc::channel();
@@ -95,11 +107,12 @@ fn attempt(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(Status)) -> Result
     });
     let tallies = results.into_iter().collect::<Result<Vec<Tally>, String>>()?;
     let tally = tallies.into_iter().reduce(Tally::merged).unwrap_or_default();
+    let document = shared.document.load(Relaxed);
     Ok(Outcome {
         plan: Plan { threads, ..plan.clone() },
         wall: tally.span.map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
-        document_length: shared.document_length().unwrap_or(0),
+        document_length: Some(document).filter(|length| *length != client::UNKNOWN).unwrap_or(0),
         tally,
         cpu: before.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
     })
@@ -193,11 +206,11 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn text_of(cells: &[rounds::Cell], options: &Options) -> String {
-    let mut pairs = rounds::pairs(cells);
-    pairs.extend(options.against.iter().flat_map(|old| old.pairs(cells)));
+    let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
+    let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
     let origin = || Origin::here(options.rounds, options.warmup);
     match options.format {
-        Format::Table => table::tables(cells, pairs),
+        Format::Table => table::tables(cells, pairs.collect()),
         Format::Csv => saved::csv(cells, &origin()),
         Format::Json => saved::json(cells, &origin()),
         Format::Text => cells.iter().map(|c| report::ab_text(c.median(), options.parts)).collect(),

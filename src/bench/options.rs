@@ -166,7 +166,7 @@ impl Options {
             quiet: given.has("-q"),
             percentages: given.text("-e").map(PathBuf::from),
             against,
-            parts: Parts { percentiles: !given.has("-d"), confidence: !given.has("-S") },
+            parts: Parts { no_percentiles: given.has("-d"), no_confidence: given.has("-S") },
         })
     }
 }

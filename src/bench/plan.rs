@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Target {
     /// What it is called in tables: `NAME` of `NAME=URL`, else the URL.
     pub name: String,
@@ -77,7 +77,7 @@ impl Target {
 }
 
 /// One run against one target at one level.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Where to.
     pub target: Target,
@@ -125,23 +125,12 @@ impl Plan {
         Ok(Plan {
             target: Target::parse(url)?,
             method: "GET".to_owned(),
-            fields: Vec::new(),
-            cookies: Vec::new(),
-            body: None,
             content_type: "text/plain".to_owned(),
             requests: 1,
             concurrency: 1,
-            time_limit: None,
             timeout: Duration::from_secs(30),
-            keep_alive: false,
-            go_on: false,
-            any_length: false,
-            rate: None,
-            http11: false,
-            processes: Vec::new(),
             threads: default_threads(),
-            verbosity: 0,
-            rows: None,
+            ..Plan::default()
         })
     }
 

@@ -1,4 +1,4 @@
-//! Where a response ends: bytes in, "more" or "done" out, whatever the split of the bytes.
+//! Where a response ends: bytes in, an answer out once it is whole, whatever the split of the bytes.
 //!
 //! This is the instrument's own parser, on purpose none of the servers': a fault that both
 //! sides shared would be invisible. It knows no socket and no clock, and it keeps nothing of a
@@ -18,17 +18,6 @@ pub struct Answer {
     pub body: u64,
     /// Bytes in all, as they came over the wire.
     pub total: u64,
-}
-
-/// What a call has found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The response goes on, or has not begun.
-    More,
-    /// The response ended with the last of these bytes.
-    Done(Answer),
-    /// These bytes are no HTTP response; the reason.
-    Malformed(&'static str),
 }
 
 /// What is to come next.
@@ -86,10 +75,6 @@ pub struct Heads {
 }
 
 impl Reader {
-    pub(crate) fn has_begun(&self) -> bool {
-        self.answer.total > 0
-    }
-
     /// Whether nothing but the end of the connection is awaited.
     pub(crate) fn awaits_close(&self) -> bool {
         self.state == State::Close(0)
@@ -100,19 +85,21 @@ impl Reader {
         self.answer.total
     }
 
-    /// Takes the bytes that came next. After `Done` it is ready for a new response.
+    /// Takes the bytes that came next. With the last of a response it gives the answer, and is ready
+    /// for a new response; until then None. The error says why they are no HTTP response.
     #[inline]
-    pub fn feed(&mut self, bytes: &[u8], heads: &mut Heads) -> Step {
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        heads: &mut Heads,
+    ) -> Result<Option<Answer>, &'static str> {
         self.answer.total += bytes.len() as u64;
-        match self.advance(bytes, heads) {
-            Ok(false) => Step::More,
-            Ok(true) => {
-                let (answer, kept) = (self.answer, std::mem::take(&mut self.kept));
-                *self = Reader { kept, ..Reader::default() };
-                Step::Done(answer)
-            }
-            Err(why) => Step::Malformed(why),
+        if !self.advance(bytes, heads)? {
+            return Ok(None);
         }
+        let (answer, kept) = (self.answer, std::mem::take(&mut self.kept));
+        *self = Reader { kept, ..Reader::default() };
+        Ok(Some(answer))
     }
 
     /// The whole response if the connection has ended now; None if that cuts it short, or if it

@@ -12,19 +12,13 @@ use std::fmt::Write;
 /// The percentages of ab's last table.
 const PERCENTAGES: [u64; 9] = [50, 66, 75, 80, 90, 95, 98, 99, 100];
 
-/// Which parts of the report are wanted.
-#[derive(Debug, Clone, Copy)]
+/// Which parts of the report are left out.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Parts {
-    /// Not -d: the table of percentages.
-    pub percentiles: bool,
-    /// Not -S: deviations, medians, warnings.
-    pub confidence: bool,
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        Parts { percentiles: true, confidence: true }
-    }
+    /// -d: the table of percentages.
+    pub(super) no_percentiles: bool,
+    /// -S: deviations, medians, warnings.
+    pub(super) no_confidence: bool,
 }
 
 /// What ab says before it begins.
@@ -65,7 +59,7 @@ pub fn ab_text(outcome: &Outcome, parts: Parts) -> String {
     }
     if outcome.succeeded() > 0 {
         connection_times(&mut text, &outcome.tally, parts);
-        if parts.percentiles && outcome.tally.total.count() > 1 {
+        if !parts.no_percentiles && outcome.tally.total.count() > 1 {
             let title = "Percentage of the requests served within a certain time (ms)";
             percentage_table(&mut text, title, &outcome.tally.total);
             if outcome.plan.rate.is_some() {
@@ -135,19 +129,19 @@ fn connection_times(text: &mut String, tally: &Tally, parts: Parts) {
         ("Total:", "the total time", &tally.total),
     ];
     text.push_str("\nConnection Times (ms)\n");
-    text.push_str(match parts.confidence {
-        true => "              min  mean[+/-sd] median   max\n",
-        false => "              min   avg   max\n",
+    text.push_str(match parts.no_confidence {
+        false => "              min  mean[+/-sd] median   max\n",
+        true => "              min   avg   max\n",
     });
     for (label, _, times) in rows {
         let (min, mean, max) = (ms(times.min() as f64), ms(times.mean()), ms(times.max() as f64));
         let (sd, median) = (ms(times.deviation()), ms(times.quantile(0.5) as f64));
-        let _ = match parts.confidence {
-            true => writeln!(text, "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}"),
-            false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
+        let _ = match parts.no_confidence {
+            false => writeln!(text, "{label:<11} {min:>5} {mean:>5} {sd:>5} {median:>6} {max:>6}"),
+            true => writeln!(text, "{label:<11} {min:>5} {mean:>5} {max:>5}"),
         };
     }
-    for (_, what, times) in rows.iter().filter(|_| parts.confidence) {
+    for (_, what, times) in rows.iter().filter(|_| !parts.no_confidence) {
         let apart = (times.mean() - times.quantile(0.5) as f64).abs();
         if apart > 2.0 * times.deviation() {
             let _ = writeln!(

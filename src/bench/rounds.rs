@@ -128,7 +128,7 @@ pub(crate) fn measure(
 
 /// A round, and the places of the plans in the order in which it runs them: level by level;
 /// within a level each round begins with the target after the one that the last began with.
-fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
+pub fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
     let mut order = Vec::new();
     for level in plans.chunk_by(is_same_level) {
         let (first, count) = (order.len(), level.len());
@@ -138,7 +138,7 @@ fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
     order
 }
 
-fn is_same_level(a: &Plan, b: &Plan) -> bool {
+pub(super) fn is_same_level(a: &Plan, b: &Plan) -> bool {
     a.concurrency == b.concurrency && a.rate == b.rate
 }
 
@@ -195,30 +195,7 @@ pub(super) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, Strin
 }
 
 /// A rate that one can type.
-fn two_digits(rate: f64) -> f64 {
+pub fn two_digits(rate: f64) -> f64 {
     let unit = 10_f64.powf(rate.max(1.0).log10().floor() - 1.0).max(1.0);
     ((rate / unit).round() * unit).max(1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_round_begins_with_another_target_and_keeps_the_levels_apart() {
-        let plan = |(name, concurrency)| Plan { concurrency, ..Plan::new(name).expect("valid") };
-        let plans = [("a", 1), ("b", 1), ("c", 1), ("a", 9), ("b", 9), ("c", 9)].map(plan);
-        let first = [0, 1, 2, 3, 4, 5];
-        let expected = [first, first, [1, 2, 0, 4, 5, 3], [2, 0, 1, 5, 3, 4], first];
-        for (round, places) in expected.into_iter().enumerate() {
-            assert_eq!(order(&plans, round), places.map(|place| (round, place)));
-        }
-    }
-
-    #[test]
-    fn a_rate_has_two_digits() {
-        for (rate, shown) in [(0.0, 1.0), (7.6, 8.0), (123.0, 120.0), (98_765.0, 99_000.0)] {
-            assert_eq!(two_digits(rate), shown);
-        }
-    }
 }

@@ -4,7 +4,7 @@
 //! Entry points: [`tables`], [`table`], [`Table`] for any rows. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::rounds::Cell;
+use super::rounds::{Cell, is_same_level};
 use super::verdict::{self, Pair};
 use std::fmt::Write;
 
@@ -118,15 +118,10 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
 /// A table per target, with what it does not show below it; then the verdicts on these pairs.
 pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
     let mut text = String::new();
-    let mut names: Vec<&str> = Vec::new();
-    for cell in cells {
-        let name = cell.plan().target.name.as_str();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    for name in names {
-        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == name);
+    // The first level has each target once.
+    for first in cells.iter().filter(|cell| is_same_level(cell.plan(), cells[0].plan())) {
+        let name = &first.plan().target.name;
+        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == *name);
         let gap = if text.is_empty() { "" } else { "\n" };
         let _ = write!(text, "{gap}### {name}\n\n{}", table(of_name()).markdown());
         let below: Vec<String> = of_name().flat_map(remarks).collect();

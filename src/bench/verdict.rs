@@ -60,20 +60,20 @@ pub fn compare(a: &[f64], b: &[f64]) -> Comparison {
 /// The probability that the signed-rank statistic of so many rounds is at most 0, 1, 2, … if
 /// each sign is a coin's. Rank by rank: with its sign a rank adds itself, or nothing.
 fn cumulative(rounds: usize) -> Vec<f64> {
-    let mut chances = vec![0.0; rounds * (rounds + 1) / 2 + 1];
-    chances[0] = 1.0;
+    let mut probabilities = vec![0.0; rounds * (rounds + 1) / 2 + 1];
+    probabilities[0] = 1.0;
     for rank in 1..=rounds {
         for sum in (0..=rank * (rank + 1) / 2).rev() {
-            let with = if sum >= rank { chances[sum - rank] } else { 0.0 };
-            chances[sum] = (chances[sum] + with) / 2.0;
+            let with = if sum >= rank { probabilities[sum - rank] } else { 0.0 };
+            probabilities[sum] = (probabilities[sum] + with) / 2.0;
         }
     }
     let mut total = 0.0;
-    for chance in &mut chances {
-        total += *chance;
-        *chance = total;
+    for probability in &mut probabilities {
+        total += *probability;
+        *probability = total;
     }
-    chances
+    probabilities
 }
 
 /// Holm's correction: the p-values as they stand in a report that gives all these verdicts.

@@ -1,16 +1,16 @@
 //! One request on one connection: connect, write, read, count.
 //!
 //! Each step ends where the kernel would block; the loop in `client/mod.rs` comes back when it
-//! no longer would. Entry points: [`Client::open`], [`Client::send`], [`Client::ready`],
-//! [`Client::expire`]. Note: `notes/bench.md`.
+//! no longer would. Entry points: [`Client::open`], [`Client::advance`], [`Client::expire`].
+//! Note: `notes/bench.md`.
 
 use super::{Client, Phase, UNKNOWN, nanos};
-use crate::bench::print;
-use crate::bench::reader::{Answer, Reader, Step};
+use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
+use crate::bench::{print, rows};
 use crate::net::poller::Interest;
 use crate::net::sys;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -26,116 +26,94 @@ impl Client<'_> {
     /// Connects, and writes at once: on a short way the handshake has ended already.
     pub(super) fn open(&mut self, token: usize) -> Ended {
         let slot = &mut self.slots[token];
-        slot.phase = Phase::Connecting;
+        (slot.phase, slot.reused, slot.written) = (Phase::Connecting, false, 0);
         match sys::connect(self.shared.address) {
             Ok(stream) => slot.stream = Some(stream),
             Err(e) => return self.broken(token, &e.to_string()),
         }
         self.handshakes += 1;
-        self.send(token)
+        self.advance(token)
     }
 
-    /// Goes on where the kernel would have blocked.
-    pub(super) fn ready(&mut self, token: usize, buffer: &mut [u8]) -> Ended {
-        let slot = &self.slots[token];
-        match (slot.phase, &slot.stream) {
-            (Phase::Connecting, Some(stream)) => match stream.take_error() {
-                Ok(Some(e)) | Err(e) => self.broken(token, &e.to_string()),
-                Ok(None) => self.send(token),
+    /// Goes on with the request, and says to the poller what it waits for then.
+    pub(super) fn advance(&mut self, token: usize) -> Ended {
+        let result = self.step(token);
+        let connecting = self.slots[token].phase == Phase::Connecting;
+        match result {
+            Ok(Some(answer)) => self.complete(token, answer),
+            Ok(None) => self.watch(token),
+            Err(e) => match e.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => self.watch(token),
+                // How some systems say that the handshake goes on.
+                ErrorKind::NotConnected if connecting => self.watch(token),
+                ErrorKind::InvalidData => self.fail(token, Class::Exception, &e.to_string()),
+                _ => self.broken(token, &e.to_string()),
             },
-            (Phase::Connecting | Phase::Writing, _) => self.send(token),
-            (Phase::Reading, _) => self.receive(token, buffer),
-            // The server ended a connection that was idle, as it may.
-            (Phase::Idle, _) => {
-                self.close(token);
-                Ok(())
-            }
         }
     }
 
-    /// Writes what is left of the request.
-    pub(super) fn send(&mut self, token: usize) -> Ended {
-        let request = &self.shared.request;
-        let slot = &mut self.slots[token];
-        while let Some(stream) = &mut slot.stream {
-            match stream.write(&request[slot.written..]) {
-                Ok(n) => {
-                    if slot.phase == Phase::Connecting {
-                        self.handshakes -= 1;
-                        self.now = Instant::now();
-                        slot.connected = self.now;
-                        self.shared.reached.store(true, Relaxed);
-                    }
-                    slot.phase = Phase::Writing;
-                    slot.written += n;
-                    self.tally.sent += n as u64;
-                    if slot.written == request.len() {
-                        slot.phase = Phase::Reading;
-                        return self.watch(token, Interest::READ);
-                    }
-                }
-                Err(e) => match (e.kind(), slot.phase) {
-                    (ErrorKind::Interrupted, _) => {}
-                    // NotConnected: how some systems say that the handshake goes on.
-                    (ErrorKind::WouldBlock, _) | (ErrorKind::NotConnected, Phase::Connecting) => {
-                        return self.watch(token, Interest::WRITE);
-                    }
-                    _ => return self.broken(token, &e.to_string()),
-                },
+    /// Writes what is left of the request; once it is written, reads. None: more is to come.
+    fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
+        let (slot, request) = (&mut self.slots[token], &self.shared.request);
+        let Some(stream) = &mut slot.stream else {
+            return Ok(None);
+        };
+        if slot.phase == Phase::Connecting && slot.watched.is_some() {
+            stream.take_error()?.map_or(Ok(()), Err)?;
+        }
+        while slot.phase != Phase::Reading {
+            let n = stream.write(&request[slot.written..])?;
+            if slot.phase == Phase::Connecting {
+                self.handshakes -= 1;
+                self.now = Instant::now();
+                slot.connected = self.now;
+                self.shared.reached.store(true, Relaxed);
+            }
+            slot.phase = Phase::Writing;
+            slot.written += n;
+            self.tally.sent += n as u64;
+            if slot.written == request.len() {
+                slot.phase = Phase::Reading;
+                return Ok(None);
             }
         }
-        Ok(())
-    }
-
-    /// Tells the poller only what is new: in the steady state nothing.
-    fn watch(&mut self, token: usize, interest: Interest) -> Ended {
-        let slot = &mut self.slots[token];
-        let Some(stream) = &slot.stream else {
-            return Ok(());
-        };
-        let result = match slot.watched.replace(interest) {
-            Some(known) if known == interest => return Ok(()),
-            Some(_) => self.poller.modify(stream, token, interest),
-            None => self.poller.add(stream, token, interest),
-        };
-        result.map_err(|e| format!("cannot watch a socket: {e}"))
-    }
-
-    fn receive(&mut self, token: usize, buffer: &mut [u8]) -> Ended {
-        let slot = &mut self.slots[token];
         for _ in 0..READS {
-            let Some(stream) = &mut slot.stream else {
-                return Ok(());
-            };
-            let n = match stream.read(buffer) {
-                Ok(n) => n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return self.broken(token, &e.to_string()),
-            };
+            let n = stream.read(&mut self.buffer)?;
             self.now = Instant::now();
-            let begun = slot.reader.has_begun();
+            let begun = slot.reader.received() > 0;
             if n == 0 {
-                return match slot.reader.end() {
-                    Some(answer) => self.complete(token, answer),
-                    None => {
-                        let when = if begun { "within its answer" } else { "without an answer" };
-                        self.broken(token, &format!("the server closed the connection {when}"))
-                    }
-                };
+                let when = if begun { "within its answer" } else { "without an answer" };
+                let why = || io::Error::other(format!("the server closed the connection {when}"));
+                return slot.reader.end().map(Some).ok_or_else(why);
             }
             if !begun {
                 slot.first_byte = self.now;
             }
-            match slot.reader.feed(&buffer[..n], &mut self.heads) {
-                // Where only the end is missing it has probably come too.
-                Step::More if slot.reader.awaits_close() || n == buffer.len() => {}
-                Step::More => return Ok(()),
-                Step::Done(answer) => return self.complete(token, answer),
-                Step::Malformed(why) => return self.fail(token, Class::Exception, why),
+            let invalid = |why| io::Error::new(ErrorKind::InvalidData, why);
+            let fed = slot.reader.feed(&self.buffer[..n], &mut self.heads).map_err(invalid)?;
+            // Where only the end is missing it has probably come too.
+            if fed.is_some() || (n < self.buffer.len() && !slot.reader.awaits_close()) {
+                return Ok(fed);
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Tells the poller only what is new: in the steady state nothing.
+    fn watch(&mut self, token: usize) -> Ended {
+        let slot = &mut self.slots[token];
+        let interest = match slot.phase {
+            Phase::Reading => Interest::READ,
+            _ => Interest::WRITE,
+        };
+        let Some(stream) = slot.stream.as_ref().filter(|_| slot.watched != Some(interest)) else {
+            return Ok(());
+        };
+        let result = match slot.watched.replace(interest) {
+            Some(_) => self.poller.modify(stream, token, interest),
+            None => self.poller.add(stream, token, interest),
+        };
+        result.map_err(|e| format!("cannot watch a socket: {e}"))
     }
 
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
@@ -167,10 +145,11 @@ impl Client<'_> {
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        match &mut self.rows {
-            Some(rows) => rows.add(slot.begun, [connect, processing, waiting]),
-            None => Ok(()),
-        }
+        let (Some(rows), Some(file)) = (&mut self.rows, self.shared.rows) else {
+            return Ok(());
+        };
+        let row = file.row(slot.begun, [connect, processing, waiting]);
+        rows.write_all(row.as_bytes()).map_err(rows::failed)
     }
 
     fn log(&self, answer: Answer) {
@@ -191,31 +170,26 @@ impl Client<'_> {
     /// section 9.5): the request goes out again on a new connection, if it may be sent twice or
     /// if nothing of it was. There, a second such end is a failure, so that this ends.
     fn broken(&mut self, token: usize, why: &str) -> Ended {
-        let slot = &mut self.slots[token];
+        let slot = &self.slots[token];
         let may_repeat = slot.written == 0 || self.shared.plan.is_idempotent();
-        if !slot.reused || slot.reader.has_begun() || !may_repeat {
-            return self.lose(token, why);
+        if slot.reused && slot.reader.received() == 0 && may_repeat {
+            self.tally.retried += u64::from(slot.written > 0);
+            self.close(token);
+            return self.open(token);
         }
-        self.tally.retried += u64::from(slot.written > 0);
-        (slot.written, slot.reused) = (0, false);
-        self.close(token);
-        self.open(token)
+        let class = match slot.phase {
+            Phase::Connecting => Class::Connect,
+            _ => Class::Receive,
+        };
+        self.fail(token, class, why)
     }
 
     /// The request has waited for as long as -s allows.
     pub(super) fn expire(&mut self, token: usize) -> Ended {
         self.tally.timed_out += 1;
         self.record_wait(token);
-        self.lose(token, &format!("no answer within {:?}", self.shared.plan.timeout))
-    }
-
-    /// The connection was never made, or it is gone.
-    fn lose(&mut self, token: usize, why: &str) -> Ended {
-        let class = match self.slots[token].phase {
-            Phase::Connecting => Class::Connect,
-            _ => Class::Receive,
-        };
-        self.fail(token, class, why)
+        self.slots[token].reused = false;
+        self.broken(token, &format!("no answer within {:?}", self.shared.plan.timeout))
     }
 
     /// The request came to nothing, and its connection with it.
@@ -261,7 +235,7 @@ impl Client<'_> {
         self.last = self.now;
     }
 
-    fn close(&mut self, token: usize) {
+    pub(super) fn close(&mut self, token: usize) {
         let slot = &mut self.slots[token];
         if let Some(stream) = slot.stream.take() {
             self.handshakes -= usize::from(slot.phase == Phase::Connecting);

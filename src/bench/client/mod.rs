@@ -10,12 +10,13 @@ mod exchange;
 use super::cpu;
 use super::plan::Plan;
 use super::reader::{Heads, Reader, value_of};
-use super::rows::{RowFile, Rows};
+use super::rows::{self, PIECE, RowFile};
 use super::tally::Tally;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::poller::{Interest, Kind, Poller};
 use crate::net::timers::Timers;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -33,53 +34,26 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
 /// `document` before the first answer.
-const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// What all threads of a run share.
 pub(super) struct Shared<'a> {
-    plan: &'a Plan,
-    request: Vec<u8>,
-    address: SocketAddr,
-    stop: &'a Stop,
-    rows: Option<&'a RowFile>,
+    pub(super) plan: &'a Plan,
+    pub(super) address: SocketAddr,
+    pub(super) stop: &'a Stop,
+    pub(super) rows: Option<&'a RowFile>,
+    pub(super) request: Vec<u8>,
     /// When the schedule of `--rate` begins.
     pub(super) epoch: Instant,
     /// The length of the first answer's body, once it is known.
-    document: AtomicU64,
+    pub(super) document: AtomicU64,
     /// Whether a connection was ever made.
-    reached: AtomicBool,
+    pub(super) reached: AtomicBool,
     /// A thread met an error that ends the run.
-    aborted: AtomicBool,
+    pub(super) aborted: AtomicBool,
     /// Requests that ended, and those that ended badly: brought up to date once per turn.
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
-}
-
-impl<'a> Shared<'a> {
-    pub(super) fn new(
-        plan: &'a Plan,
-        address: SocketAddr,
-        stop: &'a Stop,
-        rows: Option<&'a RowFile>,
-    ) -> Shared<'a> {
-        Shared {
-            plan,
-            request: plan.request(),
-            address,
-            stop,
-            rows,
-            epoch: Instant::now(),
-            document: AtomicU64::new(UNKNOWN),
-            reached: AtomicBool::default(),
-            aborted: AtomicBool::default(),
-            done: AtomicU64::default(),
-            failed: AtomicU64::default(),
-        }
-    }
-
-    pub(super) fn document_length(&self) -> Option<u64> {
-        Some(self.document.load(Relaxed)).filter(|length| *length != UNKNOWN)
-    }
 }
 
 /// What a connection is doing.
@@ -125,8 +99,9 @@ struct Client<'a> {
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
+    buffer: Box<[u8]>,
     heads: Heads,
-    rows: Option<Rows<'a>>,
+    rows: Option<BufWriter<&'a File>>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
@@ -142,7 +117,7 @@ pub(super) fn run(shared: &Shared, index: usize, threads: usize) -> Result<Tally
     let client = Client::new(shared, index as u64, threads as u64);
     let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
     let worked = client.work();
-    let rows = client.rows.as_mut().map_or(Ok(()), Rows::flush);
+    let rows = client.rows.as_mut().map_or(Ok(()), Write::flush).map_err(rows::failed);
     client.publish();
     let mut tally = client.tally;
     if let Err(why) = worked.and(rows) {
@@ -202,12 +177,13 @@ impl<'a> Client<'a> {
             handshakes: 0,
             timers: Timers::new(),
             now,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
             heads: Heads {
                 head_only: plan.method == "HEAD",
                 keep_heads: plan.verbosity >= 2,
                 head: Vec::new(),
             },
-            rows: shared.rows.map(Rows::new),
+            rows: shared.rows.map(|rows| BufWriter::with_capacity(PIECE, &rows.file)),
             // On a schedule time begins with the schedule.
             begun: plan.rate.map_or(now, |_| shared.epoch),
             last: now,
@@ -217,8 +193,7 @@ impl<'a> Client<'a> {
     }
 
     fn work(&mut self) -> Result<(), String> {
-        let (mut buffer, mut events) = (vec![0; BUFFER].into_boxed_slice(), Vec::new());
-        let plan = self.shared.plan;
+        let (plan, mut events) = (self.shared.plan, Vec::new());
         let end = plan.time_limit.map(|limit| self.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
@@ -244,7 +219,11 @@ impl<'a> Client<'a> {
             }
             self.now = Instant::now();
             for event in &events {
-                self.ready(event.token, &mut buffer)?;
+                match self.slots[event.token].phase {
+                    // The server ended a connection that was idle, as it may.
+                    Phase::Idle => self.close(event.token),
+                    _ => self.advance(event.token)?,
+                }
                 self.start_requests()?;
             }
             while let Some(token) = self.timers.pop_expired(self.now) {
@@ -270,9 +249,9 @@ impl<'a> Client<'a> {
             self.timers.set(token, Some(self.now + self.shared.plan.timeout));
             let slot = &mut self.slots[token];
             (slot.due, slot.begun, slot.connected) = (due, self.now, self.now);
-            (slot.written, slot.reused) = (0, open);
             if open {
-                self.send(token)?;
+                (slot.phase, slot.reused, slot.written) = (Phase::Writing, true, 0);
+                self.advance(token)?;
             } else {
                 opened += 1;
                 self.open(token)?;
