@@ -206,12 +206,8 @@ pub fn base64(bytes: &[u8]) -> String {
     for three in bytes.chunks(3) {
         let byte = |i| u32::from(three.get(i).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            text.push(match i <= three.len() {
-                true => char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]),
-                false => '=',
-            });
-        }
+        let letter = |i: usize| char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]);
+        text.extend((0..4).map(|i| if i <= three.len() { letter(i) } else { '=' }));
     }
     text
 }

@@ -213,8 +213,8 @@ pub(super) fn percentages(outcome: &Outcome) -> String {
     let times = &outcome.tally.total;
     let mut text = format!("Percentage served,Time in ms\n0,{:.3}\n", times.min() as f64 / 1e6);
     for percentage in 1..=100 {
-        let nanos = times.quantile(f64::from(percentage) / 100.0);
-        let _ = writeln!(text, "{percentage},{:.3}", nanos as f64 / 1e6);
+        let ms = times.quantile_ms(f64::from(percentage) / 100.0);
+        let _ = writeln!(text, "{percentage},{ms:.3}");
     }
     text
 }

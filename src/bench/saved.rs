@@ -72,8 +72,8 @@ fn figures(outcome: &Outcome) -> Vec<(String, f64)> {
     let mut figures: Vec<(String, f64)> = figures.collect();
     for (prefix, times) in [("", &outcome.tally.total), ("response_", &outcome.tally.response)] {
         figures.extend(PERCENTILES.iter().map(|(name, q)| {
-            let ms = times.quantile(*q) as f64 / 1e6;
-            (format!("{prefix}{name}_ms"), if times.count() > 0 { ms } else { f64::NAN })
+            let ms = if times.count() > 0 { times.quantile_ms(*q) } else { f64::NAN };
+            (format!("{prefix}{name}_ms"), ms)
         }));
     }
     figures

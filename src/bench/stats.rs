@@ -116,6 +116,10 @@ impl Histogram {
         0
     }
 
+    pub(crate) fn quantile_ms(&self, q: f64) -> f64 {
+        self.quantile(q) as f64 / 1e6
+    }
+
     /// The buckets that hold samples: (lowest value, values per bucket, samples).
     pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         let filled = self.counts.iter().enumerate().filter(|(_, n)| **n > 0);

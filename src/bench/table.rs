@@ -78,14 +78,12 @@ const CURVE: [Column<Cell>; 7] = [
     ("Requests/s asked", |c| c.plan().rate.unwrap_or_default().to_string()),
     ("Answered", |c| format!("{:.0}", c.spread(Outcome::rate).median)),
     ("Short (%)", |c| format!("{:.0}", 100.0 * c.spread(|o| o.shortfall().unwrap_or(0.0)).median)),
-    ("Response p50 (ms)", |c| response_ms(c, 0.5)),
-    ("p99 (ms)", |c| response_ms(c, 0.99)),
+    ("Response p50 (ms)", |c| {
+        format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.5)).median)
+    }),
+    ("p99 (ms)", |c| format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.99)).median)),
     ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
-
-fn response_ms(cell: &Cell, q: f64) -> String {
-    format!("{:.3}", cell.spread(|o| o.tally.response.quantile(q) as f64 / 1e6).median)
-}
 
 /// One row of the assignment's table.
 pub(crate) fn row(outcome: &Outcome) -> Vec<String> {

@@ -204,6 +204,7 @@ impl Client<'_> {
     fn failed(&mut self, class: Class, why: &str) -> Ended {
         let (plan, tally) = (self.shared.plan, &mut self.tally);
         tally.failed.add(class);
+        self.shared.failed.fetch_add(1, Relaxed);
         if tally.failed.all() == 1 || plan.verbosity >= 1 {
             let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
             if plan.verbosity >= 1 {
@@ -232,6 +233,7 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
+        self.shared.done.fetch_add(1, Relaxed);
         self.last = self.now;
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Shared<'a> {
     pub(super) reached: AtomicBool,
     /// A thread met an error that ends the run.
     pub(super) aborted: AtomicBool,
-    /// Requests that ended, and those that ended badly: brought up to date once per turn.
+    /// Requests that ended, and those that ended badly, for the eyes of the user.
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
 }
@@ -106,8 +106,6 @@ struct Client<'a> {
     begun: Instant,
     last: Instant,
     tally: Tally,
-    /// What of `done` and `failed` the other threads know.
-    published: [u64; 2],
 }
 
 /// Makes the requests of thread `index`; returns when they are done, the time is over, or on stop. The
@@ -118,7 +116,6 @@ pub(super) fn run(shared: &Shared, index: usize, threads: usize) -> Result<Tally
     let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
     let worked = client.work();
     let rows = client.rows.as_mut().map_or(Ok(()), Write::flush).map_err(rows::failed);
-    client.publish();
     let mut tally = client.tally;
     if let Err(why) = worked.and(rows) {
         shared.aborted.store(true, Relaxed);
@@ -152,6 +149,8 @@ impl<'a> Client<'a> {
         let (plan, now) = (shared.plan, Instant::now());
         let part = |whole: u64| whole / of + u64::from(index < whole % of);
         let connections = part(plan.concurrency as u64) as usize;
+        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
+        let heads = Heads { head_only, keep_heads, head: Vec::new() };
         let slot = |_| Slot {
             stream: None,
             watched: None,
@@ -178,17 +177,12 @@ impl<'a> Client<'a> {
             timers: Timers::new(),
             now,
             buffer: vec![0; BUFFER].into_boxed_slice(),
-            heads: Heads {
-                head_only: plan.method == "HEAD",
-                keep_heads: plan.verbosity >= 2,
-                head: Vec::new(),
-            },
+            heads,
             rows: shared.rows.map(|rows| BufWriter::with_capacity(PIECE, &rows.file)),
             // On a schedule time begins with the schedule.
             begun: plan.rate.map_or(now, |_| shared.epoch),
             last: now,
             tally: Tally::default(),
-            published: [0; 2],
         })
     }
 
@@ -199,7 +193,6 @@ impl<'a> Client<'a> {
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            self.publish();
             if self.tally.done == self.requests {
                 return Ok(());
             }
@@ -212,8 +205,8 @@ impl<'a> Client<'a> {
                 return Ok(());
             }
             let timeout = self.patience(last);
-            let failed = |e: io::Error| format!("cannot wait for sockets: {e}");
-            self.poller.wait(&mut events, Some(timeout)).map_err(failed)?;
+            let waited = self.poller.wait(&mut events, Some(timeout));
+            waited.map_err(|e| format!("cannot wait for sockets: {e}"))?;
             if events.is_empty() && timeout.is_zero() {
                 std::thread::yield_now();
             }
@@ -316,12 +309,5 @@ impl<'a> Client<'a> {
         if self.shared.plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-    }
-
-    fn publish(&mut self) {
-        let counts = [self.tally.done, self.tally.failed.all()];
-        self.shared.done.fetch_add(counts[0] - self.published[0], Relaxed);
-        self.shared.failed.fetch_add(counts[1] - self.published[1], Relaxed);
-        self.published = counts;
     }
 }
