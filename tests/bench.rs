@@ -682,6 +682,15 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
+fn a_request_too_long_for_one_write_goes_out_whole_on_a_kept_connection() {
+    let folder = Folder::new();
+    let body = folder.write("body", &vec![b'x'; 16 << 20]).display().to_string();
+    let ended = bench(&format!("-n 4 -c 1 -k -r -s 20 -p {body}"), posted());
+    assert_eq!(ended.counts(), (4.0, 0.0, String::new()), "{}", ended.text);
+    assert_eq!(ended.field("Keep-Alive requests"), Some(4.0));
+}
+
+#[test]
 fn a_request_that_timed_out_counts_with_the_time_it_waited() {
     let ended = bench("-n 20 -c 5 -k -r -s 0.3", silent_after(15));
     assert_eq!(ended.counts().1, 5.0, "{}", ended.text);
