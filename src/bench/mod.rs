@@ -107,12 +107,14 @@ fn attempt(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(Status)) -> Result
     });
     let tallies = results.into_iter().collect::<Result<Vec<Tally>, String>>()?;
     let tally = tallies.into_iter().reduce(Tally::merged).unwrap_or_default();
-    let document = shared.document.load(Relaxed);
     Ok(Outcome {
         plan: Plan { threads, ..plan.clone() },
         wall: tally.span.map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
-        document_length: Some(document).filter(|length| *length != client::UNKNOWN).unwrap_or(0),
+        document_length: match shared.document.into_inner() {
+            client::UNKNOWN => 0,
+            length => length,
+        },
         tally,
         cpu: before.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
     })

@@ -1,9 +1,9 @@
 //! What one sees while it runs: on a terminal one live line, elsewhere ab's lines. All of it
 //! goes to stderr. Entry point: [`Progress::show`]. Note: `notes/bench.md`.
 
+use super::Status;
 use super::options::{Format, Options};
 use super::rounds::{State, Turn};
-use super::{Outcome, Status};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -34,23 +34,21 @@ impl Progress {
     }
 
     pub(super) fn show(&mut self, turn: &Turn) {
-        match &turn.state {
+        let Turn { round, rounds, plan, state } = turn;
+        match state {
             _ if self.quiet => {}
             State::Running(status) if self.terminal => self.draw(turn, status),
-            _ if self.terminal || turn.round == 0 => {}
-            State::Running(status) if !self.many => self.count(turn.plan.requests, status.done),
+            _ if self.terminal || *round == 0 => {}
+            State::Running(status) if !self.many => self.count(plan.requests, status.done),
             State::Running(_) => {}
-            State::Ended(outcome) => self.finished(turn, outcome),
-        }
-    }
-
-    fn finished(&self, turn: &Turn, outcome: &Outcome) {
-        let (plan, rate) = (turn.plan, outcome.rate());
-        let (place, name) = (format!("{}/{}", turn.round, turn.rounds), &plan.target.name);
-        if self.many {
-            eprintln!("round {place}: {name}, {}: {rate:.2} requests/s", plan.level());
-        } else if plan.requests > WORTH_LINES {
-            eprintln!("Finished {} requests", outcome.tally.done);
+            State::Ended(outcome) if self.many => {
+                let (name, level, rate) = (&plan.target.name, plan.level(), outcome.rate());
+                eprintln!("round {round}/{rounds}: {name}, {level}: {rate:.2} requests/s");
+            }
+            State::Ended(outcome) if plan.requests > WORTH_LINES => {
+                eprintln!("Finished {} requests", outcome.tally.done);
+            }
+            State::Ended(_) => {}
         }
     }
 

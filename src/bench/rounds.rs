@@ -10,19 +10,17 @@ use super::{Outcome, Status, attempt, run};
 use crate::cli::shutdown::Stop;
 use std::time::Duration;
 
-/// All runs of one target at one level, a run for each round; at least one.
+/// All runs of one target at one level, by round; at least one.
 #[derive(Debug)]
 pub struct Cell {
     runs: Vec<Outcome>,
 }
 
 impl Cell {
-    /// By round.
     pub(crate) fn runs(&self) -> &[Outcome] {
         &self.runs
     }
 
-    /// What each run was asked to do.
     pub(crate) fn plan(&self) -> &Plan {
         &self.runs[0].plan
     }
@@ -37,7 +35,6 @@ impl Cell {
         self.runs.iter().map(figure).collect()
     }
 
-    /// The lowest, the median and the highest of a figure.
     pub(crate) fn spread(&self, figure: impl Fn(&Outcome) -> f64) -> Spread {
         Spread::of(self.samples(figure)).unwrap_or_default()
     }
@@ -48,13 +45,12 @@ impl Cell {
     }
 }
 
-/// What was measured: a cell for each target at each level, in the order of the plans.
+/// What was measured: a cell for each plan that ran, in their order.
 #[derive(Debug, Default)]
 pub struct Measurement {
-    /// A plan that never ran has none.
-    pub cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     /// Why it ended before its time: a target refused, or a run broke.
-    pub broken: Option<String>,
+    broken: Option<String>,
 }
 
 impl Measurement {
@@ -63,7 +59,6 @@ impl Measurement {
         self.failure().map_or(Ok(self.cells), Err)
     }
 
-    /// See [`Measurement::whole`].
     pub(crate) fn failure(&self) -> Option<String> {
         let runs = || self.cells.iter().flat_map(Cell::runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))

@@ -42,7 +42,9 @@ impl Origin {
 }
 
 /// The name of a figure, and how a run has it; NaN: it has none.
-const FIGURES: [(&str, fn(&Outcome) -> f64); 22] = [
+type Figure = (&'static str, fn(&Outcome) -> f64);
+
+const FIGURES: [Figure; 22] = [
     ("complete", |o| o.tally.done as f64),
     ("failed", |o| o.tally.failed.all() as f64),
     ("failed_connect", |o| o.tally.failed.0[0] as f64),
