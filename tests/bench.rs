@@ -682,6 +682,15 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
+fn a_request_too_long_for_one_write_goes_out_whole_on_a_kept_connection() {
+    let folder = Folder::new();
+    let body = folder.write("body", &vec![b'x'; 16 << 20]).display().to_string();
+    let ended = bench(&format!("-n 4 -c 1 -k -r -s 20 -p {body}"), posted());
+    assert_eq!(ended.counts(), (4.0, 0.0, String::new()), "{}", ended.text);
+    assert_eq!(ended.field("Keep-Alive requests"), Some(4.0));
+}
+
+#[test]
 fn a_request_that_timed_out_counts_with_the_time_it_waited() {
     let ended = bench("-n 20 -c 5 -k -r -s 0.3", silent_after(15));
     assert_eq!(ended.counts().1, 5.0, "{}", ended.text);
@@ -800,13 +809,36 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
-    folder.write("old.json", b"[]");
-    let no = bench_all(&options, &[("server", slow)]);
-    assert!(
-        no.code == Some(2) && no.errors.contains("not what bench --json writes"),
-        "{}",
-        no.errors
-    );
+    let half = &saved[..saved.len() / 2];
+    for broken in
+        ["", "[]", "{}", half, saved.trim_end().trim_end_matches('}'), &(saved.clone() + "1")]
+    {
+        folder.write("old.json", broken.as_bytes());
+        let no = bench_all(&options, &[("server", slow)]);
+        assert!(
+            no.code == Some(2) && no.errors.contains("not what bench --json writes"),
+            "{broken}: {}",
+            no.errors
+        );
+    }
+}
+
+#[test]
+fn a_saved_run_is_json_and_is_read_as_it_was_written() {
+    let folder = Folder::new();
+    let (name, server) = ("q\"uo\\te\u{1}é", always(HELLO));
+    let saved =
+        bench_all("-q -k -n 20 --rounds 6 --json", &[(name, server), ("other", server)]).text;
+    let json = support::json::parse(&saved).expect("RFC 8259");
+    let cells = json.get("cells").items();
+    assert_eq!((cells[0].get("target").text(), cells[1].get("target").text()), (name, "other"));
+    assert_eq!(cells[0].get("runs").items().len(), 6);
+    // Blanks between the tokens change nothing.
+    let spaced = saved.replace("\":", "\" : ").replace("},{", " }\n,\t{ ").replace("[[", "[ [");
+    let old = folder.write("old.json", spaced.as_bytes()).display().to_string();
+    let now = bench_all(&format!("-q -k -n 4 --rounds 6 --against {old}"), &[(name, server)]);
+    assert!(now.text.contains(&format!("{name} now")), "{}{}", now.text, now.errors);
+    assert!(now.text.contains(&format!("{name} of ")), "{}", now.text);
 }
 
 #[cfg(target_os = "linux")]

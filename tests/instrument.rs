@@ -2,11 +2,13 @@
 //! times and figures come to, when two systems differ.
 
 use progjar::bench::Outcome;
-use progjar::bench::json::Json;
+use progjar::bench::cpu::{Cpu, Stat, of_this_thread, parse_stat};
 use progjar::bench::options::{Format, TOPIC, parse};
 use progjar::bench::plan::{Plan, Target, base64};
-use progjar::bench::reader::{Answer, HEAD_LIMIT, Heads, Reader, Step};
+use progjar::bench::reader::{Answer, HEAD_LIMIT, Heads, Reader};
 use progjar::bench::report::{Parts, ab_text, ms};
+use progjar::bench::rounds::{order, two_digits};
+use progjar::bench::rows::calendar;
 use progjar::bench::stats::{Histogram, RELATIVE_ERROR, Spread, median_run};
 use progjar::bench::table::{COLUMNS, Table};
 use progjar::bench::tally::{Class, Failed, Tally};
@@ -14,22 +16,27 @@ use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, roun
 use std::time::{Duration, Instant};
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
-fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Step {
+fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Result<Option<Answer>, &'static str> {
     let mut reader = Reader::default();
     let mut run = Heads { head_only, ..Heads::default() };
     let mut from = 0;
     for &to in cuts.iter().chain([&bytes.len()]) {
-        match reader.feed(&bytes[from..to], &mut run) {
-            Step::More => from = to,
-            step => return step,
+        match reader.feed(&bytes[from..to], &mut run)? {
+            None => from = to,
+            whole => return Ok(whole),
         }
     }
-    reader.end().map_or(Step::More, Step::Done)
+    Ok(reader.end())
 }
 
-fn done(status: u16, persistent: bool, body: u64, total: usize) -> Step {
+fn done(
+    status: u16,
+    persistent: bool,
+    body: u64,
+    total: usize,
+) -> Result<Option<Answer>, &'static str> {
     let total = total as u64;
-    Step::Done(Answer { status, persistent, body, total })
+    Ok(Some(Answer { status, persistent, body, total }))
 }
 
 /// The bytes; whether the request was HEAD; status, persistent, body.
@@ -95,7 +102,7 @@ fn a_response_cut_short_is_never_taken_for_a_whole_one() {
         }
         let body = text.find("\r\n\r\nhi\r\n").map_or(text.len(), |i| i + 6);
         for i in 0..body {
-            assert_eq!(read(&text.as_bytes()[..i], &[], head_only), Step::More, "{text:?} to {i}");
+            assert_eq!(read(&text.as_bytes()[..i], &[], head_only), Ok(None), "{text:?} to {i}");
         }
     }
 }
@@ -113,10 +120,10 @@ fn what_is_no_response_is_refused() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy",
     ] {
-        assert!(matches!(read(text.as_bytes(), &[], false), Step::Malformed(_)), "{text:?}");
+        assert!(read(text.as_bytes(), &[], false).is_err(), "{text:?}");
     }
     let endless = vec![b'x'; HEAD_LIMIT + 1];
-    assert!(matches!(read(&endless, &[], false), Step::Malformed(_)));
+    assert!(read(&endless, &[], false).is_err());
 }
 
 #[test]
@@ -330,25 +337,10 @@ fn a_table_is_text_markdown_or_csv() {
     assert_eq!(table.text(), " n   rate\n10  5,\"x\"\n");
     assert_eq!(table.csv(), "n,rate\n10,\"5,\"\"x\"\"\"\n");
     assert_eq!(table.markdown(), "| n | rate |\n|:-:|:----:|\n|10|5,\"x\"|\n");
-    let heading = Table::new(&COLUMNS).markdown();
+    let heading = Table::new(&COLUMNS.map(|(heading, _)| heading)).markdown();
     let columns = "| Concurrency level | Time taken for test (seconds) | Complete request | Failed request | Total transferred (bytes) | Request per second | Time per request (ms) | Transfer rate (Kbytes/sec) |";
     let rule = "|:-----------------:|:-----------------------------:|:----------------:|:--------------:|:-------------------------:|:------------------:|:---------------------:|:--------------------------:|";
     assert_eq!(heading, format!("{columns}\n{rule}\n"), "the assignment's, to the letter");
-}
-
-#[test]
-fn json_is_read_as_it_was_written_and_nothing_else_is() {
-    let text = "{\"a\":[1,-2.5,null,true],\"b \\\"\\\\\\u0001é\":{},\"c\":[]}";
-    let json = Json::parse(text).expect("valid");
-    assert_eq!(json.to_string(), text);
-    assert_eq!(Json::parse(&text.replace([',', ':'], " , ").replace(" , 1", "1")), None);
-    assert_eq!(
-        Json::parse(" [ 1 , \"\\n\" ] ").map(|j| j.to_string()),
-        Some("[1,\"\\u000a\"]".to_owned())
-    );
-    for bad in ["", "[1,]", "[1 2]", "{\"a\"}", "\"open", "nul", "1 2", "[", &"[".repeat(100_000)] {
-        assert_eq!(Json::parse(bad), None, "{bad:.20}");
-    }
 }
 
 #[test]
@@ -624,4 +616,68 @@ fn merging_threads_adds_every_count() {
     let first = named(tally(early, 0), "first").merged(named(tally(early, 0), "second"));
     let words = (first.reason.as_deref(), &*first.software);
     assert_eq!(words, (Some("first"), "first"));
+}
+
+#[test]
+fn each_round_begins_with_another_target_and_keeps_the_levels_apart() {
+    let plans = parse(&["-n", "9", "-c", "1,9", "a", "b", "c"]).expect("valid").plans;
+    let first = [0, 1, 2, 3, 4, 5];
+    let expected = [first, first, [1, 2, 0, 4, 5, 3], [2, 0, 1, 5, 3, 4], first];
+    for (round, places) in expected.into_iter().enumerate() {
+        assert_eq!(order(&plans, round), places.map(|place| (round, place)));
+    }
+}
+
+#[test]
+fn a_rate_of_a_curve_has_two_digits() {
+    for (rate, shown) in [(0.0, 1.0), (7.6, 8.0), (123.0, 120.0), (98_765.0, 99_000.0)] {
+        assert_eq!(two_digits(rate), shown);
+    }
+}
+
+#[test]
+fn a_date_is_written_as_by_ctime() {
+    assert_eq!(calendar(0), "Thu Jan  1 00:00:00 1970");
+    assert_eq!(calendar(1_795_442_848), "Mon Nov 23 14:07:28 2026");
+}
+
+#[test]
+fn a_line_of_stat_is_read_whatever_the_program_is_called() {
+    let rest = "S 41 42 42 0 -1 4194560 2112 0 0 0 123 45 6 7 20 0 3 0 445534 5677056 257";
+    for name in ["nginx", "a b", "evil) R 1 2", ""] {
+        let stat = parse_stat(&format!("4711 ({name}) {rest}\n"));
+        assert_eq!(stat, Some(Stat { parent: 41, ticks: [123, 45] }), "{name}");
+    }
+    for broken in ["", "4711 (nginx", "4711 (nginx) S 41", "1 (x) S y 2 3"] {
+        assert_eq!(parse_stat(broken), None, "{broken}");
+    }
+}
+
+#[test]
+fn threads_that_came_and_went_are_counted_in_ticks() {
+    let cpu = |threads: &[(u32, u64)], ticks: u64| Cpu {
+        threads: threads.iter().copied().collect(),
+        ticks: [ticks / 4, ticks - ticks / 4],
+        processes: 1,
+    };
+    let then = cpu(&[(1, 1_000), (2, 500)], 10);
+    for (now, ticks, expected) in [
+        (&[(1, 3_000), (2, 700)][..], 11, Duration::from_nanos(2_200)),
+        (&[(1, 3_000), (3, 9)], 14, Duration::from_millis(40)),
+        (&[(1, 3_000), (2, 700)], 60, Duration::from_millis(500)),
+    ] {
+        assert_eq!(cpu(now, ticks).since(&then), expected, "{now:?}");
+    }
+    let (none, some) = (cpu(&[], 0), cpu(&[], 40));
+    assert_eq!(some.since(&none), Duration::from_millis(400), "without schedstat");
+    assert_eq!(none.kernel_share_since(&none), None);
+    assert_eq!(some.kernel_share_since(&none), Some(0.75));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_and_a_thread_know_their_time() {
+    let then = Cpu::of(&[std::process::id()]).expect("readable");
+    assert!(then.since(&then).is_zero());
+    assert!(of_this_thread().is_some_and(|time| !time.is_zero()));
 }

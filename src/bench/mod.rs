@@ -8,8 +8,6 @@
 pub mod plan;
 // ab's options, and ours
 pub mod options;
-// where a response's head ends, and what it says
-mod head;
 // where a response ends
 pub mod reader;
 // one thread: many connections, one poller
@@ -21,21 +19,17 @@ pub mod stats;
 // do two systems differ?
 pub mod verdict;
 // ab's -g
-mod rows;
-// several targets and levels in turn
+pub mod rows;
+// several targets, levels and rates in turn
 pub mod rounds;
-// --rate auto
-mod curve;
 // what one sees while it runs
 mod progress;
 // ab's report
 pub mod report;
 // the assignment's table, the load curve, any table
 pub mod table;
-// values as text and back
-pub mod json;
 // CSV, JSON, --against
-pub mod saved;
+pub(crate) mod saved;
 // the CPU time of processes
 pub mod cpu;
 
@@ -46,7 +40,7 @@ pub use tally::Outcome;
 use crate::cli::args::{Failure, Given};
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::sys;
-use client::{Counters, Share, Shared};
+use client::Shared;
 use cpu::Cpu;
 use options::Format;
 use plan::Target;
@@ -66,15 +60,12 @@ const OTHER_DESCRIPTORS: u64 = 16;
 /// How long to try each address of a name that has several.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A run under way, ten times a second.
-#[derive(Debug, Clone, Copy)]
-pub struct Status {
-    /// Since when.
-    pub elapsed: Duration,
-    /// Requests that ended.
-    pub done: u64,
-    /// Those that ended badly.
-    pub failed: u64,
+/// A run under way, ten times a second: since when, and the requests that ended, and ended badly.
+#[derive(Debug)]
+pub(crate) struct Status {
+    elapsed: Duration,
+    done: u64,
+    failed: u64,
 }
 
 /// Runs the plan, to its end or until `stop`. The error is one line: the target refuses, or
@@ -85,91 +76,61 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
 }
 
 /// The same, but a run that breaks is an outcome too, as far as it came.
-pub fn attempt(
-    plan: &Plan,
-    stop: &Stop,
-    progress: &mut dyn FnMut(Status),
-) -> Result<Outcome, String> {
+fn attempt(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(Status)) -> Result<Outcome, String> {
     let address = resolve(&plan.target)?;
     let threads = plan.threads.clamp(1, plan.concurrency);
     check_descriptors(plan.concurrency, threads)?;
     let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
     let shared = Shared {
         plan,
-        request: plan.request(),
-        idempotent: plan.is_idempotent(),
         address,
         stop,
+        rows: rows.as_ref(),
+        request: plan.request(),
         epoch: Instant::now(),
         document: AtomicU64::new(client::UNKNOWN),
-        reached: AtomicBool::new(false),
-        aborted: AtomicBool::new(false),
-        rows: rows.as_ref(),
+        reached: AtomicBool::default(),
+        aborted: AtomicBool::default(),
+        done: AtomicU64::default(),
+        failed: AtomicU64::default(),
     };
-    let cpu = Cpu::of(&plan.processes);
-    let counters: Vec<Counters> = (0..threads).map(|_| Counters::default()).collect();
+    let before = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
     let results = thread::scope(|scope| {
         let (sender, results) = mpsc::channel();
-        for (index, counters) in counters.iter().enumerate() {
+        for index in 0..threads {
             let (sender, shared) = (sender.clone(), &shared);
-            let share = share(plan, index, threads);
-            scope.spawn(move || {
-                // The receiver lives until all have ended: sending cannot fail.
-                let _ = sender.send(client::run(shared, share, counters));
-            });
+            // The receiver lives until all have ended: sending cannot fail.
+            scope.spawn(move || drop(sender.send(client::run(shared, index, threads))));
         }
         drop(sender);
-        watch(&results, &shared, &counters, progress)
+        watch(&results, &shared, progress)
     });
     let tallies = results.into_iter().collect::<Result<Vec<Tally>, String>>()?;
     let tally = tallies.into_iter().reduce(Tally::merged).unwrap_or_default();
-    let document = shared.document.load(Relaxed);
     Ok(Outcome {
         plan: Plan { threads, ..plan.clone() },
         wall: tally.span.map_or(Duration::ZERO, |(begun, last)| last - begun),
         interrupted: stop.is_raised(),
-        document_length: match document {
+        document_length: match shared.document.into_inner() {
             client::UNKNOWN => 0,
             length => length,
         },
         tally,
-        cpu: cpu
-            .filter(|_| !plan.processes.is_empty())
-            .and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
+        cpu: before.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
     })
-}
-
-/// Each thread has its part of the requests and of the connections, and shares nothing.
-fn share(plan: &Plan, index: usize, of: usize) -> Share {
-    let part = |whole: u64| {
-        let (index, of) = (index as u64, of as u64);
-        whole / of + u64::from(index < whole % of)
-    };
-    Share {
-        index,
-        of,
-        requests: part(plan.requests),
-        connections: part(plan.concurrency as u64) as usize,
-    }
 }
 
 /// Waits for the threads, and lets `progress` see how they fare.
 fn watch(
     results: &mpsc::Receiver<Result<Tally, String>>,
     shared: &Shared,
-    counters: &[Counters],
     progress: &mut dyn FnMut(Status),
 ) -> Vec<Result<Tally, String>> {
     let mut ended = Vec::new();
     loop {
         let result = results.recv_timeout(TICK);
-        let sum =
-            |of: fn(&Counters) -> &AtomicU64| counters.iter().map(|c| of(c).load(Relaxed)).sum();
-        progress(Status {
-            elapsed: shared.epoch.elapsed(),
-            done: sum(|c| &c.done),
-            failed: sum(|c| &c.failed),
-        });
+        let (done, failed) = (shared.done.load(Relaxed), shared.failed.load(Relaxed));
+        progress(Status { elapsed: shared.epoch.elapsed(), done, failed });
         match result {
             Ok(result) => ended.push(result),
             Err(RecvTimeoutError::Timeout) => {}
@@ -227,7 +188,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         print(&report::opening(&options));
     }
     if options.auto {
-        options.plans = curve::plans(&options.plans, stop).map_err(work)?;
+        options.plans = rounds::load_curve(&options.plans, stop).map_err(work)?;
     }
     let mut progress = Progress::new(&options);
     let (plans, count) = (&options.plans, options.rounds);
@@ -247,17 +208,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn text_of(cells: &[rounds::Cell], options: &Options) -> String {
-    let mut pairs = rounds::pairs(cells);
-    pairs.extend(options.against.iter().flat_map(|old| old.pairs(cells)));
+    let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
+    let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
     let origin = || Origin::here(options.rounds, options.warmup);
     match options.format {
-        Format::Table => table::tables(cells, pairs),
+        Format::Table => table::tables(cells, pairs.collect()),
         Format::Csv => saved::csv(cells, &origin()),
         Format::Json => saved::json(cells, &origin()),
-        Format::Text => {
-            let reports = cells.iter().map(|c| report::ab_text(c.median(), options.parts));
-            reports.collect()
-        }
+        Format::Text => cells.iter().map(|c| report::ab_text(c.median(), options.parts)).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use super::report::Parts;
 use super::saved::Saved;
 use super::verdict::{ROUNDS, rounds_needed};
 use crate::cli::args::{Flag, Given, Topic, flag};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,9 +99,9 @@ pub const TOPIC: Topic = Topic {
 /// How to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// ab's text.
+    /// ab's.
     Text,
-    /// The assignment's table.
+    /// The assignment's.
     Table,
     /// A line per target and level.
     Csv,
@@ -114,77 +115,58 @@ pub struct Options {
     /// For each level, each rate, each target: the order in which a round runs them.
     pub plans: Vec<Plan>,
     /// --rate auto: the plans are still without their rates.
-    pub auto: bool,
+    pub(super) auto: bool,
     /// How often all of them are run.
     pub rounds: usize,
-    /// Load before the first round.
-    pub warmup: Duration,
+    pub(super) warmup: Duration,
     /// How to report.
     pub format: Format,
-    /// -q.
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// -e.
-    pub percentages: Option<PathBuf>,
-    /// --against.
-    pub against: Option<Saved>,
-    /// -d and -S.
-    pub parts: Parts,
+    pub(super) percentages: Option<PathBuf>,
+    pub(super) against: Option<Saved>,
+    pub(super) parts: Parts,
 }
 
 impl Options {
     /// Reads the flags. The error is one line that says what to do.
-    pub fn of(given: &Given) -> Result<Options, String> {
+    pub(super) fn of(given: &Given) -> Result<Options, String> {
         if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
             return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
         }
         given.operand()?;
-        let (levels, auto) = (levels(given)?, given.text("--rate") == Some("auto"));
-        let rates = if auto { None } else { rates(given)? };
-        let targets = given.operands.len();
-        let mut plans = Vec::new();
-        for level in levels {
-            let at_level = given.operands.iter().map(|url| plan(given, url, level));
-            let at_level = at_level.collect::<Result<Vec<Plan>, String>>()?;
-            let names = at_level.iter().map(|plan| &plan.target.name);
-            if names.collect::<std::collections::BTreeSet<_>>().len() < targets {
-                return Err(
-                    TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL")
-                );
-            }
-            match &rates {
-                None => plans.extend(at_level),
-                Some(rates) => plans.extend(
-                    rates.iter().flat_map(|rate| at_level.iter().map(|plan| plan.at_rate(*rate))),
-                ),
-            }
-        }
+        let (plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
         let against = given.text("--against").map(|path| Saved::read(Path::new(path)));
         let against = against.transpose().map_err(|e| TOPIC.wrong(e))?;
-        let curve = auto || rates.is_some_and(|rates| rates.len() > 1);
-        let verdicts = plans.len() * (targets - 1) / 2 + against.iter().count() * plans.len();
-        let rounds = given.number("--rounds", 1..=1000)?.map(|n| n as usize);
+        let others = given.operands.len() - 1;
+        let verdicts = plans.len() * others / 2 + against.iter().count() * plans.len();
         // A curve is looked at; a verdict on each of its points takes long, and is asked for.
-        let rounds = rounds.unwrap_or(match verdicts {
-            n if n > 0 && !curve => ROUNDS.max(rounds_needed(n)),
-            _ => 1,
-        });
+        let curve = auto || plans.iter().any(|plan| plan.rate != plans[0].rate);
+        let rounds = match given.number("--rounds", 1..=1000)? {
+            Some(rounds) => rounds as usize,
+            None if verdicts == 0 || curve => 1,
+            None => ROUNDS.max(rounds_needed(verdicts)),
+        };
         let many = plans.len() > 1 || rounds > 1 || auto;
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
-        let formats =
-            [("--json", Format::Json), ("--csv", Format::Csv), ("--table", Format::Table)];
-        let format = formats.iter().find(|(name, _)| given.has(name)).map(|f| f.1);
+        let format = match () {
+            () if given.has("--json") => Format::Json,
+            () if given.has("--csv") => Format::Csv,
+            () if given.has("--table") || many => Format::Table,
+            () => Format::Text,
+        };
         Ok(Options {
+            plans,
             auto,
             rounds,
             warmup: given.duration("--warmup")?.unwrap_or_default(),
-            format: format.unwrap_or(if many { Format::Table } else { Format::Text }),
+            format,
             quiet: given.has("-q"),
             percentages: given.text("-e").map(PathBuf::from),
             against,
-            parts: Parts { percentiles: !given.has("-d"), confidence: !given.has("-S") },
-            plans,
+            parts: Parts { no_percentiles: given.has("-d"), no_confidence: given.has("-S") },
         })
     }
 }
@@ -196,55 +178,58 @@ fn list<T: PartialEq>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Ve
     values.iter().enumerate().all(is_new).then_some(values)
 }
 
-fn levels(given: &Given) -> Result<Vec<usize>, String> {
+/// A plan for each level, each rate, each target.
+fn plans(given: &Given) -> Result<Vec<Plan>, String> {
     let level = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
     let wanted = "give a number, or several, each once: 1,10,50,100";
-    let levels = given.value("-c", wanted, |text| list(text, level))?;
+    let levels: Option<Vec<usize>> = given.value("-c", wanted, |text| list(text, level))?;
     let most = given.number("-n", 1..=u64::MAX)?.unwrap_or(u64::MAX);
     let usual = match given.has("--rate") {
         true => CONNECTIONS_ON_SCHEDULE.min(most as usize),
         false => 1,
     };
-    Ok(levels.unwrap_or_else(|| vec![usual]))
+    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
+    let rates = given.value("--rate", wanted, |text| match text {
+        "auto" => Some(Vec::new()),
+        _ => list(text, rate),
+    })?;
+    let rates = rates.unwrap_or_default();
+    let mut plans = Vec::new();
+    for level in levels.unwrap_or_else(|| vec![usual]) {
+        let at_level = given.operands.iter().map(|url| plan(given, url, level));
+        let at_level = at_level.collect::<Result<Vec<Plan>, String>>()?;
+        let names: BTreeSet<&str> = at_level.iter().map(|p| p.target.name.as_str()).collect();
+        if names.len() < at_level.len() {
+            return Err(TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL"));
+        }
+        for rate in &rates {
+            plans.extend(at_level.iter().map(|plan| plan.at_rate(*rate)));
+        }
+        if rates.is_empty() {
+            plans.extend(at_level);
+        }
+    }
+    Ok(plans)
 }
 
-fn rates(given: &Given) -> Result<Option<Vec<f64>>, String> {
-    let rate = |text: &str| {
-        let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-            Some(digits) => (digits, 1000.0),
-            None => (text, 1.0),
-        };
-        let rate = digits.parse::<f64>().ok()? * unit;
-        Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
+fn rate(text: &str) -> Option<f64> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1000.0),
+        None => (text, 1.0),
     };
-    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
-    given.value("--rate", wanted, |text| list(text, rate))
+    let rate = digits.parse::<f64>().ok()? * unit;
+    Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
 }
 
 fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
     let mut plan = Plan::new(url).map_err(|e| TOPIC.wrong(e))?;
     plan.concurrency = concurrency;
-    plan.time_limit = given.duration("-t")?;
-    if plan.time_limit.is_some_and(|limit| limit.is_zero()) {
-        return Err(TOPIC.wrong("-t 0: give the run some time"));
-    }
-    let requests = given.number("-n", 1..=u64::MAX)?;
-    let scheduled = given.has("--rate");
-    if scheduled && requests.is_none() {
-        plan.time_limit = plan.time_limit.or(Some(TIME_ON_SCHEDULE));
-    }
-    // As ab: -t sets -n too, and the last one counts.
-    plan.requests = match (requests, plan.time_limit) {
-        (None, Some(_)) if scheduled => u64::MAX,
-        (Some(n), _) if given.last_of(&["-n", "-t"]) == Some("-n") => n,
-        (_, Some(_)) => REQUESTS_WITHIN_A_TIME_LIMIT,
-        (n, None) => n.unwrap_or(1),
-    };
+    (plan.requests, plan.time_limit) = length(given)?;
     if concurrency as u64 > plan.requests {
-        return Err(TOPIC.wrong(format_args!(
-            "-c {concurrency} is more than -n {}: give at least as many requests",
-            plan.requests
-        )));
+        let requests = plan.requests;
+        let what =
+            format!("-c {concurrency} is more than -n {requests}: give at least as many requests");
+        return Err(TOPIC.wrong(what));
     }
     plan.timeout = given.duration("-s")?.unwrap_or(plan.timeout).max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
@@ -257,11 +242,26 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
         |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
     let wanted = "give process ids that /proc knows: 4711,4712";
     plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
-    if let Some(threads) = given.number("--threads", 1..=1024)? {
-        plan.threads = threads as usize;
-    }
+    let threads = given.number("--threads", 1..=1024)?;
+    plan.threads = threads.map_or(plan.threads, |threads| threads as usize);
     content(given, &mut plan)?;
     Ok(plan)
+}
+
+/// How many requests, and for how long.
+fn length(given: &Given) -> Result<(u64, Option<Duration>), String> {
+    let (requests, scheduled) = (given.number("-n", 1..=u64::MAX)?, given.has("--rate"));
+    let limit = given.duration("-t")?;
+    if limit.is_some_and(|limit| limit.is_zero()) {
+        return Err(TOPIC.wrong("-t 0: give the run some time"));
+    }
+    Ok(match (requests, limit) {
+        (None, limit) if scheduled => (u64::MAX, limit.or(Some(TIME_ON_SCHEDULE))),
+        // As ab: -t sets -n too, and the last one counts.
+        (Some(n), Some(_)) if given.last_of(&["-n", "-t"]) == Some("-n") => (n, limit),
+        (_, Some(_)) => (REQUESTS_WITHIN_A_TIME_LIMIT, limit),
+        (n, None) => (n.unwrap_or(1), None),
+    })
 }
 
 /// What each request says.
@@ -269,17 +269,15 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
     plan.content_type = given.text("-T").unwrap_or_default().to_owned();
     for (name, method) in [("-p", "POST"), ("-u", "PUT")] {
         if let Some(path) = given.text(name) {
-            let body = std::fs::read(path)
-                .map_err(|e| TOPIC.wrong(format_args!("{name} '{path}': {e}")))?;
-            plan.body = Some(body);
+            let wrong = |e| TOPIC.wrong(format_args!("{name} '{path}': {e}"));
+            plan.body = Some(std::fs::read(path).map_err(wrong)?);
             plan.method = method.to_owned();
         }
     }
     if given.has("-i") {
         if plan.body.is_some() {
-            return Err(
-                TOPIC.wrong("-i asks for the head alone, -p and -u send a file: give one of them")
-            );
+            let what = "-i asks for the head alone, -p and -u send a file: give one of them";
+            return Err(TOPIC.wrong(what));
         }
         plan.method = "HEAD".to_owned();
     }
@@ -289,20 +287,15 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
         plan.fields.push(format!("Authorization: Basic {}", base64(user.as_bytes())));
     }
     plan.cookies = given.all("-C").map(str::to_owned).collect();
-    check_lines(plan)
-}
-
-/// A line end inside a field would be two fields, or a second request.
-fn check_lines(plan: &Plan) -> Result<(), String> {
-    let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if !token(&plan.method) {
+    if plan.method.is_empty() || !plan.method.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(TOPIC.wrong(format_args!("-m '{}': one word, please", plan.method)));
     }
     if let Some(field) = plan.fields.iter().find(|f| !f.contains(':')) {
         return Err(TOPIC.wrong(format_args!("-H '{field}': give 'Name: value'")));
     }
+    // A line end inside a field would be two fields, or a second request.
     let mut lines = plan.fields.iter().chain(&plan.cookies).chain([&plan.content_type]);
-    match lines.find(|l| l.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0)) {
+    match lines.find(|line| line.contains(['\r', '\n', '\0'])) {
         Some(line) => Err(TOPIC.wrong(format_args!("'{}' holds a line end", line.escape_debug()))),
         None => Ok(()),
     }

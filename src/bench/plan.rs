@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Target {
     /// What it is called in tables: `NAME` of `NAME=URL`, else the URL.
     pub name: String,
@@ -28,15 +28,6 @@ impl Target {
             }
             _ => ("", operand),
         };
-        let mut target = Target::of_url(url)?;
-        target.name = match name {
-            "" => target.url(),
-            name => name.to_owned(),
-        };
-        Ok(target)
-    }
-
-    fn of_url(url: &str) -> Result<Target, String> {
         let wrong = |what: &str| format!("URL '{url}': {what}");
         let rest = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -44,10 +35,7 @@ impl Target {
             None => url,
         };
         let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = match rest.find(['/', '?']) {
-            Some(i) => rest.split_at(i),
-            None => (rest, ""),
-        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => v6.split_once(']').ok_or_else(|| wrong("']' is missing"))?,
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -59,37 +47,37 @@ impl Target {
         if host.is_empty() || host.contains('@') {
             return Err(wrong("give http://HOST[:PORT]/PATH"));
         }
-        let clean = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-        if !clean(path) || !clean(host) {
+        if ![path, host].iter().all(|text| text.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(wrong("write blanks and letters beyond ASCII as %XX"));
         }
-        Ok(Target {
-            name: String::new(),
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let mut target = Target {
+            name: name.to_owned(),
             host: host.to_owned(),
             port: port.ok_or_else(|| wrong("the port is a number from 1 to 65535"))?,
-            path: match path.starts_with('/') {
-                true => path.to_owned(),
-                false => format!("/{path}"),
-            },
-        })
+            path: format!("{slash}{path}"),
+        };
+        if name.is_empty() {
+            target.name = target.url();
+        }
+        Ok(target)
     }
 
     /// `host:port`, with brackets where IPv6 needs them.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         }
     }
 
-    /// The whole URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}{}", self.authority(), self.path)
     }
 }
 
 /// One run against one target at one level.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Where to.
     pub target: Target,
@@ -97,13 +85,12 @@ pub struct Plan {
     pub method: String,
     /// Whole header lines, in order; one named Host, User-Agent or Accept replaces ours.
     pub fields: Vec<String>,
-    /// Cookies, as name=value.
+    /// As name=value.
     pub cookies: Vec<String>,
     /// What each request carries.
     pub body: Option<Vec<u8>>,
-    /// Of the body.
-    pub content_type: String,
-    /// -n: exactly so many requests.
+    pub(crate) content_type: String,
+    /// -n: exactly so many.
     pub requests: u64,
     /// -c: under way at a time.
     pub concurrency: usize,
@@ -116,20 +103,20 @@ pub struct Plan {
     /// -r: a broken connection does not end the run.
     pub go_on: bool,
     /// -l: bodies may differ in length.
-    pub any_length: bool,
+    pub(crate) any_length: bool,
     /// --rate: requests per second on a fixed schedule; None: each connection sends its next
     /// request when it has the answer to the last.
     pub rate: Option<f64>,
     /// --http11: as browsers send it; otherwise HTTP/1.0, as ab does.
-    pub http11: bool,
+    pub(crate) http11: bool,
     /// --cpu: the processes whose CPU time is read before and after.
-    pub processes: Vec<u32>,
-    /// Client threads.
-    pub threads: usize,
+    pub(crate) processes: Vec<u32>,
+    /// Of the client.
+    pub(crate) threads: usize,
     /// -v.
-    pub verbosity: u64,
+    pub(crate) verbosity: u64,
     /// -g.
-    pub rows: Option<PathBuf>,
+    pub(crate) rows: Option<PathBuf>,
 }
 
 impl Plan {
@@ -138,23 +125,12 @@ impl Plan {
         Ok(Plan {
             target: Target::parse(url)?,
             method: "GET".to_owned(),
-            fields: Vec::new(),
-            cookies: Vec::new(),
-            body: None,
             content_type: "text/plain".to_owned(),
             requests: 1,
             concurrency: 1,
-            time_limit: None,
             timeout: Duration::from_secs(30),
-            keep_alive: false,
-            go_on: false,
-            any_length: false,
-            rate: None,
-            http11: false,
-            processes: Vec::new(),
             threads: default_threads(),
-            verbosity: 0,
-            rows: None,
+            ..Plan::default()
         })
     }
 
@@ -168,7 +144,11 @@ impl Plan {
         };
         let mut head = format!("{} {} HTTP/{version}\r\n", self.method, self.target.path);
         let mut ours = |name: &str, value: &str| {
-            if !value.is_empty() && !self.fields.iter().any(|f| is_named(f, name)) {
+            let is_named = |field: &String| {
+                let found = field.split(':').next().unwrap_or_default();
+                found.trim().eq_ignore_ascii_case(name)
+            };
+            if !value.is_empty() && !self.fields.iter().any(is_named) {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
         };
@@ -182,8 +162,7 @@ impl Plan {
         }
         // As ab: the port only if it is not the usual one.
         ours("Host", self.target.authority().trim_end_matches(":80"));
-        let agent = concat!("progjar/", env!("CARGO_PKG_VERSION"));
-        ours("User-Agent", agent);
+        ours("User-Agent", concat!("progjar/", env!("CARGO_PKG_VERSION")));
         ours("Accept", "*/*");
         for field in &self.fields {
             let _ = write!(head, "{field}\r\n");
@@ -195,29 +174,29 @@ impl Plan {
     }
 
     /// The same on a schedule; within a time limit with the requests that fall due.
-    pub fn at_rate(&self, rate: f64) -> Plan {
+    pub(super) fn at_rate(&self, rate: f64) -> Plan {
         let due = self.time_limit.map_or(u64::MAX, |t| (rate * t.as_secs_f64()).ceil() as u64);
         Plan { rate: Some(rate), requests: self.requests.min(due.max(1)), ..self.clone() }
     }
 
+    /// The same for so long, whatever the number of requests.
+    pub(super) fn for_time(&self, limit: Duration) -> Plan {
+        Plan { time_limit: Some(limit), requests: u64::MAX, rows: None, ..self.clone() }
+    }
+
     /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
     /// section 9.2.2).
-    pub fn is_idempotent(&self) -> bool {
+    pub(super) fn is_idempotent(&self) -> bool {
         ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
     }
 
     /// The number of requests under way and, on a schedule, the rate: what a row of a table is about.
-    pub fn level(&self) -> String {
+    pub(crate) fn level(&self) -> String {
         match self.rate {
             Some(rate) => format!("c = {}, {rate} requests/s", self.concurrency),
             None => format!("c = {}", self.concurrency),
         }
     }
-}
-
-fn is_named(field: &str, name: &str) -> bool {
-    let found = field.split(':').next().unwrap_or_default();
-    found.trim().eq_ignore_ascii_case(name)
 }
 
 /// RFC 4648, section 4.
@@ -227,12 +206,8 @@ pub fn base64(bytes: &[u8]) -> String {
     for three in bytes.chunks(3) {
         let byte = |i| u32::from(three.get(i).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            text.push(match i <= three.len() {
-                true => char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]),
-                false => '=',
-            });
-        }
+        let letter = |i: usize| char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]);
+        text.extend((0..4).map(|i| if i <= three.len() { letter(i) } else { '=' }));
     }
     text
 }

@@ -1,9 +1,9 @@
 //! What one sees while it runs: on a terminal one live line, elsewhere ab's lines. All of it
 //! goes to stderr. Entry point: [`Progress::show`]. Note: `notes/bench.md`.
 
+use super::Status;
 use super::options::{Format, Options};
 use super::rounds::{State, Turn};
-use super::{Outcome, Status};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const WORTH_LINES: u64 = 150;
 
 /// Where progress goes, and what has been said.
-#[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     quiet: bool,
     terminal: bool,
     /// Several runs: a line for each, not ab's.
@@ -24,8 +23,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run with these options.
-    pub fn new(options: &Options) -> Progress {
+    pub(super) fn new(options: &Options) -> Progress {
         Progress {
             quiet: options.quiet,
             terminal: std::io::stderr().is_terminal(),
@@ -35,40 +33,29 @@ impl Progress {
         }
     }
 
-    /// Shows how the run fares.
-    pub fn show(&mut self, turn: &Turn) {
-        match &turn.state {
+    pub(super) fn show(&mut self, turn: &Turn) {
+        let Turn { round, rounds, plan, state } = turn;
+        match state {
             _ if self.quiet => {}
             State::Running(status) if self.terminal => self.draw(turn, status),
-            State::Running(status) if turn.round > 0 && !self.many => self.count(turn, status),
-            State::Ended(outcome) if turn.round > 0 && !self.terminal => {
-                self.finished(turn, outcome);
+            _ if self.terminal || *round == 0 => {}
+            State::Running(status) if !self.many => self.count(plan.requests, status.done),
+            State::Running(_) => {}
+            State::Ended(outcome) if self.many => {
+                let (name, level, rate) = (&plan.target.name, plan.level(), outcome.rate());
+                eprintln!("round {round}/{rounds}: {name}, {level}: {rate:.2} requests/s");
             }
-            _ => {}
-        }
-    }
-
-    fn finished(&self, turn: &Turn, outcome: &Outcome) {
-        let plan = &outcome.plan;
-        if self.many {
-            eprintln!(
-                "round {}/{}: {}, {}: {:.2} requests/s",
-                turn.round,
-                turn.rounds,
-                plan.target.name,
-                plan.level(),
-                outcome.rate()
-            );
-        } else if plan.requests > WORTH_LINES {
-            eprintln!("Finished {} requests", outcome.tally.done);
+            State::Ended(outcome) if plan.requests > WORTH_LINES => {
+                eprintln!("Finished {} requests", outcome.tally.done);
+            }
+            State::Ended(_) => {}
         }
     }
 
     /// ab's lines: one for each tenth of the requests, but at least a hundred.
-    fn count(&mut self, turn: &Turn, status: &Status) {
-        let requests = turn.plan.requests;
+    fn count(&mut self, requests: u64, done: u64) {
         let step = (requests / 10).max(100);
-        while requests > WORTH_LINES && self.said + step <= status.done {
+        while requests > WORTH_LINES && self.said + step <= done {
             self.said += step;
             eprintln!("Completed {} requests", self.said);
         }
@@ -90,18 +77,15 @@ impl Progress {
             0 => String::new(),
             n => format!(", {n} failed"),
         };
-        let _ = write!(
-            std::io::stderr(),
-            "\r\x1b[K{place}{}, {:.0} %, {:.0} requests/s{failed}",
-            plan.level(),
-            100.0 * by_count.max(by_time).min(1.0),
-            status.done as f64 / elapsed.max(1e-9),
-        );
+        let (level, percent) = (plan.level(), 100.0 * by_count.max(by_time).min(1.0));
+        let rate = status.done as f64 / elapsed.max(1e-9);
+        let line = format!("{place}{level}, {percent:.0} %, {rate:.0} requests/s{failed}");
+        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         self.drawn = true;
     }
 
     /// Takes the live line away.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.drawn {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }

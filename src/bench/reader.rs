@@ -1,14 +1,11 @@
-//! Where a response ends: bytes in, "more" or "done" out, whatever the split of the bytes.
+//! Where a response ends: bytes in, an answer out once it is whole, whatever the split of the bytes.
 //!
 //! This is the instrument's own parser, on purpose none of the servers': a fault that both
 //! sides shared would be invisible. It knows no socket and no clock, and it keeps nothing of a
 //! body. Entry point: [`Reader::feed`]. Its tables of cases: `tests/instrument.rs`. Note: `notes/bench.md`.
 
-use super::head::{Head, end_of_head};
-
 /// A longer head, or a longer line between two chunks, is refused: memory per connection is bounded.
 pub const HEAD_LIMIT: usize = 64 * 1024;
-const CHUNK_LINE_LIMIT: usize = 4096;
 
 /// What one response was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,27 +20,17 @@ pub struct Answer {
     pub total: u64,
 }
 
-/// What a call has found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The response goes on, or has not begun.
-    More,
-    /// The response ended with the last of these bytes.
-    Done(Answer),
-    /// These bytes are no HTTP response; the reason.
-    Malformed(&'static str),
-}
-
-/// How the body of the response under way ends (RFC 9112, section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is to come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
-    /// The head is not complete.
-    Head,
-    /// So many bytes are to come.
+    #[default]
+    StatusLine,
+    Field,
+    /// So many bytes of the body, then the end.
     Length(u64),
-    /// It ends with the connection, and holds at least so many bytes more.
+    /// All until the connection ends, and at least so many bytes.
     Close(u64),
-    /// A line with a chunk's size is to come.
+    /// A line with a chunk's size.
     Size,
     /// So many bytes of the chunk, and the line end after it.
     Chunk(u64),
@@ -51,14 +38,29 @@ enum State {
     Trailer,
 }
 
-/// The reader of one connection. Small: the buffer stays empty, without memory, as long as
-/// each head arrives whole, as nearly all do.
-#[derive(Debug)]
+/// What the fields say of the body's length.
+#[derive(Debug, Default)]
+struct Framing {
+    length: Option<u64>,
+    /// The last transfer coding is chunked.
+    chunked: bool,
+    /// Content-Length is no number, or two of them differ.
+    contradictory: bool,
+}
+
+/// The reader of one connection. Small: its buffers stay without memory as long as lines arrive
+/// whole, as nearly all do.
+#[derive(Debug, Default)]
 pub struct Reader {
     state: State,
+    framing: Framing,
     answer: Answer,
-    /// The part of a head, or of a line between chunks, that has come so far.
+    /// Bytes of the head, or of the line between chunks, so far.
+    measured: usize,
+    /// The part of a line that has come so far.
     kept: Vec<u8>,
+    /// The head so far, if it is to be kept.
+    text: Vec<u8>,
 }
 
 /// What holds for all responses of a run.
@@ -72,37 +74,32 @@ pub struct Heads {
     pub head: Vec<u8>,
 }
 
-impl Default for Reader {
-    fn default() -> Self {
-        Reader { state: State::Head, answer: Answer::default(), kept: Vec::new() }
-    }
-}
-
 impl Reader {
-    /// Whether a byte of the response has come.
-    pub fn has_begun(&self) -> bool {
-        self.answer.total > 0
-    }
-
     /// Whether nothing but the end of the connection is awaited.
-    pub fn awaits_close(&self) -> bool {
-        matches!(self.state, State::Close(0))
+    pub(crate) fn awaits_close(&self) -> bool {
+        self.state == State::Close(0)
     }
 
     /// Bytes of the response that have come so far.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.answer.total
     }
 
-    /// Takes the bytes that came next. After `Done` and `Malformed` it is ready for a new response.
+    /// Takes the bytes that came next. With the last of a response it gives the answer, and is ready
+    /// for a new response; until then None. The error says why they are no HTTP response.
     #[inline]
-    pub fn feed(&mut self, bytes: &[u8], run: &mut Heads) -> Step {
-        let step = self.advance(bytes, run);
-        match step {
-            Step::More => self.answer.total += bytes.len() as u64,
-            _ => *self = Reader::recycled(std::mem::take(&mut self.kept)),
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        heads: &mut Heads,
+    ) -> Result<Option<Answer>, &'static str> {
+        self.answer.total += bytes.len() as u64;
+        if !self.advance(bytes, heads)? {
+            return Ok(None);
         }
-        step
+        let (answer, kept) = (self.answer, std::mem::take(&mut self.kept));
+        *self = Reader { kept, ..Reader::default() };
+        Ok(Some(answer))
     }
 
     /// The whole response if the connection has ended now; None if that cuts it short, or if it
@@ -111,144 +108,170 @@ impl Reader {
         self.awaits_close().then_some(self.answer)
     }
 
-    fn recycled(mut kept: Vec<u8>) -> Reader {
-        kept.clear();
-        Reader { kept, ..Reader::default() }
-    }
-
-    fn advance(&mut self, bytes: &[u8], run: &mut Heads) -> Step {
-        let mut rest = bytes;
-        while self.state == State::Head {
-            let before = self.kept.len();
-            let (found, held) = if before == 0 {
-                (end_of_head(rest, 0), rest.len())
-            } else {
-                self.kept.extend_from_slice(rest);
-                (end_of_head(&self.kept, before.saturating_sub(3)), self.kept.len())
-            };
-            let Some(length) = found else {
-                if held > HEAD_LIMIT {
-                    return Step::Malformed("the response's head is too long");
-                }
-                if before == 0 {
-                    self.kept.extend_from_slice(rest);
-                }
-                return Step::More;
-            };
-            let text = if before == 0 { rest } else { &self.kept };
-            let Some(head) = Head::parse(&text[..length]) else {
-                return Step::Malformed("the answer is not HTTP");
-            };
-            if run.keep_heads || run.head.is_empty() {
-                run.head.clear();
-                run.head.extend_from_slice(&text[..length]);
+    /// Whether the response has ended.
+    fn advance(&mut self, mut rest: &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
+        loop {
+            if let State::Length(left) | State::Chunk(left) = &mut self.state {
+                let n = (*left).min(rest.len() as u64);
+                *left -= n;
+                self.answer.body += n;
+                rest = &rest[n as usize..];
             }
-            rest = &rest[length - before..];
-            self.kept.clear();
-            self.answer.status = head.status;
-            self.answer.persistent = head.persistent;
-            // 1xx announces the real response (RFC 9110, section 15.2).
-            if head.status >= 200 {
-                match framing(&head, run.head_only) {
-                    Some(state) => self.state = state,
-                    None => return Step::Malformed("the answer's length makes no sense"),
-                }
-                self.answer.persistent &= !matches!(self.state, State::Close(_));
-            }
-        }
-        self.body(bytes.len() - rest.len(), rest)
-    }
-
-    /// The body, or the next part of it; `before` bytes of this call belonged to the head.
-    fn body(&mut self, before: usize, bytes: &[u8]) -> Step {
-        let mut rest = bytes;
-        let used = loop {
-            match &mut self.state {
-                State::Length(left) | State::Chunk(left) if *left > 0 => {
-                    let n = (*left).min(rest.len() as u64);
-                    rest = &rest[n as usize..];
-                    self.answer.body += n;
-                    *left -= n;
-                    if *left > 0 {
-                        return Step::More;
-                    }
-                }
-                State::Length(_) => break bytes.len() - rest.len(),
+            match self.state {
+                State::Length(0) if rest.is_empty() => return Ok(true),
+                State::Length(0) => return Err("bytes that nobody asked for follow the answer"),
+                State::Length(_) | State::Chunk(1..) => return Ok(false),
                 State::Close(least) => {
+                    self.state = State::Close(least.saturating_sub(rest.len() as u64));
                     self.answer.body += rest.len() as u64;
-                    *least = least.saturating_sub(rest.len() as u64);
-                    return Step::More;
+                    return Ok(false);
                 }
-                State::Head | State::Size | State::Chunk(_) | State::Trailer => {
-                    match self.chunk_line(&mut rest) {
-                        Ok(true) => break bytes.len() - rest.len(),
-                        Ok(false) if rest.is_empty() => return Step::More,
-                        Ok(false) => {}
-                        Err(why) => return Step::Malformed(why),
+                _ => {
+                    if !self.line(&mut rest, heads)? {
+                        return Ok(false);
                     }
                 }
             }
-        };
-        if used < bytes.len() {
-            return Step::Malformed("bytes that nobody asked for follow the answer");
         }
-        self.answer.total += (before + used) as u64;
-        Step::Done(self.answer)
     }
 
-    /// Takes a line between chunks, if it is complete; true if it was the last of the response.
-    fn chunk_line(&mut self, rest: &mut &[u8]) -> Result<bool, &'static str> {
-        let Some(end) = rest.iter().position(|&b| b == b'\n') else {
-            self.kept.extend_from_slice(rest);
-            *rest = &[];
-            return match self.kept.len() > CHUNK_LINE_LIMIT {
-                true => Err("a line between chunks is too long"),
-                false => Ok(false),
-            };
-        };
-        self.kept.extend_from_slice(&rest[..end]);
-        *rest = &rest[end + 1..];
-        let line = self.kept.trim_ascii();
-        let last = match self.state {
-            State::Chunk(_) if line.is_empty() => {
-                self.state = State::Size;
-                false
+    /// Takes the next line, and says whether all of it was there.
+    fn line(&mut self, rest: &mut &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
+        let end = rest.iter().position(|&b| b == b'\n');
+        let (part, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+        *rest = after;
+        self.measured += part.len();
+        if self.measured > HEAD_LIMIT {
+            return Err("the response's head, or a line between chunks, is too long");
+        }
+        if end.is_none() {
+            self.kept.extend_from_slice(part);
+            return Ok(false);
+        }
+        if self.kept.is_empty() {
+            self.whole_line(part, heads)?;
+        } else {
+            let mut kept = std::mem::take(&mut self.kept);
+            kept.extend_from_slice(part);
+            self.whole_line(&kept, heads)?;
+            kept.clear();
+            self.kept = kept;
+        }
+        Ok(true)
+    }
+
+    fn whole_line(&mut self, raw: &[u8], heads: &mut Heads) -> Result<(), &'static str> {
+        let in_head = matches!(self.state, State::StatusLine | State::Field);
+        let keep = in_head && (heads.keep_heads || heads.head.is_empty());
+        if keep {
+            self.text.extend_from_slice(raw);
+        }
+        // A bare LF ends a line too (RFC 9112, section 2.2).
+        let line = raw.strip_suffix(b"\n").unwrap_or(raw);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.state {
+            State::StatusLine => {
+                let (status, persistent) = status_line(line).ok_or("the answer is not HTTP")?;
+                (self.answer.status, self.answer.persistent) = (status, persistent);
+                self.framing = Framing::default();
+                self.state = State::Field;
             }
+            State::Field if line.is_empty() => {
+                if keep {
+                    heads.head = std::mem::take(&mut self.text);
+                }
+                self.end_head(heads.head_only)?;
+            }
+            // Only these initials matter; most lines are dismissed by their first byte.
+            State::Field => {
+                if let [b'c' | b'C' | b't' | b'T', ..] = line {
+                    self.field(line);
+                }
+            }
+            State::Chunk(_) if line.is_empty() => self.state = State::Size,
             State::Chunk(_) => return Err("a chunk is longer than it says"),
-            State::Trailer => line.is_empty(),
+            State::Trailer if line.is_empty() => self.state = State::Length(0),
+            State::Trailer => {}
             _ => {
                 self.state = match chunk_size(line).ok_or("a chunk's size makes no sense")? {
                     0 => State::Trailer,
                     size => State::Chunk(size),
                 };
-                false
             }
+        }
+        if self.state != State::Field {
+            self.measured = 0;
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) {
+        let framing = &mut self.framing;
+        if let Some(value) = value_of(line, b"content-length") {
+            match decimal(value) {
+                Some(n) if framing.length.is_none_or(|known| known == n) => {
+                    framing.length = Some(n);
+                }
+                _ => framing.contradictory = true,
+            }
+        } else if let Some(value) = value_of(line, b"connection") {
+            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    self.answer.persistent = false;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    self.answer.persistent = true;
+                }
+            }
+        } else if let Some(value) = value_of(line, b"transfer-encoding") {
+            let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
+            framing.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        }
+    }
+
+    /// How the body ends (RFC 9112, section 6.3).
+    fn end_head(&mut self, head_only: bool) -> Result<(), &'static str> {
+        let Framing { length, chunked, contradictory } = self.framing;
+        self.state = match length {
+            // 1xx announces the real response (RFC 9110, section 15.2).
+            _ if self.answer.status < 200 => State::StatusLine,
+            _ if head_only || matches!(self.answer.status, 204 | 304) => State::Length(0),
+            _ if chunked => State::Size,
+            _ if contradictory => return Err("the answer's length makes no sense"),
+            Some(length) if self.answer.persistent => State::Length(length),
+            // As ab: what follows the head until the server closes is the body, also bytes
+            // beyond Content-Length; but fewer than it promises are too few.
+            _ => State::Close(length.unwrap_or(0)),
         };
-        self.kept.clear();
-        Ok(last)
+        self.answer.persistent &= !matches!(self.state, State::Close(_));
+        Ok(())
     }
 }
 
-/// How the body ends; None if the fields contradict each other.
-fn framing(head: &Head, head_only: bool) -> Option<State> {
-    if head_only || matches!(head.status, 204 | 304) {
-        Some(State::Length(0))
-    } else if head.contradictory && !head.chunked {
-        None
-    } else if head.chunked {
-        Some(State::Size)
-    } else if head.persistent && head.length.is_some() {
-        head.length.map(State::Length)
-    } else {
-        // As ab: what follows the head until the server closes is the body, also bytes
-        // beyond Content-Length; but fewer than it promises are too few.
-        Some(State::Close(head.length.unwrap_or(0)))
-    }
+/// Status code, and whether the version lets the connection persist (RFC 9112, section 9.3).
+fn status_line(line: &[u8]) -> Option<(u16, bool)> {
+    let [minor @ b'0'..=b'9', b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else {
+        return None;
+    };
+    let (code, after) = code.split_at_checked(3)?;
+    let status = decimal(code).filter(|status| *status >= 100)? as u16;
+    let whole = !after.first().is_some_and(u8::is_ascii_alphanumeric);
+    whole.then_some((status, *minor != b'0'))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    text.parse().ok().filter(|_| digits.iter().all(u8::is_ascii_digit))
 }
 
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|&b| b == b';').next()?.trim_ascii();
-    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
-    let text = std::str::from_utf8(digits).ok().filter(|_| valid)?;
-    u64::from_str_radix(text, 16).ok()
+    let text = std::str::from_utf8(digits).ok()?;
+    u64::from_str_radix(text, 16).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// The value of the field line, if it is the field `name` (in lower case).
+pub(crate) fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }

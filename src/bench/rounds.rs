@@ -1,70 +1,65 @@
 //! Several targets and levels in turn, several times: A B, B A, A B, so that whatever disturbs
 //! the machine for a while disturbs all of them, and none is always the first.
 //!
-//! Entry points: [`measure`], [`pairs`]. Note: `notes/bench.md`.
+//! Entry points: [`measure`], [`pairs`], [`load_curve`]. Note: `notes/bench.md`.
 
 use super::plan::Plan;
 use super::stats::{Spread, median_run};
 use super::verdict::Pair;
-use super::{Outcome, Status, attempt};
+use super::{Outcome, Status, attempt, run};
 use crate::cli::shutdown::Stop;
 use std::time::Duration;
 
-/// All runs of one target at one level, a run for each round; at least one.
+/// All runs of one target at one level, by round; at least one.
 #[derive(Debug)]
 pub struct Cell {
     runs: Vec<Outcome>,
 }
 
 impl Cell {
-    /// The runs, by round.
-    pub fn runs(&self) -> &[Outcome] {
+    pub(crate) fn runs(&self) -> &[Outcome] {
         &self.runs
     }
 
-    /// What each run was asked to do.
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.runs[0].plan
     }
 
     /// The run with the median rate: all its figures belong together.
-    pub fn median(&self) -> &Outcome {
+    pub(crate) fn median(&self) -> &Outcome {
         median_run(&self.runs, Outcome::rate)
     }
 
     /// One figure of each run, by round.
-    pub fn samples(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+    pub(crate) fn samples(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
         self.runs.iter().map(figure).collect()
     }
 
-    /// The lowest, the median and the highest of a figure.
-    pub fn spread(&self, figure: impl Fn(&Outcome) -> f64) -> Spread {
+    pub(crate) fn spread(&self, figure: impl Fn(&Outcome) -> f64) -> Spread {
         Spread::of(self.samples(figure)).unwrap_or_default()
     }
 
     /// The sum over all runs, so that no failure hides behind a median.
-    pub fn sum(&self, of: fn(&Outcome) -> u64) -> u64 {
+    pub(crate) fn sum(&self, of: fn(&Outcome) -> u64) -> u64 {
         self.runs.iter().map(of).sum()
     }
 }
 
-/// What was measured: a cell for each target at each level, in the order of the plans.
+/// What was measured: a cell for each plan that ran, in their order.
 #[derive(Debug, Default)]
 pub struct Measurement {
-    /// A plan that never ran has none.
-    pub cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     /// Why it ended before its time: a target refused, or a run broke.
-    pub broken: Option<String>,
+    broken: Option<String>,
 }
 
 impl Measurement {
     /// The cells; the error says why there are not all of them, or which run had no good answer.
-    pub fn whole(self) -> Result<Vec<Cell>, String> {
+    pub(crate) fn whole(self) -> Result<Vec<Cell>, String> {
         self.failure().map_or(Ok(self.cells), Err)
     }
 
-    /// See [`Measurement::whole`].
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         let runs = || self.cells.iter().flat_map(Cell::runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))
     }
@@ -75,129 +70,127 @@ impl Measurement {
 pub struct Turn<'a> {
     /// From 1; 0 for the warm-up.
     pub round: usize,
-    /// Of how many.
-    pub rounds: usize,
-    /// Which of the plans.
-    pub plan: &'a Plan,
-    /// How far it is.
-    pub state: State<'a>,
+    pub(crate) rounds: usize,
+    pub(crate) plan: &'a Plan,
+    pub(crate) state: State<'a>,
 }
 
 /// How far a run is.
 #[derive(Debug)]
-pub enum State<'a> {
-    /// Under way.
+pub(crate) enum State<'a> {
     Running(Status),
-    /// Ended.
     Ended(&'a Outcome),
 }
 
 /// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run
 /// breaks, it returns what there is.
-pub fn measure(
+pub(crate) fn measure(
     plans: &[Plan],
     rounds: usize,
     warmup: Duration,
     stop: &Stop,
     progress: &mut dyn FnMut(&Turn),
 ) -> Measurement {
-    let mut turn = |round: usize, plan: &Plan| -> Result<Outcome, String> {
-        let outcome = attempt(plan, stop, &mut |status| {
-            let state = State::Running(status);
-            progress(&Turn { round, rounds, plan, state });
-        })?;
-        let state = State::Ended(&outcome);
-        progress(&Turn { round, rounds, plan, state });
-        Ok(outcome)
+    let mut turn = |round: usize, plan: &Plan| {
+        let mut show = |state| progress(&Turn { round, rounds, plan, state });
+        let outcome = attempt(plan, stop, &mut |status| show(State::Running(status)))?;
+        show(State::Ended(&outcome));
+        Ok::<_, String>(outcome)
     };
-    let mut broken = None;
-    for plan in plans.iter().filter(|_| !warmup.is_zero()) {
-        let mut plan = plan.clone();
-        plan.time_limit = Some(warmup);
-        plan.requests = u64::MAX;
-        plan.rows = None;
-        plan.verbosity = 0;
-        if broken.is_none() {
-            broken = turn(0, &plan).map_or_else(Some, |outcome| outcome.tally.broken);
-        }
-    }
     let mut runs: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
-    for round in 1..=rounds {
-        for place in order(plans, round) {
-            if stop.is_raised() || broken.is_some() {
-                break;
+    let mut broken = None;
+    let first = usize::from(warmup.is_zero());
+    for (round, place) in (first..=rounds).flat_map(|round| order(plans, round)) {
+        if stop.is_raised() || broken.is_some() {
+            break;
+        }
+        let plan = &plans[place];
+        let outcome = match round {
+            0 => turn(0, &Plan { verbosity: 0, ..plan.for_time(warmup) }),
+            _ => turn(round, plan),
+        };
+        match outcome {
+            Ok(outcome) => {
+                broken = outcome.tally.broken.clone();
+                runs[place].extend((round > 0).then_some(outcome));
             }
-            match turn(round, &plans[place]) {
-                Ok(outcome) => {
-                    broken = outcome.tally.broken.clone();
-                    runs[place].push(outcome);
-                }
-                Err(why) => broken = Some(why),
-            }
+            Err(why) => broken = Some(why),
         }
     }
     let ran = runs.into_iter().filter(|runs| !runs.is_empty());
     Measurement { cells: ran.map(|runs| Cell { runs }).collect(), broken }
 }
 
-/// The order in which a round runs the plans: level by level; within a level each round begins
-/// with the target after the one that the last round began with.
-fn order(plans: &[Plan], round: usize) -> Vec<usize> {
+/// A round, and the places of the plans in the order in which it runs them: level by level;
+/// within a level each round begins with the target after the one that the last began with.
+pub fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
     let mut order = Vec::new();
     for level in plans.chunk_by(is_same_level) {
-        let mut places: Vec<usize> = (order.len()..order.len() + level.len()).collect();
-        places.rotate_left((round - 1) % level.len());
-        order.extend(places);
+        let (first, count) = (order.len(), level.len());
+        let begin = round.saturating_sub(1);
+        order.extend((0..count).map(|i| (round, first + (begin + i) % count)));
     }
     order
 }
 
-fn is_same_level(a: &Plan, b: &Plan) -> bool {
+pub(super) fn is_same_level(a: &Plan, b: &Plan) -> bool {
     a.concurrency == b.concurrency && a.rate == b.rate
 }
 
-/// Each two targets at the same level, to be judged: by their rates; where a schedule fixes
-/// these, by the 99th percentile of the response time.
-pub fn pairs(cells: &[Cell]) -> Vec<Pair> {
+/// Each two targets at the same level, to be judged.
+pub(crate) fn pairs(cells: &[Cell]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (i, a) in cells.iter().enumerate() {
-        let others = cells[i + 1..].iter();
-        for b in others.filter(|b| is_same_level(a.plan(), b.plan())) {
+        for b in cells[i + 1..].iter().filter(|b| is_same_level(a.plan(), b.plan())) {
             let names = [a, b].map(|cell| cell.plan().target.name.clone());
-            pairs.push(Pair { names, samples: [compared(a), compared(b)], ..pair_at(a.plan()) });
+            pairs.push(pair_at(a.plan(), names, [compared(a), compared(b)]));
         }
     }
     pairs
 }
 
-/// The figure by which a cell is compared.
-pub fn compared(cell: &Cell) -> Vec<f64> {
+/// The figure by which cells are compared: the rate; where a schedule fixes it, the 99th
+/// percentile of the response time.
+pub(super) fn compared(cell: &Cell) -> Vec<f64> {
     match cell.plan().rate {
-        Some(_) => cell.samples(Outcome::response_p99),
+        Some(_) => cell.samples(Outcome::response_p99_ms),
         None => cell.samples(Outcome::rate),
     }
 }
 
-/// A pair at this plan's level, still without names and samples.
-pub fn pair_at(plan: &Plan) -> Pair {
-    Pair {
-        place: plan.level(),
-        low_is_good: if plan.rate.is_some() { "response time (p99)" } else { "" },
-        ..Pair::default()
-    }
+pub(super) fn pair_at(plan: &Plan, names: [String; 2], samples: [Vec<f64>; 2]) -> Pair {
+    let low_is_good = if plan.rate.is_some() { "response time (p99)" } else { "" };
+    Pair { place: plan.level(), names, samples, low_is_good }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How long `--rate auto` loads a target to see what it can do.
+const PROBE: Duration = Duration::from_millis(500);
+/// The points of its curve, of the highest rate of a closed loop: where the curve is flat, where it
+/// bends, and beyond.
+const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1];
 
-    #[test]
-    fn each_round_begins_with_another_target_and_keeps_the_levels_apart() {
-        let plan = |(name, concurrency)| Plan { concurrency, ..Plan::new(name).expect("valid") };
-        let plans = [("a", 1), ("b", 1), ("c", 1), ("a", 9), ("b", 9), ("c", 9)].map(plan);
-        assert_eq!(order(&plans, 1), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(order(&plans, 2), [1, 2, 0, 4, 5, 3]);
-        assert_eq!(order(&plans, 3), [2, 0, 1, 5, 3, 4]);
-        assert_eq!(order(&plans, 4), order(&plans, 1));
+/// `--rate auto`: for each level the rates that are parts of what the best target does there in a
+/// closed loop.
+pub(super) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
+    let mut scheduled = Vec::new();
+    for level in plans.chunk_by(is_same_level) {
+        let mut highest: f64 = 0.0;
+        for plan in level {
+            let outcome = run(&plan.for_time(PROBE), stop)?;
+            if let Some(why) = outcome.failure() {
+                return Err(why);
+            }
+            highest = highest.max(outcome.rate());
+        }
+        for rate in PARTS.map(|part| two_digits(part * highest)) {
+            scheduled.extend(level.iter().map(|plan| plan.at_rate(rate)));
+        }
     }
+    Ok(scheduled)
+}
+
+/// A rate that one can type.
+pub fn two_digits(rate: f64) -> f64 {
+    let unit = 10_f64.powf(rate.max(1.0).log10().floor() - 1.0).max(1.0);
+    ((rate / unit).round() * unit).max(1.0)
 }

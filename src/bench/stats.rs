@@ -45,13 +45,6 @@ fn bucket(value: u64) -> usize {
     ((doublings as usize) << PRECISION) + (value >> doublings) as usize
 }
 
-/// The lowest value of a bucket, and how many values it holds.
-fn range(bucket: usize) -> (u64, u64) {
-    let doublings = (bucket >> PRECISION).saturating_sub(1);
-    let leading = (bucket - (doublings << PRECISION)) as u64;
-    (leading << doublings, 1 << doublings)
-}
-
 impl Histogram {
     /// Counts one sample.
     #[inline]
@@ -81,17 +74,17 @@ impl Histogram {
         self.count
     }
 
-    /// The least sample; 0 if there is none.
+    /// The least sample; of none 0, as below.
     pub fn min(&self) -> u64 {
         if self.count == 0 { 0 } else { self.min }
     }
 
-    /// The greatest sample; 0 if there is none.
+    /// The greatest sample.
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The mean; 0 if there is none.
+    /// The mean.
     pub fn mean(&self) -> f64 {
         self.sum as f64 / self.count.max(1) as f64
     }
@@ -123,18 +116,23 @@ impl Histogram {
         0
     }
 
+    pub(crate) fn quantile_ms(&self, q: f64) -> f64 {
+        self.quantile(q) as f64 / 1e6
+    }
+
     /// The buckets that hold samples: (lowest value, values per bucket, samples).
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         let filled = self.counts.iter().enumerate().filter(|(_, n)| **n > 0);
-        filled.map(|(i, &n)| {
-            let (low, width) = range(i);
-            (low, width, n)
+        filled.map(|(bucket, n)| {
+            let doublings = (bucket >> PRECISION).saturating_sub(1);
+            let leading = (bucket - (doublings << PRECISION)) as u64;
+            (leading << doublings, 1 << doublings, *n)
         })
     }
 }
 
-/// The quantiles that are reported, with their names.
-pub const PERCENTILES: [(&str, f64); 5] =
+/// The quantiles that are reported.
+pub(crate) const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 /// The lowest, the median and the highest of some figures.
@@ -158,7 +156,7 @@ impl Spread {
 }
 
 /// The median of figures in order; there must be one.
-pub fn median(sorted: &[f64]) -> f64 {
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let count = sorted.len();
     (sorted[(count - 1) / 2] + sorted[count / 2]) / 2.0
 }

@@ -4,7 +4,7 @@
 //! Entry points: [`tables`], [`table`], [`Table`] for any rows. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::rounds::Cell;
+use super::rounds::{Cell, is_same_level};
 use super::verdict::{self, Pair};
 use std::fmt::Write;
 
@@ -16,43 +16,34 @@ pub struct Table {
 }
 
 impl Table {
-    /// No rows yet.
+    /// Only the heading yet.
     pub fn new(heading: &[&str]) -> Table {
         Table { rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
     /// For a terminal: columns aligned to the right.
     pub fn text(&self) -> String {
-        let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..count).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let cells = row.iter().zip(&widths);
-            let line: Vec<String> = cells.map(|(cell, &w)| format!("{cell:>w$}")).collect();
-            text.push_str(line.join("  ").trim_end());
-            text.push('\n');
-        }
-        text
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell:>w$}", w = width(i)));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        };
+        self.rows.iter().map(line).collect()
     }
 
     /// For a note or a report, in the assignment's own spelling: the rule below the heading is
     /// as wide as its words.
     pub fn markdown(&self) -> String {
-        let mut text = String::new();
-        for (i, row) in self.rows.iter().enumerate() {
-            if i > 0 {
-                let _ = writeln!(text, "|{}|", row.join("|"));
-                continue;
-            }
-            let rule = row.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
-            let rule: Vec<String> = rule.collect();
-            let _ = writeln!(text, "| {} |\n|{}|", row.join(" | "), rule.join("|"));
-        }
-        text
+        let Some((heading, rows)) = self.rows.split_first() else {
+            return String::new();
+        };
+        let rule = heading.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
+        let rule = rule.collect::<Vec<_>>().join("|");
+        let rows: String = rows.iter().map(|row| format!("|{}|\n", row.join("|"))).collect();
+        format!("| {} |\n|{rule}|\n{rows}", heading.join(" | "))
     }
 
     /// RFC 4180: cells with a comma, a quote or a line end stand in quotes.
@@ -66,93 +57,69 @@ impl Table {
     }
 }
 
+/// A column: its heading, and what stands there for a run, or for all runs of a row.
+type Column<T> = (&'static str, fn(&T) -> String);
+
 /// The assignment's eight columns.
-pub const COLUMNS: [&str; 8] = [
-    "Concurrency level",
-    "Time taken for test (seconds)",
-    "Complete request",
-    "Failed request",
-    "Total transferred (bytes)",
-    "Request per second",
-    "Time per request (ms)",
-    "Transfer rate (Kbytes/sec)",
+pub const COLUMNS: [Column<Outcome>; 8] = [
+    ("Concurrency level", |o| o.plan.concurrency.to_string()),
+    ("Time taken for test (seconds)", |o| format!("{:.3}", o.wall.as_secs_f64())),
+    ("Complete request", |o| o.tally.done.to_string()),
+    ("Failed request", |o| o.tally.failed.all().to_string()),
+    ("Total transferred (bytes)", |o| o.tally.transferred.to_string()),
+    ("Request per second", |o| format!("{:.2}", o.rate())),
+    ("Time per request (ms)", |o| format!("{:.3}", o.time_per_request())),
+    ("Transfer rate (Kbytes/sec)", |o| format!("{:.2}", o.transfer_rate())),
 ];
 
-/// Those of the load curve: response times count from when a request was due.
-const CURVE: [&str; 7] = [
-    "Concurrency level",
-    "Requests/s asked",
-    "Answered",
-    "Short (%)",
-    "Response p50 (ms)",
-    "p99 (ms)",
-    "Unanswered",
+/// Those of the load curve: medians of all rounds, response times from when a request was due.
+const CURVE: [Column<Cell>; 7] = [
+    ("Concurrency level", |c| c.plan().concurrency.to_string()),
+    ("Requests/s asked", |c| c.plan().rate.unwrap_or_default().to_string()),
+    ("Answered", |c| format!("{:.0}", c.spread(Outcome::rate).median)),
+    ("Short (%)", |c| format!("{:.0}", 100.0 * c.spread(|o| o.shortfall().unwrap_or(0.0)).median)),
+    ("Response p50 (ms)", |c| {
+        format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.5)).median)
+    }),
+    ("p99 (ms)", |c| format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.99)).median)),
+    ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
+
+/// One row of the assignment's table.
+pub(crate) fn row(outcome: &Outcome) -> Vec<String> {
+    COLUMNS.iter().map(|(_, of)| of(outcome)).collect()
+}
 
 /// The table of these cells: the assignment's, with a row for the median run; or, on a schedule,
-/// the load curve, with medians of all rounds.
-pub fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
+/// the load curve.
+pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
     let cells: Vec<&Cell> = cells.into_iter().collect();
-    let scheduled = cells.iter().any(|cell| cell.plan().rate.is_some());
+    let mut table = match cells.iter().any(|cell| cell.plan().rate.is_some()) {
+        true => Table::new(&CURVE.map(|(heading, _)| heading)),
+        false => Table::new(&COLUMNS.map(|(heading, _)| heading)),
+    };
     let with_cpu = cells.iter().any(|cell| !cell.plan().processes.is_empty());
-    let mut table = Table::new(if scheduled { &CURVE } else { &COLUMNS });
-    table.rows.extend(cells.iter().map(|cell| match scheduled {
-        true => point(cell),
-        false => row(cell.median()),
-    }));
-    if with_cpu {
-        table.rows[0].push("CPU (µs/request)".to_owned());
-        for (cell, row) in cells.iter().zip(&mut table.rows[1..]) {
-            let cpu = cell.runs().iter().all(|run| run.cpu.is_some());
-            let median = cell.spread(|run| run.cpu_per_request().unwrap_or_default()).median;
-            row.push(if cpu { format!("{median:.1}") } else { "?".to_owned() });
-        }
+    table.rows[0].extend(with_cpu.then(|| "CPU (µs/request)".to_owned()));
+    for cell in cells {
+        let mut row = match cell.plan().rate {
+            Some(_) => CURVE.iter().map(|(_, of)| of(cell)).collect(),
+            None => row(cell.median()),
+        };
+        let known = cell.runs().iter().all(|run| run.cpu.is_some());
+        let cpu = || cell.spread(|run| run.cpu_per_request().unwrap_or_default()).median;
+        row.extend(with_cpu.then(|| if known { format!("{:.1}", cpu()) } else { "?".to_owned() }));
+        table.rows.push(row);
     }
     table
 }
 
-/// One row of the assignment's table.
-pub fn row(outcome: &Outcome) -> Vec<String> {
-    let tally = &outcome.tally;
-    vec![
-        outcome.plan.concurrency.to_string(),
-        format!("{:.3}", outcome.wall.as_secs_f64()),
-        tally.done.to_string(),
-        tally.failed.all().to_string(),
-        tally.transferred.to_string(),
-        format!("{:.2}", outcome.rate()),
-        format!("{:.3}", outcome.time_per_request()),
-        format!("{:.2}", outcome.transfer_rate()),
-    ]
-}
-
-/// One row of the load curve.
-fn point(cell: &Cell) -> Vec<String> {
-    let median = |figure: &dyn Fn(&Outcome) -> f64| cell.spread(figure).median;
-    let ms = |q: f64| median(&|run| run.tally.response.quantile(q) as f64 / 1e6);
-    vec![
-        cell.plan().concurrency.to_string(),
-        format!("{}", cell.plan().rate.unwrap_or_default()),
-        format!("{:.0}", median(&Outcome::rate)),
-        format!("{:.0}", 100.0 * median(&|run| run.shortfall().unwrap_or_default())),
-        format!("{:.3}", ms(0.5)),
-        format!("{:.3}", ms(0.99)),
-        cell.sum(|run| run.tally.unanswered).to_string(),
-    ]
-}
-
 /// A table per target, with what it does not show below it; then the verdicts on these pairs.
-pub fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
+pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
     let mut text = String::new();
-    let mut names: Vec<&str> = Vec::new();
-    for cell in cells {
-        let name = cell.plan().target.name.as_str();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    for name in names {
-        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == name);
+    // The first level has each target once.
+    for first in cells.iter().filter(|cell| is_same_level(cell.plan(), cells[0].plan())) {
+        let name = &first.plan().target.name;
+        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == *name);
         let gap = if text.is_empty() { "" } else { "\n" };
         let _ = write!(text, "{gap}### {name}\n\n{}", table(of_name()).markdown());
         let below: Vec<String> = of_name().flat_map(remarks).collect();
@@ -169,48 +136,33 @@ fn list(text: &mut String, sentences: &[String]) {
 }
 
 /// What the row of a cell does not show.
-pub fn remarks(cell: &Cell) -> Vec<String> {
-    let (sum, runs) = (|of: fn(&Outcome) -> u64| cell.sum(of), cell.runs());
-    let mut remarks = Vec::new();
-    if runs.len() > 1 && cell.plan().rate.is_none() {
-        let (spread, rounds) = (cell.spread(Outcome::rate), runs.len());
-        remarks.push(format!(
-            "{:.0} to {:.0} requests/s in {rounds} rounds; the row is the median run.",
-            spread.lowest, spread.highest
-        ));
-    }
-    let done = sum(|o| o.tally.done);
-    let failed = sum(|o| o.tally.failed.all());
-    if failed > 0 {
-        let reason = runs.iter().find_map(|o| o.tally.reason.as_deref());
-        let timed_out = match sum(|o| o.tally.timed_out) {
-            0 => String::new(),
-            n => format!("; {n} timed out"),
-        };
-        remarks.push(format!(
-            "**{failed} of {done} requests failed** and are in no rate (first: {}{timed_out}).",
-            reason.unwrap_or_default()
-        ));
-    }
-    let non_2xx = sum(|o| o.tally.non_2xx);
-    if non_2xx > 0 {
-        remarks.push(format!("**Non-2xx responses: {non_2xx}** of {done}."));
-    }
-    let unanswered = sum(|o| o.tally.unanswered);
-    if unanswered > 0 {
-        remarks.push(format!(
-            "**{unanswered} requests had no answer when the run ended**; they count with the time they waited."
-        ));
-    }
-    let retried = sum(|o| o.tally.retried);
-    if retried > 0 {
-        remarks.push(format!(
-            "{retried} requests were sent again, since the server had closed the connection."
-        ));
-    }
-    if let Some(limited) = cell.median().client_limit() {
-        remarks.push(limited);
-    }
+fn remarks(cell: &Cell) -> Vec<String> {
+    let (runs, spread) = (cell.runs(), cell.spread(Outcome::rate));
+    let [done, failed, timed_out, non_2xx, unanswered, retried] = [
+        cell.sum(|o| o.tally.done),
+        cell.sum(|o| o.tally.failed.all()),
+        cell.sum(|o| o.tally.timed_out),
+        cell.sum(|o| o.tally.non_2xx),
+        cell.sum(|o| o.tally.unanswered),
+        cell.sum(|o| o.tally.retried),
+    ];
+    let rates = || {
+        let (low, high, rounds) = (spread.lowest, spread.highest, runs.len());
+        format!("{low:.0} to {high:.0} requests/s in {rounds} rounds; the row is the median run.")
+    };
+    let failures = || {
+        let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
+        let late = if timed_out > 0 { format!("; {timed_out} timed out") } else { String::new() };
+        format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")
+    };
+    let remarks = [
+        (runs.len() > 1 && cell.plan().rate.is_none()).then(rates),
+        (failed > 0).then(failures),
+        (non_2xx > 0).then(|| format!("**Non-2xx responses: {non_2xx}** of {done}.")),
+        (unanswered > 0).then(|| format!("**{unanswered} requests had no answer when the run ended**; they count with the time they waited.")),
+        (retried > 0).then(|| format!("{retried} requests were sent again, since the server had closed the connection.")),
+        cell.median().client_limit(),
+    ];
     let level = cell.plan().level();
-    remarks.into_iter().map(|remark| format!("{level}: {remark}")).collect()
+    remarks.into_iter().flatten().map(|remark| format!("{level}: {remark}")).collect()
 }

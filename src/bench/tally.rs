@@ -2,10 +2,9 @@
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
-use super::plan::{Plan, Target};
+use super::plan::Plan;
 use super::reader::Answer;
 use super::stats::Histogram;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Why a request failed; ab's classes, but each request is in one only.
@@ -21,17 +20,6 @@ pub enum Class {
     Exception,
 }
 
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Class::Connect => "connect",
-            Class::Receive => "receive",
-            Class::Length => "length",
-            Class::Exception => "exception",
-        })
-    }
-}
-
 /// Failed requests: a count for each class, in the order of [`Class`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failed(pub [u64; 4]);
@@ -40,11 +28,6 @@ impl Failed {
     /// Counts one.
     pub fn add(&mut self, class: Class) {
         self.0[class as usize] += 1;
-    }
-
-    /// Of one class.
-    pub fn of(&self, class: Class) -> u64 {
-        self.0[class as usize]
     }
 
     /// Of all classes.
@@ -117,14 +100,6 @@ impl Tally {
         self.total.record(connect + processing);
     }
 
-    /// Counts the wait of a request that got no answer, from when it began and from when it was due.
-    pub fn waited(&mut self, since_begun: u64, since_due: Option<u64>) {
-        self.total.record(since_begun);
-        if let Some(nanos) = since_due {
-            self.response.record(nanos);
-        }
-    }
-
     /// Both threads' together.
     pub fn merged(mut self, other: Tally) -> Tally {
         let spans = self.span.zip(other.span);
@@ -133,7 +108,7 @@ impl Tally {
         for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
             *mine += theirs;
         }
-        self.reason = self.reason.take().or(other.reason);
+        self.reason = self.reason.or(other.reason);
         self.timed_out += other.timed_out;
         self.unanswered += other.unanswered;
         self.retried += other.retried;
@@ -153,7 +128,7 @@ impl Tally {
             self.software = other.software;
         }
         self.cpu = self.cpu.zip(other.cpu).map(|(mine, theirs)| mine + theirs);
-        self.broken = self.broken.take().or(other.broken);
+        self.broken = self.broken.or(other.broken);
         self
     }
 }
@@ -179,11 +154,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Where the requests went.
-    pub fn target(&self) -> &Target {
-        &self.plan.target
-    }
-
     /// Requests with an answer that is as it should be: all but the failed ones.
     pub fn succeeded(&self) -> u64 {
         self.tally.done - self.tally.failed.all()
@@ -194,84 +164,66 @@ impl Outcome {
         self.tally.good
     }
 
-    /// Requests that count with the time they waited, since no answer came.
-    pub fn without_answer(&self) -> u64 {
-        self.tally.timed_out + self.tally.unanswered
-    }
-
     /// Why the run is no success: it broke, or there is not a single good answer.
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         let tally = &self.tally;
         if tally.broken.is_some() || self.succeeded() > 0 || self.interrupted {
             return tally.broken.clone();
         }
-        let why = tally.reason.as_deref();
-        Some(format!(
-            "{}: no request succeeded; the first failed with {}",
-            self.target().url(),
-            why.unwrap_or("no answer came in time")
-        ))
+        let (url, why) = (self.plan.target.url(), tally.reason.as_deref());
+        let why = why.unwrap_or("no answer came in time");
+        Some(format!("{url}: no request succeeded; the first failed with {why}"))
     }
 
     /// On a schedule: which part of the rate was not answered, if that is more than the end of a
     /// run can explain.
-    pub fn shortfall(&self) -> Option<f64> {
+    pub(crate) fn shortfall(&self) -> Option<f64> {
         let part = 1.0 - self.rate() / self.plan.rate?;
         Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
     }
 
     /// Which part of its cores the client used: a thread uses one core at most.
-    pub fn client_share(&self) -> Option<f64> {
+    pub(crate) fn client_share(&self) -> Option<f64> {
         let cores = self.wall.as_secs_f64() * self.plan.threads as f64;
         Some(self.tally.cpu?.as_secs_f64() / cores.max(1e-9))
     }
 
     /// A warning if the client had no time to spare. On a schedule it never sleeps long at high
     /// rates, so there it is one only if the schedule was not kept.
-    pub fn client_limit(&self) -> Option<String> {
-        let share = self.client_share()?;
+    pub(crate) fn client_limit(&self) -> Option<String> {
+        let percent = 100.0 * self.client_share().filter(|share| *share > CLIENT_IS_BUSY)?;
         let kept = self.plan.rate.is_some() && self.shortfall().is_none();
-        (share > CLIENT_IS_BUSY && !kept).then(|| {
-            format!(
-                "the client used {:.0} % of its {}: it, not the server, may be the limit.",
-                100.0 * share,
-                match self.plan.threads {
-                    1 => "core".to_owned(),
-                    n => format!("{n} cores"),
-                }
-            )
-        })
+        let cores = match self.plan.threads {
+            1 => "core".to_owned(),
+            n => format!("{n} cores"),
+        };
+        let limit = "it, not the server, may be the limit.";
+        (!kept).then(|| format!("the client used {percent:.0} % of its {cores}: {limit}"))
     }
 
     /// Microseconds of CPU time of the processes of --cpu per request that succeeded.
-    pub fn cpu_per_request(&self) -> Option<f64> {
+    pub(crate) fn cpu_per_request(&self) -> Option<f64> {
         Some(self.cpu?.as_secs_f64() * 1e6 / self.succeeded() as f64)
     }
 
-    /// The response time's 99th percentile in milliseconds, at least 1 ns: what two runs on a schedule are
-    /// compared by, since their rates are given.
-    pub fn response_p99(&self) -> f64 {
-        self.tally.response.quantile(0.99).max(1) as f64 / 1e6
-    }
-
-    fn per_second(&self, amount: f64) -> f64 {
-        let seconds = self.wall.as_secs_f64();
-        if seconds > 0.0 { amount / seconds } else { 0.0 }
-    }
-
     /// Requests per second; failed ones do not count.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.per_second(self.succeeded() as f64)
+    }
+
+    /// By this two runs on a schedule are compared, since their rates are given; at least 1 ns.
+    pub(crate) fn response_p99_ms(&self) -> f64 {
+        self.tally.response.quantile(0.99).max(1) as f64 / 1e6
     }
 
     /// ab's "Time per request" in milliseconds: the mean as one connection sees it; 0 if no
     /// request succeeded.
-    pub fn time_per_request(&self) -> f64 {
+    pub(crate) fn time_per_request(&self) -> f64 {
         self.plan.concurrency as f64 * self.time_across_all()
     }
 
     /// The same across all concurrent requests: the inverse of the rate.
-    pub fn time_across_all(&self) -> f64 {
+    pub(crate) fn time_across_all(&self) -> f64 {
         match self.succeeded() {
             0 => 0.0,
             n => self.wall.as_secs_f64() * 1e3 / n as f64,
@@ -279,12 +231,12 @@ impl Outcome {
     }
 
     /// Kbytes received per second, in answers that count.
-    pub fn transfer_rate(&self) -> f64 {
+    pub(crate) fn transfer_rate(&self) -> f64 {
         self.per_second(self.tally.useful as f64 / 1024.0)
     }
 
-    /// Kbytes sent per second.
-    pub fn sent_rate(&self) -> f64 {
-        self.per_second(self.tally.sent as f64 / 1024.0)
+    pub(crate) fn per_second(&self, amount: f64) -> f64 {
+        let seconds = self.wall.as_secs_f64();
+        if seconds > 0.0 { amount / seconds } else { 0.0 }
     }
 }

@@ -60,20 +60,20 @@ pub fn compare(a: &[f64], b: &[f64]) -> Comparison {
 /// The probability that the signed-rank statistic of so many rounds is at most 0, 1, 2, … if
 /// each sign is a coin's. Rank by rank: with its sign a rank adds itself, or nothing.
 fn cumulative(rounds: usize) -> Vec<f64> {
-    let mut chances = vec![0.0; rounds * (rounds + 1) / 2 + 1];
-    chances[0] = 1.0;
+    let mut probabilities = vec![0.0; rounds * (rounds + 1) / 2 + 1];
+    probabilities[0] = 1.0;
     for rank in 1..=rounds {
         for sum in (0..=rank * (rank + 1) / 2).rev() {
-            let with = if sum >= rank { chances[sum - rank] } else { 0.0 };
-            chances[sum] = (chances[sum] + with) / 2.0;
+            let with = if sum >= rank { probabilities[sum - rank] } else { 0.0 };
+            probabilities[sum] = (probabilities[sum] + with) / 2.0;
         }
     }
     let mut total = 0.0;
-    for chance in &mut chances {
-        total += *chance;
-        *chance = total;
+    for probability in &mut probabilities {
+        total += *probability;
+        *probability = total;
     }
-    chances
+    probabilities
 }
 
 /// Holm's correction: the p-values as they stand in a report that gives all these verdicts.
@@ -113,14 +113,12 @@ pub struct Pair {
 /// A pair with its verdict.
 #[derive(Debug, Clone)]
 pub struct Verdict {
-    /// What was compared.
-    pub pair: Pair,
-    /// What its rounds say; the p-value as it is before the correction.
-    pub comparison: Comparison,
-    /// The p-value after the correction for all verdicts of the report,
-    pub corrected: f64,
-    /// which are so many.
-    pub of: usize,
+    pub(crate) pair: Pair,
+    /// What its rounds say; the p-value as it is before the correction for all verdicts of the
+    /// report, which are so many, and after it.
+    pub(crate) comparison: Comparison,
+    of: usize,
+    corrected: f64,
 }
 
 impl Verdict {
@@ -130,32 +128,27 @@ impl Verdict {
     }
 
     fn sentence(&self) -> String {
-        let Comparison { ratio, interval, rounds, .. } = self.comparison;
-        let [a, b] = &self.pair.names;
+        let Comparison { mut ratio, mut interval, rounds, .. } = self.comparison;
+        let [mut a, mut b] = self.pair.names.each_ref();
         // The one with the higher figure comes first.
-        let (a, b, ratio, interval) = match ratio >= 1.0 {
-            true => (a, b, ratio, interval),
-            false => (b, a, 1.0 / ratio, interval.map(|(l, h)| (1.0 / h, 1.0 / l))),
-        };
+        if ratio < 1.0 {
+            (a, b, ratio) = (b, a, 1.0 / ratio);
+            interval = interval.map(|(l, h)| (1.0 / h, 1.0 / l));
+        }
         let p = match self.corrected {
             ..0.001 => "p < 0.001".to_owned(),
             p => format!("p = {p:.3}"),
         };
         let range = interval.map(|(l, h)| format!("{l:.2} to {h:.2}; ")).unwrap_or_default();
-        let place = match self.pair.place.as_str() {
-            "" => String::new(),
-            place => format!("{place}: "),
+        let basis = format!("{range}{rounds} rounds, {p}");
+        let said = match (self.is_different(), self.pair.low_is_good) {
+            (false, _) => format!("{a} and {b} cannot be told apart ({ratio:.2}x, {basis})."),
+            (true, "") => format!("{a} is {ratio:.2}x as fast as {b} ({basis})."),
+            (true, figure) => format!("the {figure} of {a} is {ratio:.2}x that of {b} ({basis})."),
         };
-        match (self.is_different(), self.pair.low_is_good) {
-            (false, _) => format!(
-                "{place}{a} and {b} cannot be told apart ({ratio:.2}x, {range}{rounds} rounds, {p})."
-            ),
-            (true, "") => {
-                format!("{place}{a} is {ratio:.2}x as fast as {b} ({range}{rounds} rounds, {p}).")
-            }
-            (true, figure) => format!(
-                "{place}the {figure} of {a} is {ratio:.2}x that of {b} ({range}{rounds} rounds, {p})."
-            ),
+        match self.pair.place.as_str() {
+            "" => said,
+            place => format!("{place}: {said}"),
         }
     }
 }
@@ -167,40 +160,34 @@ pub fn judge(pairs: Vec<Pair>) -> Vec<Verdict> {
     let p_values: Vec<f64> = compared.iter().map(|c| c.p_value).collect();
     let of = pairs.len();
     let all = pairs.into_iter().zip(compared).zip(holm(&p_values));
-    all.map(|((pair, comparison), corrected)| Verdict { pair, comparison, corrected, of }).collect()
+    all.map(|((pair, comparison), corrected)| Verdict { pair, comparison, of, corrected }).collect()
 }
 
 /// The only verdict of a report, on two systems, each with its name and its rates.
 pub fn between(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
-    let pair = Pair {
-        names: [a.0.to_owned(), b.0.to_owned()],
-        samples: [a.1.to_vec(), b.1.to_vec()],
-        ..Pair::default()
-    };
-    sentences(&judge(vec![pair])).concat()
+    let (names, samples) = ([a.0, b.0].map(str::to_owned), [a.1, b.1].map(<[f64]>::to_vec));
+    sentences(&judge(vec![Pair { names, samples, ..Pair::default() }])).concat()
 }
 
 /// Why there is no verdict, if the rounds are too few for any.
-pub fn too_few(verdicts: &[Verdict]) -> Option<String> {
+pub(crate) fn too_few(verdicts: &[Verdict]) -> Option<String> {
     let (count, rounds) = (verdicts.first()?.of, verdicts.first()?.comparison.rounds);
     let needed = rounds_needed(count);
-    let is = if rounds == 1 { " is" } else { "s are" };
+    let plural = |n: usize, one: &'static str, more| if n == 1 { one } else { more };
+    let (are, pairs) = (plural(rounds, " is", "s are"), plural(count, "pair", "pairs"));
     (rounds < needed).then(|| {
-        format!(
-            "No verdict: {rounds} round{is} too few to tell {count} pair{} apart; it takes {needed}, and {ROUNDS} to find a difference of a tenth.",
-            if count == 1 { "" } else { "s" }
-        )
+        format!("No verdict: {rounds} round{are} too few to tell {count} {pairs} apart; it takes {needed}, and {ROUNDS} to find a difference of a tenth.")
     })
 }
 
-/// The same as sentences: one for each verdict; or a single one if the rounds are too few for any.
-pub fn sentences(verdicts: &[Verdict]) -> Vec<String> {
+/// A sentence for each verdict; or a single one if the rounds are too few for any.
+pub(crate) fn sentences(verdicts: &[Verdict]) -> Vec<String> {
     if let Some(why) = too_few(verdicts) {
         return vec![why];
     }
-    let count = verdicts.first().map_or(0, |v| v.of);
     let mut sentences: Vec<String> = verdicts.iter().map(Verdict::sentence).collect();
-    if count > 1 {
+    if let [first, _, ..] = verdicts {
+        let count = first.of;
         sentences.push(format!("Each p is corrected for {count} verdicts (Holm); an interval holds for its own ratio (95 %)."));
     }
     sentences

@@ -8,26 +8,24 @@
 mod exchange;
 
 use super::cpu;
-use super::head::value_of;
 use super::plan::Plan;
-use super::reader::{self, Reader};
-use super::rows::{RowFile, Rows};
+use super::reader::{Heads, Reader, value_of};
+use super::rows::{self, PIECE, RowFile};
 use super::tally::Tally;
 use crate::cli::shutdown::{Stop, TICK};
-use crate::net::poller::{Event, Interest, Kind, Poller};
+use crate::net::poller::{Interest, Kind, Poller};
 use crate::net::timers::Timers;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at once, and connections opened per turn of the loop: no more than the
 /// shortest usual listen backlog. Beyond it the kernel drops SYNs, and each costs a second.
-pub const HANDSHAKES: usize = 128;
+const HANDSHAKES: usize = 128;
 /// What one read takes at most.
 const BUFFER: usize = 64 * 1024;
-/// Without -r a run ends after so many failed connects, as with ab.
-const CONNECT_FAILURES: u64 = 10;
 /// The kernel ends a wait up to so much later than asked (its timer slack is 50 us), so the
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
@@ -36,55 +34,29 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
 /// `document` before the first answer.
-pub const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// What all threads of a run share.
-#[derive(Debug)]
-pub struct Shared<'a> {
-    /// What to do.
-    pub plan: &'a Plan,
-    /// The bytes of each request.
-    pub request: Vec<u8>,
-    /// Whether it may be sent again when nobody knows what became of it.
-    pub idempotent: bool,
-    /// Where to.
-    pub address: SocketAddr,
-    /// Ctrl-C.
-    pub stop: &'a Stop,
+pub(super) struct Shared<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) address: SocketAddr,
+    pub(super) stop: &'a Stop,
+    pub(super) rows: Option<&'a RowFile>,
+    pub(super) request: Vec<u8>,
     /// When the schedule of `--rate` begins.
-    pub epoch: Instant,
+    pub(super) epoch: Instant,
     /// The length of the first answer's body, once it is known.
-    pub document: AtomicU64,
+    pub(super) document: AtomicU64,
     /// Whether a connection was ever made.
-    pub reached: AtomicBool,
+    pub(super) reached: AtomicBool,
     /// A thread met an error that ends the run.
-    pub aborted: AtomicBool,
-    /// The file of -g.
-    pub rows: Option<&'a RowFile>,
+    pub(super) aborted: AtomicBool,
+    /// Requests that ended, and those that ended badly, for the eyes of the user.
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
 }
 
-/// What a thread tells the others while it runs, once per turn of its loop.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests that ended, well or badly.
-    pub done: AtomicU64,
-    /// Those that ended badly.
-    pub failed: AtomicU64,
-}
-
-/// One thread's part of the whole.
-#[derive(Debug, Clone, Copy)]
-pub struct Share {
-    /// Which part.
-    pub index: usize,
-    /// Of how many.
-    pub of: usize,
-    /// Requests to make.
-    pub requests: u64,
-    /// Connections to make them over.
-    pub connections: usize,
-}
-
+/// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No request; the connection may be open.
@@ -94,7 +66,6 @@ enum Phase {
     Reading,
 }
 
-#[derive(Debug)]
 struct Slot {
     stream: Option<TcpStream>,
     watched: Option<Interest>,
@@ -113,7 +84,10 @@ struct Slot {
 
 struct Client<'a> {
     shared: &'a Shared<'a>,
-    share: Share,
+    /// Which of how many threads, and how many requests it is to make.
+    index: u64,
+    of: u64,
+    requests: u64,
     poller: Poller,
     slots: Vec<Slot>,
     /// Slots without a request; the last to become idle is the first to be used.
@@ -125,24 +99,23 @@ struct Client<'a> {
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
-    document: u64,
-    heads: reader::Heads,
-    rows: Option<Rows<'a>>,
+    buffer: Box<[u8]>,
+    heads: Heads,
+    rows: Option<BufWriter<&'a File>>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
     tally: Tally,
 }
 
-/// Makes the share's requests; returns when they are done, the time is over, or on stop. The
+/// Makes the requests of thread `index`; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
-pub fn run(shared: &Shared, share: Share, counters: &Counters) -> Result<Tally, String> {
+pub(super) fn run(shared: &Shared, index: usize, threads: usize) -> Result<Tally, String> {
     let cpu = cpu::of_this_thread();
-    let mut client =
-        Client::new(shared, share).map_err(|e| format!("cannot watch sockets: {e}"))?;
-    let worked = client.work(counters);
-    let rows = client.rows.as_mut().map_or(Ok(()), Rows::flush);
-    client.publish(counters);
+    let client = Client::new(shared, index as u64, threads as u64);
+    let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
+    let worked = client.work();
+    let rows = client.rows.as_mut().map_or(Ok(()), Write::flush).map_err(rows::failed);
     let mut tally = client.tally;
     if let Err(why) = worked.and(rows) {
         shared.aborted.store(true, Relaxed);
@@ -172,9 +145,13 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Shared<'a>, share: Share) -> io::Result<Client<'a>> {
-        let now = Instant::now();
-        let slot = || Slot {
+    fn new(shared: &'a Shared<'a>, index: u64, of: u64) -> io::Result<Client<'a>> {
+        let (plan, now) = (shared.plan, Instant::now());
+        let part = |whole: u64| whole / of + u64::from(index < whole % of);
+        let connections = part(plan.concurrency as u64) as usize;
+        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
+        let heads = Heads { head_only, keep_heads, head: Vec::new() };
+        let slot = |_| Slot {
             stream: None,
             watched: None,
             phase: Phase::Idle,
@@ -188,40 +165,35 @@ impl<'a> Client<'a> {
         };
         Ok(Client {
             shared,
-            share,
+            index,
+            of,
+            requests: part(plan.requests),
             poller: Kind::BEST.poller()?,
-            slots: (0..share.connections).map(|_| slot()).collect(),
-            idle: (0..share.connections).rev().collect(),
+            slots: (0..connections).map(slot).collect(),
+            idle: (0..connections).rev().collect(),
             started: 0,
             over: false,
             handshakes: 0,
             timers: Timers::default(),
             now,
-            document: UNKNOWN,
-            heads: reader::Heads {
-                head_only: shared.plan.method == "HEAD",
-                keep_heads: shared.plan.verbosity >= 2,
-                head: Vec::new(),
-            },
-            rows: shared.rows.map(Rows::new),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            heads,
+            rows: shared.rows.map(|rows| BufWriter::with_capacity(PIECE, &rows.file)),
             // On a schedule time begins with the schedule.
-            begun: shared.plan.rate.map_or(now, |_| shared.epoch),
+            begun: plan.rate.map_or(now, |_| shared.epoch),
             last: now,
             tally: Tally::default(),
         })
     }
 
-    fn work(&mut self, counters: &Counters) -> Result<(), String> {
-        let mut buffer = vec![0; BUFFER].into_boxed_slice();
-        let mut events: Vec<Event> = Vec::new();
-        let plan = self.shared.plan;
+    fn work(&mut self) -> Result<(), String> {
+        let (plan, mut events) = (self.shared.plan, Vec::new());
         let end = plan.time_limit.map(|limit| self.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            self.publish(counters);
-            if self.tally.done == self.share.requests {
+            if self.tally.done == self.requests {
                 return Ok(());
             }
             self.over = end.is_some_and(|end| end <= self.now);
@@ -233,82 +205,30 @@ impl<'a> Client<'a> {
                 return Ok(());
             }
             let timeout = self.patience(last);
-            let failed = |e: io::Error| format!("cannot wait for sockets: {e}");
-            self.poller.wait(&mut events, Some(timeout)).map_err(failed)?;
+            let waited = self.poller.wait(&mut events, Some(timeout));
+            waited.map_err(|e| format!("cannot wait for sockets: {e}"))?;
             if events.is_empty() && timeout.is_zero() {
                 std::thread::yield_now();
             }
             self.now = Instant::now();
             for event in &events {
-                self.ready(event.token, &mut buffer)?;
+                match self.slots[event.token].phase {
+                    // The server ended a connection that was idle, as it may.
+                    Phase::Idle => self.close(event.token),
+                    _ => self.advance(event.token)?,
+                }
                 self.start_requests()?;
             }
-            self.expire()?;
-        }
-    }
-
-    /// Counts what has no answer now that the run ends: otherwise a server that falls silent
-    /// would look like one that is fast.
-    fn leave_unanswered(&mut self, end: Option<Instant>) {
-        let now = self.now;
-        // The time in which nothing came counts too.
-        self.last = now;
-        let scheduled = self.shared.plan.rate.is_some();
-        let longest = self.tally.total.max();
-        for slot in self.slots.iter().filter(|s| s.phase != Phase::Idle) {
-            let waited = nanos(slot.begun, now);
-            if scheduled || waited > longest {
-                self.tally.unanswered += 1;
-                self.tally.waited(waited, scheduled.then(|| nanos(slot.due, now)));
+            while let Some(token) = self.timers.pop_expired(self.now) {
+                self.expire(token)?;
             }
         }
-        let end = end.map_or(now, |end| end.min(now));
-        while scheduled && self.started < self.share.requests && self.due() < end {
-            let waited = nanos(self.due(), now);
-            self.tally.unanswered += 1;
-            self.tally.response.record(waited);
-            self.started += 1;
-        }
-    }
-
-    fn publish(&self, counters: &Counters) {
-        counters.done.store(self.tally.done, Relaxed);
-        counters.failed.store(self.tally.failed.all(), Relaxed);
-    }
-
-    /// How long to wait for sockets at most.
-    fn patience(&self, end: Option<Instant>) -> Duration {
-        let mut until = self.now + TICK;
-        for moment in [end, self.timers.next()].into_iter().flatten() {
-            until = until.min(moment);
-        }
-        let mut patience = until.saturating_duration_since(self.now);
-        let more = !self.over && self.started < self.share.requests;
-        if more && !self.idle.is_empty() && self.may_open() {
-            let wait = self.due().saturating_duration_since(self.now);
-            patience = patience.min(wait.saturating_sub(GRAIN));
-        }
-        patience
-    }
-
-    fn may_open(&self) -> bool {
-        // Each thread has its part of the bound, and at least one.
-        self.handshakes < (HANDSHAKES / self.share.of).max(1)
-    }
-
-    /// When the next request is due: now, unless there is a schedule.
-    fn due(&self) -> Instant {
-        let Some(rate) = self.shared.plan.rate else {
-            return self.now;
-        };
-        let place = self.started * self.share.of as u64 + self.share.index as u64;
-        self.shared.epoch + Duration::from_secs_f64(place as f64 / rate)
     }
 
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while !self.over && self.started < self.share.requests {
+        while !self.over && self.started < self.requests {
             let Some(&token) = self.idle.last() else {
                 break;
             };
@@ -319,16 +239,12 @@ impl<'a> Client<'a> {
             }
             self.idle.pop();
             self.started += 1;
+            self.timers.set(token, Some(self.now + self.shared.plan.timeout));
             let slot = &mut self.slots[token];
-            slot.due = due;
-            slot.begun = self.now;
-            slot.written = 0;
-            let deadline = self.now + self.shared.plan.timeout;
-            self.timers.set(token, Some(deadline));
+            (slot.due, slot.begun, slot.connected) = (due, self.now, self.now);
             if open {
-                slot.reused = true;
-                slot.connected = self.now;
-                self.send(token)?;
+                (slot.phase, slot.reused, slot.written) = (Phase::Writing, true, 0);
+                self.advance(token)?;
             } else {
                 opened += 1;
                 self.open(token)?;
@@ -337,16 +253,61 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Fails the requests whose time is up.
-    fn expire(&mut self) -> Result<(), String> {
-        while let Some(token) = self.timers.pop_expired(self.now) {
-            let slot = &self.slots[token];
-            let since_due = self.shared.plan.rate.map(|_| nanos(slot.due, self.now));
-            self.tally.timed_out += 1;
-            self.tally.waited(nanos(slot.begun, self.now), since_due);
-            let why = format!("no answer within {:?}", self.shared.plan.timeout);
-            self.lose(token, &why)?;
+    fn may_open(&self) -> bool {
+        // Each thread has its part of the bound, and at least one.
+        self.handshakes < (HANDSHAKES / self.of as usize).max(1)
+    }
+
+    /// When the next request is due: now, unless there is a schedule.
+    fn due(&self) -> Instant {
+        let Some(rate) = self.shared.plan.rate else {
+            return self.now;
+        };
+        let place = self.started * self.of + self.index;
+        self.shared.epoch + Duration::from_secs_f64(place as f64 / rate)
+    }
+
+    /// How long to wait for sockets at most.
+    fn patience(&self, end: Option<Instant>) -> Duration {
+        let moments = [Some(self.now + TICK), end, self.timers.next()];
+        let until = moments.into_iter().flatten().min().unwrap_or(self.now);
+        let patience = until.saturating_duration_since(self.now);
+        if self.over || self.started == self.requests || self.idle.is_empty() || !self.may_open() {
+            return patience;
         }
-        Ok(())
+        let wait = self.due().saturating_duration_since(self.now);
+        patience.min(wait.saturating_sub(GRAIN))
+    }
+
+    /// Counts what has no answer now that the run ends: otherwise a server that falls silent
+    /// would look like one that is fast.
+    fn leave_unanswered(&mut self, end: Option<Instant>) {
+        // The time in which nothing came counts too.
+        self.last = self.now;
+        let scheduled = self.shared.plan.rate.is_some();
+        let longest = self.tally.total.max();
+        for token in 0..self.slots.len() {
+            let slot = &self.slots[token];
+            let late = scheduled || nanos(slot.begun, self.now) > longest;
+            if slot.phase != Phase::Idle && late {
+                self.tally.unanswered += 1;
+                self.record_wait(token);
+            }
+        }
+        let end = end.map_or(self.now, |end| end.min(self.now));
+        while scheduled && self.started < self.requests && self.due() < end {
+            self.tally.unanswered += 1;
+            self.tally.response.record(nanos(self.due(), self.now));
+            self.started += 1;
+        }
+    }
+
+    /// Counts the wait of a request that gets no answer.
+    fn record_wait(&mut self, token: usize) {
+        let slot = &self.slots[token];
+        self.tally.total.record(nanos(slot.begun, self.now));
+        if self.shared.plan.rate.is_some() {
+            self.tally.response.record(nanos(slot.due, self.now));
+        }
     }
 }
