@@ -125,26 +125,34 @@ impl Server {
             }
             let received = socket.read(&mut input, self.patience(wait, client, head_since))?;
             clock = Clock::read();
-            let date = date.at(clock.second);
-            let mut context = self.context(client, clock.now, date, &mut lines);
+            let mut context = Context {
+                site: &self.site,
+                limits: &self.limits,
+                now: clock.now,
+                date: date.at(clock.second),
+                log: (!self.log.is_quiet()).then_some(&mut lines),
+                peer: client.peer,
+                last_answer: self.others_wait(),
+            };
             match received {
                 Received::Bytes => client.is_busy(),
                 Received::End => session.end(&mut output, &mut context),
                 Received::TimedOut => session.time_out(&mut output, &mut context),
             }
+            let mut used = 0;
             loop {
-                let mut used = 0;
-                while let n @ 1.. = session.answer(&input[used..], &mut output, &mut context) {
-                    used += n;
+                let n = session.answer(&input[used..], &mut output, &mut context);
+                used += n;
+                if n == 0 || output.is_full() {
+                    output.write_to(&mut &client.stream)?;
                 }
-                output.write_to(&mut &client.stream)?;
-                if used > 0 || wait != Wait::Head {
-                    head_since = clock.now;
-                }
-                if used == 0 {
+                if n == 0 {
                     break;
                 }
-                input.drain(..used);
+            }
+            input.drain(..used);
+            if used > 0 || wait != Wait::Head {
+                head_since = clock.now;
             }
             self.log.add(&mut lines);
             // Thousands of threads wait at the same time, so each holds little meanwhile.
@@ -172,25 +180,6 @@ impl Server {
     /// Whether a client must not keep its slot for another request.
     fn others_wait(&self) -> bool {
         self.stop.is_raised() || self.clients.somebody_waits()
-    }
-
-    /// What the session needs from the world for one turn.
-    fn context<'a>(
-        &'a self,
-        client: &Client,
-        now: Instant,
-        date: &'a [u8; date::LENGTH],
-        lines: &'a mut Vec<u8>,
-    ) -> Context<'a> {
-        Context {
-            site: &self.site,
-            limits: &self.limits,
-            now,
-            date,
-            log: (!self.log.is_quiet()).then_some(lines),
-            peer: client.peer,
-            last_answer: self.others_wait(),
-        }
     }
 }
 
