@@ -153,7 +153,8 @@ fn an_exhibit_may_have_a_chart() {
     assert!(output.status.success());
     let path = std::path::Path::new(folder.text()).join("img/policies.svg");
     let svg = std::fs::read_to_string(path).expect("it is there");
-    assert_eq!(svg.matches("class=\"slow cut\"").count(), 3, "{svg}");
+    assert_eq!(svg.matches("class=\"mark s0\"").count(), 3, "{svg}");
+    assert!(svg.contains(">round-robin: 25 %<"), "{svg}");
     assert!(svg.ends_with("</svg>\n"));
 }
 

@@ -77,20 +77,14 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
 fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count) = (String::new(), 0);
     let mut is_code = false;
-    // The line of the block that is open.
-    let mut open: Option<usize> = None;
-    let mut is_kept = false;
-    for (number, line) in text.split_inclusive('\n').enumerate().map(|(i, l)| (i + 1, l)) {
+    // The line of the block that is open, and whether its old lines stay.
+    let mut open: Option<(usize, bool)> = None;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let marker = line.trim();
-        if open.is_none() && marker.starts_with("```") {
-            is_code = !is_code;
-        }
-        let name = marker
-            .strip_prefix(BEGIN)
-            .and_then(|rest| rest.strip_suffix("-->"))
-            .filter(|_| !is_code);
-        match (open, name) {
-            (Some(begun), Some(_)) => return Err(unended(begun)),
+        is_code ^= open.is_none() && marker.starts_with("```");
+        let name = marker.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix("-->"));
+        match (open, name.filter(|_| !is_code)) {
+            (Some((begun, _)), Some(_)) => return Err(unended(begun)),
             (None, Some(name)) => {
                 let name = name.trim();
                 if !NAMES.contains(&name) {
@@ -101,26 +95,22 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
                 }
                 out.push_str(line);
                 let new = block(name);
-                if let Some(new) = &new {
+                open = Some((number, new.is_none()));
+                if let Some(new) = new {
                     out.push_str(new.trim_end());
                     out.push('\n');
                     count += 1;
                 }
-                open = Some(number);
-                is_kept = new.is_none();
             }
             (Some(_), None) if marker == END => {
                 out.push_str(line);
                 open = None;
             }
-            (Some(_), None) if !is_kept => {} // the old results
+            (Some((_, false)), None) => {} // the old results
             (_, None) => out.push_str(line),
         }
     }
-    match open {
-        Some(begun) => Err(unended(begun)),
-        None => Ok((out, count)),
-    }
+    open.map_or(Ok((out, count)), |(begun, _)| Err(unended(begun)))
 }
 
 fn unended(line: usize) -> String {

@@ -2,16 +2,16 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::{Exhibit, Played, Size};
-use crate::assignment::program;
+use super::{Exhibit, Stage};
 use crate::cli::shutdown::Stop;
-use crate::lab::compare::guest::free_port;
-use crate::lab::report::number;
+use crate::lab::fleet::free_port;
+use crate::lab::page::number;
+use crate::lab::process::{installed, output};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "dead-port",
     title: "a high rate from a port where nothing listens",
     does: "\
@@ -32,7 +32,7 @@ const REQUESTS: u32 = 1000;
 /// ab needs a moment of this.
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
-fn play(_: Size, stop: &Stop) -> Result<Played, String> {
+fn play(stage: &mut Stage) -> Result<String, String> {
     let port = free_port()?; // nobody has taken it yet
     let url = format!("http://127.0.0.1:{port}/");
     let count = REQUESTS.to_string();
@@ -41,11 +41,10 @@ fn play(_: Size, stop: &Stop) -> Result<Played, String> {
         "A counter that takes every end for a success:\n{}\nab {}\n{}\nprogjar bench {}\n{}",
         naive(port),
         arguments.join(" "),
-        ab(&arguments, stop),
+        ab(&arguments, stage.stop),
         arguments.join(" "),
         ours(&arguments)?
-    )
-    .into())
+    ))
 }
 
 /// The counter with the fault.
@@ -63,10 +62,10 @@ fn naive(port: u16) -> String {
 
 /// The lines of ab's report that matter here.
 fn ab(arguments: &[&str], stop: &Stop) -> String {
-    let Some(ab) = program::find(&["ab"]) else {
+    let Some(ab) = installed(&["ab"]) else {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
-    let report = program::output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
+    let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
     let report = match report {
         Ok(report) => report,
         Err(why) => return format!("  {why}\n"),

@@ -1,20 +1,15 @@
 //! Step 4 and 5 without a browser: fetches page.html and all it shows, compares every byte with
 //! the file, and sees who answered.
 //!
-//! Its HTTP is the least there is (HTTP/1.0, a connection per request, read to the end), so that
-//! it shares no fault with the servers. Entry points: [`fetch`], [`check_rotation`].
-//! Note: `notes/README.md`.
+//! Entry points: [`fetch`], [`check_rotation`]. Note: `notes/README.md`.
 
-use super::End;
 use crate::cli::shutdown::Stop;
+use crate::lab::fleet;
 use std::fmt;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What the page's own script fetches again and again.
 const TILE: &str = "tile.txt";
 
@@ -51,7 +46,7 @@ pub fn fetch(
     root: &Path,
     count: usize,
     stop: &Stop,
-) -> Result<Vec<Fetched>, End> {
+) -> Result<Vec<Fetched>, String> {
     let page = read(root, "page.html")?;
     let text = String::from_utf8_lossy(&page);
     let mut names = vec!["page.html".to_owned()];
@@ -60,7 +55,7 @@ pub fn fetch(
     let mut fetched = Vec::new();
     for path in names.into_iter().chain(tiles).take(count) {
         if stop.is_raised() {
-            return Err(End::Stopped);
+            return Err("stopped".to_owned());
         }
         let file = path.split('?').next().unwrap_or_default();
         fetched.push(get(server, &path, &read(root, file)?)?);
@@ -89,7 +84,7 @@ fn files_beside(root: &Path) -> Result<Vec<String>, String> {
 
 fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, String> {
     let url = format!("http://{server}/{path}");
-    let answer = exchange(server, path).map_err(|e| format!("{url}: {e}"))?;
+    let answer = fleet::get(server, path).map_err(|e| format!("{url}: {e}"))?;
     let head_end = answer
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
@@ -116,17 +111,6 @@ fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, Strin
         bytes: body.len(),
         served_by: served_by.ok_or_else(|| format!("{url}: no X-Served-By"))?,
     })
-}
-
-/// The answer to a GET of that path, head and all.
-pub fn exchange(server: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
 }
 
 /// Four backends in the same order, over and over.

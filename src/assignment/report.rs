@@ -1,0 +1,339 @@
+//! What `all` hands in: report.md in the assignment's order, report.html with the tables first,
+//! results.csv and results.json for other programs; and the results blocks of the notes.
+//!
+//! Every number comes from [`Findings`]; nothing is measured here. Entry points: [`write()`],
+//! [`tables`], [`block`]. Note: `notes/README.md`.
+
+use super::measure::{Measured, WARMUP};
+use super::{ab, figures};
+use crate::bench::Outcome;
+use crate::bench::report::{Parts, ab_text};
+use crate::bench::rounds::{self, Cell};
+use crate::bench::saved::{self, Origin};
+use crate::bench::stats::Spread;
+use crate::bench::table::{self, Table};
+use crate::bench::verdict::{self, Verdict};
+use crate::lab::machine::{circumstances, cores, facts};
+use crate::lab::page::{Page, Part, number, put};
+use std::fs;
+use std::path::Path;
+
+const TITLE: &str = "Tugas 10 Pemrograman Jaringan";
+const SOAL: &str = "\
+1. Pull update terbaru
+2. Jalankan async_server.py pada port 9002, 9003, 9004, 9005 (lihat pada BackendList)
+3. Jalankan file lb.py, jalankan di port 44444
+4. Jalankan browser, akseslah http://localhost:44444/page.html
+5. Lihatlah di log program, bahwa setiap request akan dilayani oleh backend yang bergantian
+6. Lakukan performance test seperti pada tugas 9, bandingkan penggunaan load balancer dengan async_server dengan server_thread_http pada folder progjar5
+7. Buatlah tabel hasilnya
+
+The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
+async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
+/// The titles of the tables: the assignment's two first, then the one that it does not ask for.
+pub(super) const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
+
+/// A server that was started.
+pub(super) struct Started {
+    pub topic: String,
+    /// What one types to start it.
+    pub command: String,
+    /// The first lines of its log.
+    pub log: Vec<String>,
+}
+
+/// All that a run of `all` found out.
+pub(super) struct Findings {
+    pub date: String,
+    /// Requests per run.
+    pub requests: u64,
+    /// Runs of each system at each level.
+    pub rounds: usize,
+    pub started: Vec<Started>,
+    /// What the page shows, fetched and compared.
+    pub fetched: Vec<String>,
+    /// The same in the log of lb.
+    pub rotation: Vec<String>,
+    /// The page as PNG, or why there is no picture.
+    pub screenshot: Result<Vec<u8>, String>,
+    pub measured: Measured,
+}
+
+fn named<'a>(cells: &'a [Cell], title: &'a str) -> impl Iterator<Item = &'a Cell> {
+    cells.iter().filter(move |cell| cell.plan().target.name == title)
+}
+
+impl Findings {
+    /// The levels of one system, in order.
+    pub fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
+        named(&self.measured.cells, title)
+    }
+
+    /// The load curve of one system.
+    pub fn curve_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
+        named(&self.measured.curve, title)
+    }
+
+    /// All cells, table by table.
+    pub fn in_order(&self) -> impl Iterator<Item = &Cell> {
+        ORDER.into_iter().flat_map(|title| self.cells_of(title))
+    }
+
+    /// What makes the tables worth less than they look: one sentence, if there is any.
+    pub fn trouble(&self) -> Option<String> {
+        let cells = &self.measured.cells;
+        let sum = |of: fn(&Outcome) -> u64| cells.iter().map(|cell| cell.sum(of)).sum::<u64>();
+        let (failed, non_2xx) = (sum(|o| o.tally.failed.all()), sum(|o| o.tally.non_2xx));
+        (failed + non_2xx > 0).then(|| {
+            let done = sum(|o| o.tally.done);
+            format!(
+                "of {done} requests {failed} failed and {non_2xx} were answered with another status than 2xx; the report says where"
+            )
+        })
+    }
+
+    /// The verdicts of the report, corrected together: on each two systems at each level, and then
+    /// on each row of ours beside ab's.
+    fn verdicts(&self) -> (Vec<Verdict>, Vec<Verdict>) {
+        let mut pairs = rounds::pairs(&self.measured.cells);
+        let systems = pairs.len();
+        pairs.extend(ab::pairs(self));
+        let mut verdicts = verdict::judge(pairs);
+        let beside_ab = verdicts.split_off(systems);
+        (verdicts, beside_ab)
+    }
+}
+
+/// The median of all rounds, the lowest and the highest.
+pub(super) fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
+}
+
+fn heading(title: &str) -> &str {
+    if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
+}
+
+/// Each system's table, with exactly the assignment's columns; each row is the median run.
+fn assigned_tables(findings: &Findings) -> Vec<Part> {
+    let table = |title| Part::Table(table::table(findings.cells_of(title)));
+    ORDER.into_iter().flat_map(|title| [Part::heading(3, heading(title)), table(title)]).collect()
+}
+
+fn markdown(parts: Vec<Part>) -> String {
+    Page { title: String::new(), lang: "", parts }.markdown()
+}
+
+/// All tables, and what the evidence says, for the terminal.
+pub(super) fn tables(findings: &Findings) -> String {
+    let (systems, beside_ab) = findings.verdicts();
+    let mut parts = assigned_tables(findings);
+    let sentences = [verdict::sentences(&systems), ab::remarks(beside_ab)].concat();
+    parts.push(Part::List(sentences));
+    markdown(parts)
+}
+
+/// Step 7, with how much the rates of the rounds differ and which systems do.
+fn table_parts(findings: &Findings) -> Vec<Part> {
+    let mut parts = vec![Part::heading(2, "Tabel")];
+    parts.extend(findings.trouble().map(|trouble| Part::text(format!("Beware: {trouble}."))));
+    parts.extend(assigned_tables(findings));
+    parts.push(Part::text(method(findings)));
+    let mut rates = Table::new(&["Concurrency level"]);
+    for title in ORDER {
+        rates.rows[0].push(title.to_owned());
+        for (i, cell) in findings.cells_of(title).enumerate() {
+            if rates.rows.len() == i + 1 {
+                rates.rows.push(vec![cell.plan().concurrency.to_string()]);
+            }
+            rates.rows[i + 1].push(spread(cell.spread(Outcome::rate)));
+        }
+    }
+    let rounds = findings.rounds;
+    parts.extend([
+        Part::heading(
+            3,
+            format!("Requests per second: median (lowest–highest) of {rounds} rounds"),
+        ),
+        Part::Table(rates),
+        Part::List(verdict::sentences(&findings.verdicts().0)),
+    ]);
+    parts
+}
+
+/// How the numbers came about.
+fn method(findings: &Findings) -> String {
+    format!(
+        "Each row is the median of {} runs of {} requests each. All systems and levels were run in turn, \
+         round after round, after a warm-up of {} ms each, so that a disturbance meets all alike. Clients and servers \
+         share one machine ({} cores) and its loopback interface; all servers wrote their logs. \
+         A failed request is in no rate.",
+        findings.rounds,
+        number(findings.requests as f64),
+        WARMUP.as_millis(),
+        cores(),
+    )
+}
+
+fn ab_parts(findings: &Findings) -> Vec<Part> {
+    let heading = Part::heading(2, "ab beside progjar bench");
+    let Some(version) = &findings.measured.ab_version else {
+        let none = "ab (apache2-utils) was not installed: there is nothing to compare with.";
+        return vec![heading, Part::text(none)];
+    };
+    vec![
+        heading,
+        Part::text(format!(
+            "ab {version} against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
+             the other figures are those of ab's median run."
+        )),
+        Part::Table(ab::table(findings)),
+        Part::List(ab::remarks(findings.verdicts().1)),
+    ]
+}
+
+/// Steps 2 to 5.
+fn step_parts(findings: &Findings) -> Vec<Part> {
+    let show = |topic| {
+        let started = findings.started.iter().filter(move |s| s.topic == topic);
+        started.map(|s| Part::Output(format!("$ {}\n{}", s.command, s.log.join("\n"))))
+    };
+    let mut parts =
+        vec![Part::heading(2, "Jalankan async_server.py pada port 9002, 9003, 9004, 9005")];
+    parts.extend(show("async_server"));
+    parts.push(Part::heading(2, "Jalankan file lb.py, jalankan di port 44444"));
+    parts.extend(show("lb"));
+    parts.push(Part::text("The server to compare with:"));
+    parts.extend(show("thread_server"));
+    parts.extend([
+        Part::heading(2, "Jalankan browser, akseslah http://localhost:44444/page.html"),
+        match &findings.screenshot {
+            Ok(png) => {
+                Part::Picture("page.png", "page.html in Chromium, fetched through lb", png.clone())
+            }
+            Err(why) => Part::text(format!("No picture of the page: {why}.")),
+        },
+        Part::text("Fetched through lb and compared byte for byte with the files:"),
+        Part::Output(findings.fetched.join("\n")),
+        Part::heading(2, "Setiap request akan dilayani oleh backend yang bergantian"),
+        Part::text("The same requests in the log of lb:"),
+        Part::Output(findings.rotation.join("\n")),
+    ]);
+    parts
+}
+
+/// Step 6: the commands that repeat each row, and what came of them.
+fn performance_parts(findings: &Findings) -> Vec<Part> {
+    let mut parts = vec![
+        Part::heading(2, "Performance Test"),
+        Part::text(
+            "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.",
+        ),
+    ];
+    for title in ORDER {
+        parts.push(Part::heading(3, heading(title)));
+        for cell in findings.cells_of(title) {
+            let plan = cell.plan();
+            let (requests, level, url) = (plan.requests, plan.concurrency, plan.target.url());
+            let same = format!("-n {requests} -c {level} -r -k -s 99999");
+            let (rounds, warmup) = (findings.rounds, WARMUP.as_millis());
+            let output = ab_text(cell.median(), Parts::default());
+            parts.push(Part::Fold(
+                format!("ab {same} {url}"),
+                format!(
+                    "$ ./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}\n{}",
+                    output.trim_matches('\n')
+                ),
+            ));
+        }
+    }
+    parts
+}
+
+/// Writes all files into the folder.
+pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
+    let put = |name: &str, text: String| put(folder, name, text.as_bytes());
+    let origin = Origin::here(findings.rounds, WARMUP);
+    put("results.csv", saved::csv(&findings.measured.cells, &origin))?;
+    put("results.json", saved::json(&findings.measured.cells, &origin))?;
+    if findings.screenshot.is_err() {
+        // Not that of an earlier run.
+        let _ = fs::remove_file(folder.join("page.png"));
+    }
+    let soal = [Part::heading(2, "Soal"), Part::text(SOAL)];
+    let figures = || {
+        let mut parts = vec![Part::heading(2, "Grafik")];
+        parts.extend(figures::parts(findings));
+        parts
+    };
+    let about = || {
+        let facts = [format!("Date: {}", findings.date)].into_iter().chain(facts());
+        vec![Part::heading(2, "Mesin"), Part::List(facts.collect())]
+    };
+    let paste = Part::Fold(
+        "The tables as Markdown, to paste".to_owned(),
+        markdown(assigned_tables(findings)).trim_end().to_owned(),
+    );
+    let measured = "async_server, lb and thread_server, measured by ./run.sh all on ";
+    let opening = Part::text(format!("{measured}{}", findings.date));
+    let page = |parts: Vec<Vec<Part>>| Page {
+        title: TITLE.to_owned(),
+        lang: "id",
+        parts: parts.into_iter().flatten().collect(),
+    };
+    let (steps, performance) = (|| step_parts(findings), || performance_parts(findings));
+    page(vec![
+        soal.into(),
+        steps(),
+        performance(),
+        table_parts(findings),
+        figures(),
+        ab_parts(findings),
+        about(),
+    ])
+    .write_markdown(folder, "report")?;
+    page(vec![
+        vec![opening],
+        table_parts(findings),
+        vec![paste],
+        figures(),
+        ab_parts(findings),
+        steps(),
+        about(),
+        performance(),
+    ])
+    .write_html(folder, "report")
+}
+
+/// The results block of that name for the notes; None for what this run does not measure.
+pub(super) fn block(findings: &Findings, name: &str) -> Option<String> {
+    let title = match name {
+        "lb" => "Async + Load Balancer",
+        "async_server" => "Async",
+        "thread_server" => "Thread",
+        "bench" => "",
+        _ => return None,
+    };
+    let (rounds, requests) = (findings.rounds, findings.requests);
+    let mut parts = vec![Part::text(format!(
+        "{}\nRounds: {rounds} of {requests} requests per row; shown is the median run, then the lowest and highest rate.",
+        circumstances("./run.sh notes"),
+    ))];
+    if name == "bench" {
+        parts.extend(ab_parts(findings).into_iter().skip(1));
+        return Some(markdown(parts));
+    }
+    parts.push(Part::Table(table::table(findings.cells_of(title))));
+    let lines = findings.cells_of(title).map(|cell| {
+        let spread = cell.spread(Outcome::rate);
+        format!(
+            "c = {}: {} to {} requests/s; non-2xx in all rounds: {}",
+            cell.plan().concurrency,
+            number(spread.lowest),
+            number(spread.highest),
+            cell.sum(|o| o.tally.non_2xx)
+        )
+    });
+    parts.push(Part::List(lines.collect()));
+    Some(markdown(parts))
+}

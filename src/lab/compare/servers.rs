@@ -1,0 +1,352 @@
+//! This program beside nginx and HAProxy, and beside the floor.
+//!
+//! Entry point: [`run`].
+
+use super::configs::{IDLE_SECONDS, Nginx, start_haproxy};
+use super::measure::{CPU, Case, Figure, Instrument, RATE, Row, SMALL, System};
+use super::{Findings, OTHER_DESCRIPTORS, Settings, differences};
+use crate::bench::table::Table;
+use crate::lab::chart::{Chart, Point, Series, extent};
+use crate::lab::fleet::{Fleet, Server};
+use crate::lab::machine::cores;
+use crate::lab::page::{BOLD, Part, number, number_or_dash};
+use crate::lab::process::{installed, say};
+use crate::lab::scale::Scale;
+use std::path::{Path, PathBuf};
+
+/// In the order of the table. Last stands what leaves thousands of closed connections behind.
+pub(super) const CASES: [Case; 7] = {
+    let other = Case { counts_calls: false, ..SMALL };
+    [
+        SMALL,
+        Case { name: "keep-alive-wrk", title: "the same by wrk", by_wrk: true, ..other },
+        Case { name: "one", title: "31 bytes, 1 keep-alive connection", connections: 1, ..other },
+        Case {
+            name: "image",
+            title: "75 KB, 64 keep-alive connections",
+            path: "/readiness.jpg",
+            ..other
+        },
+        Case {
+            name: "large",
+            title: "8 MiB, 8 keep-alive connections",
+            path: "/large.bin",
+            connections: 8,
+            ..other
+        },
+        Case {
+            name: "idle",
+            title: "31 bytes, 64 active beside idle connections",
+            idle: usize::MAX,
+            ..other
+        },
+        Case {
+            name: "close",
+            title: "31 bytes, a connection each, 100 at a time",
+            connections: 100,
+            keep_alive: false,
+            ..other
+        },
+    ]
+};
+
+const NGINX: &str = "nginx";
+const NGINX_LB: &str = "nginx + 4 nginx";
+const HAPROXY: &str = "HAProxy + 4 nginx";
+/// The other load balancers, and how the names of all end.
+const GATEWAYS: [&str; 2] = [NGINX_LB, HAPROXY];
+/// Ours, which are judged.
+const OURS: [&str; 4] =
+    ["async_server", "thread_server", "lb + 4 async_servers", "lb --pipeline 32 + 4"];
+
+/// What all systems of a case are started from.
+struct Place<'a> {
+    settings: &'a Settings<'a>,
+    root: PathBuf,
+    /// How many connections a server must hold.
+    connections: u64,
+    nginx: Option<PathBuf>,
+    haproxy: Option<PathBuf>,
+}
+
+pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Findings, String> {
+    // A load balancer keeps a second descriptor ready for each client: its backend's.
+    let idle = settings.idle(2, instrument)?;
+    let place = Place {
+        settings,
+        root: settings.site()?,
+        connections: idle as u64 + OTHER_DESCRIPTORS / 2,
+        nginx: installed(&["nginx"]),
+        haproxy: installed(&["haproxy"]),
+    };
+    if place.nginx.is_none() {
+        instrument.remark("nginx is not installed (apt install nginx-light): it is left out, and HAProxy, which needs it as backend".to_owned());
+    } else if place.haproxy.is_none() {
+        instrument
+            .remark("HAProxy is not installed (apt install haproxy): it is left out".to_owned());
+    }
+    let mut rows = Vec::new();
+    for case in CASES.iter().filter(|case| settings.wants(case.name)) {
+        if case.by_wrk && instrument.wrk.is_none() {
+            instrument.remark(format!("{} is left out: wrk is not installed", case.name));
+            continue;
+        }
+        let case = Case { idle: case.idle.min(idle), ..*case };
+        say(&format!("{}: {}", case.name, case.title));
+        let mut fleet = Fleet::new(&settings.folder, &place.root)?;
+        let mut systems = place.start(&mut fleet, &case)?;
+        rows.extend(instrument.measure(&case, &mut systems)?);
+        fleet.check_running()?;
+    }
+    Ok(Findings {
+        title: "progjar beside nginx and HAProxy",
+        method: format!(
+            "Clients, servers and backends share one machine and its loopback interface. CPU: user and system time of a system's \
+             processes, backends included. {} workers for each load balancer, 1 for each server; no logs.",
+            cores()
+        ),
+        parts: parts(&rows),
+        rows,
+    })
+}
+
+impl Place<'_> {
+    /// All systems that can do the case, each with its backends: servers first.
+    fn start(&self, fleet: &mut Fleet, case: &Case) -> Result<Vec<System>, String> {
+        let stop = self.settings.stop;
+        let common = [
+            "--quiet".to_owned(),
+            format!("--idle-timeout={IDLE_SECONDS}s"),
+            format!("--max-connections={}", self.connections),
+        ];
+        // A floor knows one answer, and either keeps a connection or closes it.
+        let closes: &[&str] = if case.keep_alive { &[] } else { &["--close"] };
+        let has_floor = case.path == SMALL.path && case.idle == 0;
+        let mut systems = Vec::new();
+        let mut add = |name: &str, front: &Server, backends: &[Server]| {
+            systems.push(System::new(name, front, backends));
+        };
+        for topic in ["async_server", "thread_server"] {
+            add(topic, &fleet.start(topic, 0, &common, stop)?, &[]);
+        }
+        let nginx = self.nginx.as_deref().map(|program| self.nginx(program));
+        if let Some(nginx) = &nginx {
+            add(NGINX, &nginx.start_server(fleet, NGINX)?, &[]);
+        }
+        if has_floor {
+            add("floor", &fleet.start("floor", 0, closes, stop)?, &[]);
+        }
+        let backends = four(|_| fleet.start("async_server", 0, &common, stop))?;
+        for (name, depth) in [(OURS[2], 1), (OURS[3], 32)] {
+            let mut arguments = balancing(&backends);
+            arguments.extend(common.iter().cloned());
+            arguments.push(format!("--pipeline={depth}"));
+            add(name, &fleet.start("lb", 0, &arguments, stop)?, &backends);
+        }
+        if let Some(nginx) = nginx {
+            let backends = four(|i| nginx.start_server(fleet, &format!("nginx-backend-{i}")))?;
+            add(NGINX_LB, &nginx.start_gateway(fleet, cores(), &backends)?, &backends);
+            if let Some(program) = &self.haproxy {
+                let size = (cores(), self.connections);
+                add(HAPROXY, &start_haproxy(fleet, program, size, &backends, stop)?, &backends);
+            }
+        }
+        if has_floor {
+            let backends = four(|_| fleet.start::<&str>("floor", 0, &[], stop))?;
+            let mut arguments = balancing(&backends);
+            arguments.extend(closes.iter().map(|close| (*close).to_owned()));
+            add("floor + 4 floors", &fleet.start("floor", 0, &arguments, stop)?, &backends);
+        }
+        Ok(systems)
+    }
+
+    fn nginx<'a>(&'a self, program: &'a Path) -> Nginx<'a> {
+        let (root, connections) = (&self.root, self.connections);
+        Nginx { program, root, connections, stop: self.settings.stop }
+    }
+}
+
+/// Backends of a load balancer, as in the assignment.
+pub(super) fn four(
+    start: impl FnMut(usize) -> Result<Server, String>,
+) -> Result<Vec<Server>, String> {
+    (1..=4).map(start).collect()
+}
+
+/// What a load balancer of ours is told: its backends, and as many workers as all others have.
+pub(super) fn balancing(backends: &[Server]) -> Vec<String> {
+    let backends = backends.iter().map(|b| format!("--backend={}", b.address));
+    backends.chain([format!("--workers={}", cores())]).collect()
+}
+
+fn is_gateway(system: &str) -> bool {
+    system.contains(" + ")
+}
+
+/// Whom a system of these, all of one case, is measured by: nginx, or the better load balancer of
+/// the others.
+fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
+    let others: &[&str] = if is_gateway(system) { &GATEWAYS } else { &[NGINX] };
+    let rated = case.iter().filter(|row| others.contains(&row.system.as_str()));
+    rated.max_by(|a, b| a.median(RATE).unwrap_or(0.0).total_cmp(&b.median(RATE).unwrap_or(0.0)))
+}
+
+/// The rows of each case.
+fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+    rows.chunk_by(|a, b| a.case.name == b.case.name)
+}
+
+fn parts(rows: &[Row]) -> Vec<Part> {
+    let judged = by_case(rows).filter(|case| !case[0].case.by_wrk && case[0].case.idle == 0);
+    let pairs = judged.flat_map(|case| {
+        let ours = case.iter().filter(|row| OURS.contains(&row.system.as_str()));
+        ours.filter_map(|row| Some(row.pair(reference(case, &row.system)?, RATE, "")))
+    });
+    let chart = |gateways, title, figure| chart(rows, gateways, title, figure);
+    let charts = [
+        ("compare-servers", chart(false, "Servers: requests/s, nginx = 1", RATE)),
+        ("compare-servers-cpu", chart(false, "Servers: CPU per request, nginx = 1", CPU)),
+        ("compare-gateways", chart(true, "Load balancers: requests/s, the better other = 1", RATE)),
+        ("compare-gateways-cpu", chart(true, "Load balancers: CPU per request, the same = 1", CPU)),
+    ];
+    let charts = charts.into_iter().filter_map(|(stem, chart)| Some((stem, chart?)));
+    let mut parts = vec![
+        Part::Charts(charts.collect()),
+        Part::heading(BOLD, "Cases"),
+        Part::Table(case_table(rows)),
+        Part::text(
+            "Ratios: to nginx for the servers, to the better of nginx and HAProxy for the load balancers, in the same case, round by \
+             round; rate above 1 and CPU below 1 are good. MB/s: bodies. Bad: failed requests and other statuses than 2xx, all rounds. \
+             Preempted: how often a thread lost its core though it had work left, per 1,000 requests; of threads that lived on.",
+        ),
+    ];
+    parts.extend(differences(pairs.collect()));
+    if rows.iter().any(|row| row.case.idle > 0) {
+        parts.extend([
+            Part::heading(BOLD, "Idle connections"),
+            Part::Table(idle_table(rows)),
+            Part::text(
+                "Alone: in the case keep-alive. Memory: growth of the processes' own memory (RssAnon) while the idle connections were \
+                 opened, each after one answer; the highest of the rounds. What nginx and HAProxy set aside at their start is not in it.",
+            ),
+        ]);
+    }
+    parts
+}
+
+fn case_table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&[
+        "Case",
+        "System",
+        "Requests/s (lowest–highest)",
+        "p99 ms",
+        "CPU µs/request",
+        "in the kernel",
+        "MB/s",
+        "Rate ratio",
+        "CPU ratio",
+        "Bad",
+        "Preempted per 1,000 requests",
+        "System calls/request",
+    ]);
+    let dash = || "–".to_owned();
+    for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
+        let of = |figure: Figure| number_or_dash(row.median(figure));
+        let rates = row.spread(RATE).unwrap_or_default();
+        let [median, lowest, highest] = [rates.median, rates.lowest, rates.highest].map(number);
+        let ratio = |figure: Figure| {
+            let ratio = reference(case, &row.system).and_then(|r| row.ratio(r, figure));
+            ratio.map_or_else(dash, |spread| format!("{:.2}", spread.median))
+        };
+        let kernel = row.median(|m| m.kernel);
+        table.rows.push(vec![
+            format!("{}: {}", row.case.name, row.case.title),
+            row.system.clone(),
+            format!("{median} ({lowest}–{highest})"),
+            of(|m| m.p99),
+            of(CPU),
+            kernel.map_or_else(dash, |share| format!("{:.0} %", share * 100.0)),
+            of(|m| m.bytes.map(|bytes| bytes / 1e6)),
+            ratio(RATE),
+            ratio(CPU),
+            row.rounds.iter().flatten().map(|m| m.bad).sum::<u64>().to_string(),
+            of(|m| m.preempted),
+            row.median(|m| m.calls).map_or_else(dash, |calls| format!("{calls:.2}")),
+        ]);
+    }
+    table
+}
+
+fn idle_table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&[
+        "System",
+        "Idle connections",
+        "Requests/s alone",
+        "Requests/s beside them",
+        "Ratio",
+        "Bytes per idle connection",
+    ]);
+    for row in rows.iter().filter(|row| row.case.idle > 0) {
+        let mut others = rows.iter().filter(|r| r.case.name == SMALL.name);
+        let alone = others.find(|r| r.system == row.system).and_then(|r| r.median(RATE));
+        let beside = row.median(RATE);
+        // A server that keeps memory for the next time asks for none in the rounds after the first.
+        let memory = row.spread(|m| m.idle_memory).map(|spread| spread.highest);
+        let ratio = alone.zip(beside).map(|(alone, beside)| beside / alone);
+        table.rows.push(vec![
+            row.system.clone(),
+            row.case.idle.to_string(),
+            number_or_dash(alone),
+            number_or_dash(beside),
+            number_or_dash(ratio),
+            number_or_dash(memory),
+        ]);
+    }
+    table
+}
+
+/// One figure of all cases, as ratios to the reference; None if there is none.
+fn chart(rows: &[Row], gateways: bool, title: &str, figure: Figure) -> Option<Chart> {
+    let cases: Vec<&[Row]> = by_case(rows)
+        .filter(|case| case.iter().any(|row| is_gateway(&row.system) == gateways))
+        .filter(|case| reference(case, if gateways { NGINX_LB } else { NGINX }).is_some())
+        .collect();
+    let names = match gateways {
+        // The backends go without saying, and the legend is narrow.
+        true => [
+            ("lb", OURS[2]),
+            ("pipeline", OURS[3]),
+            ("nginx", NGINX_LB),
+            ("HAProxy", HAPROXY),
+            ("floor", "floor + 4 floors"),
+        ],
+        false => [
+            ("async_server", OURS[0]),
+            ("thread_server", OURS[1]),
+            ("nginx", NGINX),
+            ("floor", "floor"),
+            ("", ""),
+        ],
+    };
+    let points = |system: &str| -> Vec<Point> {
+        let cases = (0..).zip(&cases);
+        let points = cases.filter_map(|(x, case)| {
+            let row = case.iter().find(|row| row.system == system)?;
+            let y = row.ratio(reference(case, system)?, figure)?;
+            Some(Point { x: f64::from(x), y })
+        });
+        points.collect()
+    };
+    let series = names.map(|(name, system)| Series { name, points: points(system) });
+    let series: Vec<Series> = series.into_iter().filter(|s| !s.points.is_empty()).collect();
+    let short = cases.iter().map(|case| case[0].case.name.replace("keep-alive", "keep"));
+    (!cases.is_empty()).then(|| Chart {
+        title: title.to_owned(),
+        x_label: "case",
+        y_label: "ratio",
+        x: Scale::places(short),
+        y: Scale::from_zero(extent(&series).1.max(1.0)),
+        has_lines: false,
+        series,
+    })
+}
