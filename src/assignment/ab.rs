@@ -3,13 +3,14 @@
 //!
 //! Entry points: [`Ab::run`], [`table`]. Note: `notes/README.md`.
 
-use super::report::{Findings, spread};
+use super::report::Findings;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::{Spread, median_run};
 use crate::bench::table::Table;
 use crate::bench::verdict::{self, Pair, Verdict};
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
+use crate::lab::page::number;
 use crate::lab::process::{installed, output};
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,19 +25,20 @@ pub(super) struct Ab {
     pub version: String,
 }
 
-/// A run as ab reports it.
-#[derive(Debug, Clone)]
-pub(super) struct AbRun {
-    seconds: f64,
-    complete: u64,
-    failed: u64,
-    non_2xx: u64,
-    transferred: u64,
-    rate: f64,
-    /// In milliseconds.
-    time_per_request: f64,
-    kbytes: f64,
-}
+/// A figure of ab's report: its label, the heading of its column, and digits behind the point.
+const FIELDS: [(&str, &str, usize); 8] = [
+    ("Requests per second:", "", 2),
+    ("Time taken for tests:", "ab: seconds", 3),
+    ("Complete requests:", "complete", 0),
+    ("Failed requests:", "failed", 0),
+    ("Non-2xx responses:", "non-2xx", 0),
+    ("Total transferred:", "bytes", 0),
+    ("Time per request:", "ms per request", 3),
+    ("Transfer rate:", "Kbytes/s", 2),
+];
+
+/// A run as ab reports it: the rate first.
+pub(super) type AbRun = [f64; FIELDS.len()];
 
 impl Ab {
     pub fn find(stop: &Stop) -> Option<Ab> {
@@ -59,20 +61,16 @@ impl Ab {
 }
 
 fn read(text: &str) -> Option<AbRun> {
-    let field = |label: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(label))?;
-        value.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    Some(AbRun {
-        seconds: field("Time taken for tests:")?,
-        complete: field("Complete requests:")? as u64,
-        failed: field("Failed requests:")? as u64,
-        non_2xx: field("Non-2xx responses:").unwrap_or(0.0) as u64,
-        transferred: field("Total transferred:")? as u64,
-        rate: field("Requests per second:")?,
-        time_per_request: field("Time per request:")?,
-        kbytes: field("Transfer rate:")?,
-    })
+    let mut run = AbRun::default();
+    for (value, (label, ..)) in run.iter_mut().zip(FIELDS) {
+        let rest = text.lines().find_map(|line| line.strip_prefix(label));
+        *value = match rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok()) {
+            // ab is silent where there are none.
+            None if label == "Non-2xx responses:" => 0.0,
+            value => value?,
+        };
+    }
+    Some(run)
 }
 
 /// Each of our cells with ab's runs, by round, where there are any; in the order of the tables.
@@ -85,44 +83,33 @@ fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &[Option<AbRun>])
 
 /// ab's figures beside ours.
 pub(super) fn table(findings: &Findings) -> Table {
-    let mut table = Table::new(&[
-        "System",
-        "Level",
-        "progjar bench (requests/s)",
-        "ab (requests/s)",
-        "ab: seconds",
-        "complete",
-        "failed",
-        "non-2xx",
-        "bytes",
-        "ms per request",
-        "Kbytes/s",
-    ]);
+    let mut table =
+        Table::new(&["System", "Level", "progjar bench (requests/s)", "ab (requests/s)"]);
+    table.rows[0].extend(FIELDS[1..].iter().map(|(_, heading, _)| (*heading).to_owned()));
     for (cell, runs) in beside(findings) {
         let runs: Vec<&AbRun> = runs.iter().flatten().collect();
-        let median = median_run(&runs, |run| run.rate);
-        table.rows.push(vec![
-            cell.plan().target.name.clone(),
-            cell.plan().concurrency.to_string(),
-            spread(cell.spread(Outcome::rate)),
-            spread(Spread::of(runs.iter().map(|run| run.rate)).unwrap_or_default()),
-            format!("{:.3}", median.seconds),
-            median.complete.to_string(),
-            median.failed.to_string(),
-            median.non_2xx.to_string(),
-            median.transferred.to_string(),
-            format!("{:.3}", median.time_per_request),
-            format!("{:.2}", median.kbytes),
-        ]);
+        let rates = Spread::of(runs.iter().map(|run| run[0])).unwrap_or_default();
+        let plan = cell.plan();
+        let mut row = vec![plan.target.name.clone(), plan.concurrency.to_string()];
+        row.extend([cell.spread(Outcome::rate), rates].map(spread));
+        let figures = median_run(&runs, |run| run[0]).iter().zip(FIELDS).skip(1);
+        row.extend(figures.map(|(value, (.., digits))| format!("{value:.digits$}")));
+        table.rows.push(row);
     }
     table
+}
+
+/// The median of all rounds, the lowest and the highest.
+fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
 }
 
 /// Ours and ab's of each row, in the rounds in which ab had one too.
 pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
     let pair = |(cell, runs): (&Cell, &[Option<AbRun>])| {
         let both = cell.runs().iter().zip(runs);
-        let rates = both.filter_map(|(ours, ab)| Some((ours.rate(), ab.as_ref()?.rate)));
+        let rates = both.filter_map(|(ours, ab)| Some((ours.rate(), ab.as_ref()?[0])));
         let (ours, theirs) = rates.unzip();
         Pair {
             place: format!("{}, {}", cell.plan().target.name, cell.plan().level()),
@@ -168,10 +155,7 @@ mod tests {
             Time per request:       0.041 [ms] (mean, across all concurrent requests)\n\
             Transfer rate:          5971.99 [Kbytes/sec] received\n";
         let run = read(text).expect("whole");
-        assert_eq!((run.complete, run.failed, run.non_2xx), (1000, 3, 7));
-        assert_eq!((run.seconds, run.rate), (0.041, 24267.13));
-        assert_eq!((run.time_per_request, run.kbytes), (4.121, 5971.99));
-        assert_eq!(run.transferred, 252_000);
+        assert_eq!(run, [24267.13, 0.041, 1000.0, 3.0, 7.0, 252_000.0, 4.121, 5971.99]);
         assert!(read("ab: apr_socket_connect(): Connection refused").is_none());
     }
 }

@@ -131,7 +131,7 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
         refresh_notes(&findings, folder)?;
     }
     drop(fleet);
-    say(&format!("\n{}", report::tables(&findings)));
+    say(&format!("\n{}", report::summary(&findings)));
     say(&format!(
         "done in {:.0} s; every server has been stopped; see {}",
         begun.elapsed().as_secs_f64(),

@@ -85,25 +85,18 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    /// What is said of ports that are not free.
-    fn tried(ports: &Ports) -> Option<String> {
-        check_free(ports, &Stop::new()).err()
-    }
-
     #[test]
     fn ports_in_use_are_named_before_anything_is_started() {
-        assert_eq!(tried(&Ports::FREE), None);
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = |l: &TcpListener| l.local_addr().expect("bound").port();
-        let (one, two) = (bind(), bind());
-        let mut ports = Ports::FREE;
-        ports.lb = port(&one);
-        let error = tried(&ports).expect("in use");
-        let begins = format!("port {} (lb) is in use; stop", port(&one));
-        assert!(error.starts_with(&begins), "{error}");
-        ports.async_servers[3] = port(&two);
-        let error = tried(&ports).expect("in use");
-        let begins = format!("ports {} (async_server), {} (lb) are", port(&two), port(&one));
+        let tried = |ports: &Ports| check_free(ports, &Stop::new());
+        assert_eq!(tried(&Ports::FREE), Ok(()));
+        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [one, two] = [0, 1].map(|i: usize| held[i].local_addr().expect("bound").port());
+        let mut ports = Ports { lb: one, ..Ports::FREE };
+        let error = tried(&ports).expect_err("in use");
+        assert!(error.starts_with(&format!("port {one} (lb) is in use; stop")), "{error}");
+        ports.async_servers[3] = two;
+        let error = tried(&ports).expect_err("in use");
+        let begins = format!("ports {two} (async_server), {one} (lb) are");
         assert!(error.starts_with(&begins), "{error}");
         assert!(error.contains("--free-ports") && !error.contains('\n'), "{error}");
     }

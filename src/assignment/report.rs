@@ -2,23 +2,21 @@
 //! results.csv and results.json for other programs; and the results blocks of the notes.
 //!
 //! Every number comes from [`Findings`]; nothing is measured here. Entry points: [`write()`],
-//! [`tables`], [`block`]. Note: `notes/README.md`.
+//! [`summary`], [`block`]. Note: `notes/README.md`.
 
-use super::measure::{Measured, WARMUP};
+use super::measure::{Measured, SYSTEMS, WARMUP};
 use super::{ab, figures};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
 use crate::bench::rounds::{self, Cell};
 use crate::bench::saved::{self, Origin};
-use crate::bench::stats::Spread;
-use crate::bench::table::{self, Table};
+use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
 use crate::lab::machine::{circumstances, cores, facts};
 use crate::lab::page::{Page, Part, number, put};
 use std::fs;
 use std::path::Path;
 
-const TITLE: &str = "Tugas 10 Pemrograman Jaringan";
 const SOAL: &str = "\
 1. Pull update terbaru
 2. Jalankan async_server.py pada port 9002, 9003, 9004, 9005 (lihat pada BackendList)
@@ -104,20 +102,23 @@ impl Findings {
     }
 }
 
-/// The median of all rounds, the lowest and the highest.
-pub(super) fn spread(of: Spread) -> String {
-    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
-    format!("{median} ({lowest}–{highest})")
-}
-
 fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
 
 /// Each system's table, with exactly the assignment's columns; each row is the median run.
-fn assigned_tables(findings: &Findings) -> Vec<Part> {
+fn tables(findings: &Findings) -> Vec<Part> {
     let table = |title| Part::Table(table::table(findings.cells_of(title)));
     ORDER.into_iter().flat_map(|title| [Part::heading(3, heading(title)), table(title)]).collect()
+}
+
+/// What the tables of these cells do not show.
+fn remarks<'a>(cells: impl Iterator<Item = &'a Cell>) -> Part {
+    let named = |cell: &Cell| {
+        let remarks = table::remarks(cell).into_iter();
+        remarks.map(|remark| format!("{}, {remark}", cell.plan().target.name)).collect()
+    };
+    Part::List(cells.flat_map::<Vec<String>, _>(named).collect())
 }
 
 fn markdown(parts: Vec<Part>) -> String {
@@ -125,37 +126,20 @@ fn markdown(parts: Vec<Part>) -> String {
 }
 
 /// All tables, and what the evidence says, for the terminal.
-pub(super) fn tables(findings: &Findings) -> String {
+pub(super) fn summary(findings: &Findings) -> String {
     let (systems, beside_ab) = findings.verdicts();
-    let mut parts = assigned_tables(findings);
-    let sentences = [verdict::sentences(&systems), ab::remarks(beside_ab)].concat();
-    parts.push(Part::List(sentences));
+    let mut parts = tables(findings);
+    parts.push(Part::List([verdict::sentences(&systems), ab::remarks(beside_ab)].concat()));
     markdown(parts)
 }
 
 /// Step 7, with how much the rates of the rounds differ and which systems do.
 fn table_parts(findings: &Findings) -> Vec<Part> {
     let mut parts = vec![Part::heading(2, "Tabel")];
-    parts.extend(findings.trouble().map(|trouble| Part::text(format!("Beware: {trouble}."))));
-    parts.extend(assigned_tables(findings));
-    parts.push(Part::text(method(findings)));
-    let mut rates = Table::new(&["Concurrency level"]);
-    for title in ORDER {
-        rates.rows[0].push(title.to_owned());
-        for (i, cell) in findings.cells_of(title).enumerate() {
-            if rates.rows.len() == i + 1 {
-                rates.rows.push(vec![cell.plan().concurrency.to_string()]);
-            }
-            rates.rows[i + 1].push(spread(cell.spread(Outcome::rate)));
-        }
-    }
-    let rounds = findings.rounds;
+    parts.extend(tables(findings));
     parts.extend([
-        Part::heading(
-            3,
-            format!("Requests per second: median (lowest–highest) of {rounds} rounds"),
-        ),
-        Part::Table(rates),
+        Part::text(method(findings)),
+        remarks(findings.in_order()),
         Part::List(verdict::sentences(&findings.verdicts().0)),
     ]);
     parts
@@ -250,6 +234,17 @@ fn performance_parts(findings: &Findings) -> Vec<Part> {
     parts
 }
 
+/// The charts, and the load curve as tables.
+fn figure_parts(findings: &Findings) -> Vec<Part> {
+    let mut parts = figures::parts(findings);
+    for title in ORDER {
+        parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
+        parts.push(Part::Table(table::table(findings.curve_of(title))));
+    }
+    parts.push(remarks(findings.measured.curve.iter()));
+    parts
+}
+
 /// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
@@ -260,80 +255,40 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
         // Not that of an earlier run.
         let _ = fs::remove_file(folder.join("page.png"));
     }
-    let soal = [Part::heading(2, "Soal"), Part::text(SOAL)];
-    let figures = || {
-        let mut parts = vec![Part::heading(2, "Grafik")];
-        parts.extend(figures::parts(findings));
-        parts
-    };
-    let about = || {
-        let facts = [format!("Date: {}", findings.date)].into_iter().chain(facts());
-        vec![Part::heading(2, "Mesin"), Part::List(facts.collect())]
-    };
-    let paste = Part::Fold(
-        "The tables as Markdown, to paste".to_owned(),
-        markdown(assigned_tables(findings)).trim_end().to_owned(),
-    );
-    let measured = "async_server, lb and thread_server, measured by ./run.sh all on ";
-    let opening = Part::text(format!("{measured}{}", findings.date));
     let page = |parts: Vec<Vec<Part>>| Page {
-        title: TITLE.to_owned(),
+        title: "Tugas 10 Pemrograman Jaringan".to_owned(),
         lang: "id",
         parts: parts.into_iter().flatten().collect(),
     };
-    let (steps, performance) = (|| step_parts(findings), || performance_parts(findings));
-    page(vec![
-        soal.into(),
-        steps(),
-        performance(),
-        table_parts(findings),
-        figures(),
-        ab_parts(findings),
-        about(),
-    ])
-    .write_markdown(folder, "report")?;
-    page(vec![
-        vec![opening],
-        table_parts(findings),
-        vec![paste],
-        figures(),
-        ab_parts(findings),
-        steps(),
-        about(),
-        performance(),
-    ])
-    .write_html(folder, "report")
+    let opening = [vec![Part::heading(2, "Soal"), Part::text(SOAL)]];
+    let results = || [table_parts(findings), figure_parts(findings), ab_parts(findings)];
+    let steps = || [step_parts(findings), performance_parts(findings)];
+    let about = || {
+        let facts = [format!("Date: {}", findings.date)].into_iter().chain(facts());
+        [vec![Part::heading(2, "Mesin"), Part::List(facts.collect())]]
+    };
+    let assigned = opening.into_iter().chain(steps()).chain(results()).chain(about());
+    page(assigned.collect()).write_markdown(folder, "report")?;
+    let measured = "async_server, lb and thread_server, measured by ./run.sh all on";
+    let when = [vec![Part::text(format!("{measured} {}.", findings.date))]];
+    let tables_first = when.into_iter().chain(results()).chain(about()).chain(steps());
+    page(tables_first.collect()).write_html(folder, "report")
 }
 
 /// The results block of that name for the notes; None for what this run does not measure.
 pub(super) fn block(findings: &Findings, name: &str) -> Option<String> {
-    let title = match name {
-        "lb" => "Async + Load Balancer",
-        "async_server" => "Async",
-        "thread_server" => "Thread",
-        "bench" => "",
-        _ => return None,
-    };
     let (rounds, requests) = (findings.rounds, findings.requests);
     let mut parts = vec![Part::text(format!(
-        "{}\nRounds: {rounds} of {requests} requests per row; shown is the median run, then the lowest and highest rate.",
+        "{}\nRounds: {rounds} of {requests} requests per row; shown is the median run.",
         circumstances("./run.sh notes"),
     ))];
-    if name == "bench" {
-        parts.extend(ab_parts(findings).into_iter().skip(1));
-        return Some(markdown(parts));
+    match SYSTEMS.iter().find(|(topic, _)| *topic == name) {
+        Some((_, title)) => {
+            parts.push(Part::Table(table::table(findings.cells_of(title))));
+            parts.push(remarks(findings.cells_of(title)));
+        }
+        None if name == "bench" => parts.extend(ab_parts(findings).into_iter().skip(1)),
+        None => return None,
     }
-    parts.push(Part::Table(table::table(findings.cells_of(title))));
-    let lines = findings.cells_of(title).map(|cell| {
-        let spread = cell.spread(Outcome::rate);
-        format!(
-            "c = {}: {} to {} requests/s; non-2xx in all rounds: {}",
-            cell.plan().concurrency,
-            number(spread.lowest),
-            number(spread.highest),
-            cell.sum(|o| o.tally.non_2xx)
-        )
-    });
-    parts.push(Part::List(lines.collect()));
     Some(markdown(parts))
 }

@@ -40,7 +40,7 @@ impl Point {
 #[derive(Debug)]
 pub(crate) struct Series {
     /// As in the legend.
-    pub name: &'static str,
+    pub name: String,
     pub points: Vec<Point>,
 }
 
@@ -85,7 +85,7 @@ impl Chart {
 
     fn svg(&self, style: &str) -> String {
         let Chart { title, x_label, y_label, .. } = self;
-        let names: Vec<&str> = self.series.iter().map(|s| s.name).collect();
+        let names: Vec<&str> = self.series.iter().map(|s| s.name.as_str()).collect();
         let mut svg = format!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: {y_label} against {x_label}, for {}\">\n{style}\
              <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\

@@ -5,18 +5,19 @@
 
 use super::Settings;
 use super::calls::count_calls;
-use crate::bench::cpu::Cpu;
+use crate::bench::cpu;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::Pair;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Server;
+use crate::lab::page::{number, number_or_dash};
 use crate::lab::process::{installed, output, pause, say};
 use crate::lab::usage::{descriptors, family, memory, preemptions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ pub(super) const HOME: &str = "Ini Adalah web Server percobaan";
 pub(super) struct Case {
     /// As `--only` names it.
     pub name: &'static str,
-    /// What it is, in a few words.
+    /// The same, and what it is, in a few words.
     pub title: &'static str,
     /// As a cross-check, where wrk is installed.
     pub by_wrk: bool,
@@ -57,7 +58,7 @@ pub(super) struct Case {
 /// 31 bytes, 64 keep-alive connections.
 pub(super) const SMALL: Case = Case {
     name: "keep-alive",
-    title: "31 bytes, 64 keep-alive connections",
+    title: "keep-alive: 31 bytes, 64 keep-alive connections",
     by_wrk: false,
     path: "/",
     connections: 64,
@@ -84,48 +85,56 @@ impl System {
     }
 }
 
-/// What was seen. None: it could not be found out.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Measurement {
-    /// Good answers.
-    pub good: f64,
-    /// The same per second.
-    pub rate: f64,
-    /// In milliseconds.
-    pub p99: Option<f64>,
-    /// Microseconds per good answer, user and system, all processes.
-    pub cpu: Option<f64>,
-    /// Which part of it in the kernel.
-    pub kernel: Option<f64>,
-    /// Bytes of bodies per second.
-    pub bytes: Option<f64>,
+/// What a measurement finds out, in the order of the CSV; rates and costs are those of good answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Figure {
+    Rate,
+    P99,
+    Cpu,
+    Kernel,
+    MegaBytes,
+    Preempted,
+    Calls,
+    IdleMemory,
     /// Requests that failed or had another status than 2xx.
-    pub bad: u64,
-    /// How often its threads lost a core that they still wanted, per 1,000 good answers.
-    pub preempted: Option<f64>,
-    /// System calls per good answer, in a run of their own.
-    pub calls: Option<f64>,
-    /// Bytes of memory that each idle connection took.
-    pub idle_memory: Option<f64>,
+    Bad,
 }
+use Figure::{Bad, Calls, Cpu, IdleMemory, Kernel, MegaBytes, P99, Preempted, Rate};
 
-/// One of its figures.
-pub(super) type Figure = fn(&Measurement) -> Option<f64>;
-pub(super) const RATE: Figure = |m| Some(m.rate);
-pub(super) const CPU: Figure = |m| m.cpu;
+const COLUMNS: [&str; 13] = [
+    "case",
+    "system",
+    "round",
+    "idle_connections",
+    "requests_per_second",
+    "p99_ms",
+    "cpu_us_per_request",
+    "percent_in_the_kernel",
+    "megabytes_per_second",
+    "preempted_per_1000_requests",
+    "system_calls_per_request",
+    "bytes_per_idle_connection",
+    "bad",
+];
+
+/// A value for each [`Figure`]; None: it could not be found out.
+type Measurement = [Option<f64>; 9];
 
 /// What was measured of a system in a case.
 #[derive(Debug)]
 pub(super) struct Row {
     pub case: Case,
     pub system: String,
-    /// None for a round that failed.
-    pub rounds: Vec<Option<Measurement>>,
+    rounds: Vec<Measurement>,
 }
 
 impl Row {
+    fn values(&self, figure: Figure) -> impl Iterator<Item = f64> {
+        self.rounds.iter().filter_map(move |round| round[figure as usize])
+    }
+
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
-        Spread::of(self.rounds.iter().flatten().filter_map(figure))
+        Spread::of(self.values(figure))
     }
 
     pub fn median(&self, figure: Figure) -> Option<f64> {
@@ -134,9 +143,9 @@ impl Row {
 
     /// A figure of both in the rounds in which both have it.
     fn both(&self, other: &Row, figure: Figure) -> [Vec<f64>; 2] {
-        let of = |round: &Option<Measurement>| round.as_ref().and_then(figure);
         let rounds = self.rounds.iter().zip(&other.rounds);
-        let (mine, theirs) = rounds.filter_map(|(a, b)| of(a).zip(of(b))).unzip();
+        let both = rounds.filter_map(|(a, b)| a[figure as usize].zip(b[figure as usize]));
+        let (mine, theirs) = both.unzip();
         [mine, theirs]
     }
 
@@ -148,42 +157,67 @@ impl Row {
 
     /// To be judged by a figure; its name where it is one that should be low.
     pub fn pair(&self, other: &Row, figure: Figure, low_is_good: &'static str) -> Pair {
-        Pair {
-            place: self.case.name.to_owned(),
-            names: [self.system.clone(), other.system.clone()],
-            samples: self.both(other, figure),
-            low_is_good,
-        }
+        let names = [self, other].map(|row| row.system.clone());
+        let place = self.case.name.to_owned();
+        Pair { place, names, samples: self.both(other, figure), low_is_good }
     }
+}
+
+/// The rows of each case.
+pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+    rows.chunk_by(|a, b| a.case.name == b.case.name)
+}
+
+/// Medians; ratios to the system that `reference` chooses among the rows of a case.
+pub(super) fn table<'a>(
+    first: [&str; 2],
+    rows: &'a [Row],
+    reference: impl Fn(&'a [Row], &str) -> Option<&'a Row>,
+) -> Table {
+    let mut table = Table::new(&[
+        first[0],
+        first[1],
+        "Requests/s (lowest–highest)",
+        "p99 ms",
+        "CPU µs/request",
+        "in the kernel (%)",
+        "MB/s",
+        "Rate ratio",
+        "CPU ratio",
+        "Bad",
+        "Preempted per 1,000 requests",
+        "System calls/request",
+        "Bytes per idle connection",
+    ]);
+    for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
+        let rates = row.spread(Rate).unwrap_or_default();
+        let [median, lowest, highest] = [rates.median, rates.lowest, rates.highest].map(number);
+        let of = |figure| number_or_dash(row.median(figure));
+        let ratio = |figure| {
+            let ratio = reference(case, &row.system).and_then(|other| row.ratio(other, figure));
+            ratio.map_or_else(|| "–".to_owned(), |spread| format!("{:.2}", spread.median))
+        };
+        let mut cells = vec![row.case.title.to_owned(), row.system.clone()];
+        cells.push(format!("{median} ({lowest}–{highest})"));
+        cells.extend([P99, Cpu, Kernel, MegaBytes].map(of));
+        cells.extend([Rate, Cpu].map(ratio));
+        cells.push(row.values(Bad).sum::<f64>().to_string());
+        cells.extend([Preempted, Calls].map(of));
+        // A server that keeps memory for the next time asks for none in the rounds after the first.
+        cells.push(number_or_dash(row.spread(IdleMemory).map(|spread| spread.highest)));
+        table.rows.push(cells);
+    }
+    table
 }
 
 /// Every measurement.
 pub(super) fn csv(rows: &[Row]) -> String {
-    let mut table = Table::new(&[
-        "case",
-        "system",
-        "round",
-        "idle_connections",
-        "requests_per_second",
-        "p99_ms",
-        "cpu_us_per_request",
-        "kernel_share",
-        "bytes_per_second",
-        "preempted_per_1000_requests",
-        "system_calls_per_request",
-        "bytes_per_idle_connection",
-        "bad",
-    ]);
+    let mut table = Table::new(&COLUMNS);
     for row in rows {
-        for (round, m) in (1..).zip(&row.rounds) {
-            let Some(m) = m else { continue };
-            let figures = [Some(m.rate), m.p99, m.cpu, m.kernel, m.bytes];
-            let others = [m.preempted, m.calls, m.idle_memory];
-            let figures = figures.into_iter().chain(others);
+        for (round, measurement) in (1..).zip(&row.rounds).filter(|(_, m)| m[0].is_some()) {
             let mut cells = vec![row.case.name.to_owned(), row.system.clone()];
             cells.extend([round, row.case.idle].map(|n| n.to_string()));
-            cells.extend(figures.map(|f| f.map_or_else(String::new, |f| format!("{f:.3}"))));
-            cells.push(m.bad.to_string());
+            cells.extend(measurement.map(|f| f.map_or_else(String::new, |f| format!("{f:.3}"))));
             table.rows.push(cells);
         }
     }
@@ -222,15 +256,16 @@ impl<'a> Instrument<'a> {
 
     /// All systems in turn, round after round, each round with another one first.
     pub fn measure(&mut self, case: &Case, systems: &mut [System]) -> Result<Vec<Row>, String> {
+        say(case.title);
         // Only now: a program's workers are born a moment after it listens.
         for system in &mut *systems {
             system.pids = system.pids.iter().flat_map(|pid| family(*pid)).collect();
             self.load(case, system, WARMUP)?;
         }
-        let row = |s: &System| Row { case: *case, system: s.name.clone(), rounds: Vec::new() };
-        let mut rows: Vec<Row> = systems.iter().map(row).collect();
         // wrk takes a second at least, and is a cross-check alone.
         let rounds = if case.by_wrk { self.rounds.div_ceil(2) } else { self.rounds };
+        let row = |s: &System| (s.name.clone(), vec![Measurement::default(); rounds]);
+        let mut rows: Vec<_> = systems.iter().map(row).collect();
         for round in 0..rounds {
             let mut line = format!("      round {}/{rounds}:", round + 1);
             for place in (0..systems.len()).map(|i| (i + round) % systems.len()) {
@@ -239,19 +274,22 @@ impl<'a> Instrument<'a> {
                 if self.stop.is_raised() {
                     return Err("stopped".to_owned());
                 }
-                if let Ok(m) = &measured {
-                    line.push_str(&format!("  {name} {:.0}", m.rate));
+                match measured {
+                    Ok(measured) => {
+                        line += &format!("  {name} {:.0}", measured[0].unwrap_or_default());
+                        rows[place].1[round] = measured;
+                    }
+                    // The others are worth their time all the same.
+                    Err(why) => {
+                        let at = format!("{}, {name}, round {}", case.name, round + 1);
+                        self.remark(format!("Failed: {at}: {why}"));
+                    }
                 }
-                // The others are worth their time all the same.
-                let measured = measured.map_err(|why| {
-                    let at = format!("{}, {name}, round {}", case.name, round + 1);
-                    self.remark(format!("Failed: {at}: {why}"));
-                });
-                rows[place].rounds.push(measured.ok());
             }
             say(&line);
         }
-        Ok(rows.into_iter().filter(|row| row.rounds.iter().any(Option::is_some)).collect())
+        let rows = rows.into_iter().map(|(system, rounds)| Row { case: *case, system, rounds });
+        Ok(rows.filter(|row| row.values(Rate).next().is_some()).collect())
     }
 
     fn once(&mut self, case: &Case, system: &System, counts: bool) -> Result<Measurement, String> {
@@ -259,71 +297,91 @@ impl<'a> Instrument<'a> {
         let before = memory(pids);
         let idle = open(*address, case.idle, self.stop)?;
         let grown = memory(pids).zip(before).map(|(now, then)| now.saturating_sub(then) as f64);
-        let mut measured = self.load(case, system, self.length)?;
-        if counts && let Some(perf) = self.perf.clone() {
+        let (_, mut measured) = self.load(case, system, self.length)?;
+        if let Some(perf) = self.perf.as_ref().filter(|_| counts) {
             let mut good = 0.0;
-            let mut work = || self.load(case, system, COUNTED).map(|m| good = m.good);
-            let calls = count_calls(&perf, pids, &self.folder, self.stop, &mut work)?;
-            measured.calls = calls.map(|calls| calls as f64 / good.max(1.0));
+            let mut work = || self.load(case, system, COUNTED).map(|(n, _)| good = n);
+            let calls = count_calls(perf, pids, &self.folder, self.stop, &mut work)?;
+            measured[Calls as usize] = calls.map(|calls| calls as f64 / good);
         }
-        measured.idle_memory =
-            grown.filter(|_| case.idle > 0).map(|bytes| bytes / case.idle as f64);
-        close(idle, pids, self.stop)?;
+        let grown = grown.filter(|_| case.idle > 0);
+        measured[IdleMemory as usize] = grown.map(|bytes| bytes / case.idle as f64);
+        // The next measurement is not to pay for the end of these connections; a gateway's own to
+        // its backends may stay.
+        let left = descriptors(pids).saturating_sub(idle.len() * 9 / 10);
+        drop(idle);
+        let deadline = Instant::now() + PATIENCE;
+        while descriptors(pids) > left && Instant::now() < deadline {
+            pause(self.stop)?;
+        }
         Ok(measured)
     }
 
-    /// The active connections alone.
-    fn load(&self, case: &Case, system: &System, length: Duration) -> Result<Measurement, String> {
+    /// The active connections alone: the number of good answers, and all figures.
+    fn load(
+        &self,
+        case: &Case,
+        system: &System,
+        length: Duration,
+    ) -> Result<(f64, Measurement), String> {
         let url = format!("http://{}{}", system.address, case.path);
-        let before = (Cpu::of(&system.pids), preemptions(&system.pids));
-        let mut measured = match &self.wrk {
+        let look = || (cpu::Cpu::of(&system.pids), preemptions(&system.pids));
+        let then = look();
+        let (good, mut measured) = match &self.wrk {
             Some(wrk) if case.by_wrk => by_wrk(wrk, case, &url, length, self.stop)?,
             _ => by_bench(case, &url, length, self.stop)?,
         };
-        let after = (Cpu::of(&system.pids), preemptions(&system.pids));
-        let good = measured.good;
+        let now = look();
         if good < 1.0 {
             return Err(format!("{url}: no good answer"));
         }
-        if let (Some(now), Some(then)) = (after.0, before.0) {
-            measured.cpu = Some(now.since(&then).as_secs_f64() * 1e6 / good);
-            measured.kernel = now.kernel_share_since(&then);
+        if let (Some(now), Some(then)) = (now.0, then.0) {
+            measured[Cpu as usize] = Some(now.since(&then).as_secs_f64() * 1e6 / good);
+            measured[Kernel as usize] = now.kernel_share_since(&then).map(|share| share * 100.0);
         }
-        let preempted = after.1.zip(before.1).map(|(now, then)| now.saturating_sub(then));
-        measured.preempted = preempted.map(|times| times as f64 * 1e3 / good);
-        Ok(measured)
+        let preempted = now.1.zip(then.1).map(|(now, then)| now.saturating_sub(then));
+        measured[Preempted as usize] = preempted.map(|times| times as f64 * 1e3 / good);
+        Ok((good, measured))
     }
 }
 
-fn by_bench(case: &Case, url: &str, length: Duration, stop: &Stop) -> Result<Measurement, String> {
-    let plan = Plan {
-        requests: u64::MAX,
-        concurrency: case.connections,
-        time_limit: Some(length),
-        keep_alive: case.keep_alive,
-        go_on: true,
-        ..Plan::new(url)?
-    };
-    let outcome = bench::run(&plan, stop)?;
-    let good = outcome.good() as f64;
-    let seconds = outcome.wall.as_secs_f64().max(1e-9);
-    Ok(Measurement {
-        good,
-        rate: good / seconds,
-        p99: Some(outcome.tally.total.quantile(0.99) as f64 / 1e6),
-        bytes: Some(outcome.tally.html as f64 / seconds),
-        bad: outcome.tally.done - outcome.good(),
-        ..Measurement::default()
-    })
+/// What a load generator says of itself.
+fn told(rate: f64, p99: Option<f64>, bad: f64, megabytes: Option<f64>) -> Measurement {
+    let mut measured = Measurement::default();
+    measured[Rate as usize] = Some(rate);
+    measured[P99 as usize] = p99;
+    measured[Bad as usize] = Some(bad);
+    measured[MegaBytes as usize] = megabytes;
+    measured
 }
 
-fn by_wrk(
-    wrk: &PathBuf,
+fn by_bench(
     case: &Case,
     url: &str,
     length: Duration,
     stop: &Stop,
-) -> Result<Measurement, String> {
+) -> Result<(f64, Measurement), String> {
+    let mut plan = Plan::new(url)?;
+    plan.requests = u64::MAX;
+    plan.concurrency = case.connections;
+    plan.time_limit = Some(length);
+    plan.keep_alive = case.keep_alive;
+    plan.go_on = true;
+    let outcome = bench::run(&plan, stop)?;
+    let (good, tally) = (outcome.good() as f64, &outcome.tally);
+    let seconds = outcome.wall.as_secs_f64().max(1e-9);
+    let p99 = tally.total.quantile(0.99) as f64 / 1e6;
+    let megabytes = tally.html as f64 / 1e6 / seconds;
+    Ok((good, told(good / seconds, Some(p99), tally.done as f64 - good, Some(megabytes))))
+}
+
+fn by_wrk(
+    wrk: &Path,
+    case: &Case,
+    url: &str,
+    length: Duration,
+    stop: &Stop,
+) -> Result<(f64, Measurement), String> {
     // It takes whole seconds only.
     let seconds = length.as_secs_f64().ceil().max(1.0);
     let mut command = Command::new(wrk);
@@ -336,21 +394,17 @@ fn by_wrk(
 }
 
 /// wrk counts answers with another status as good ones, and names them below.
-fn read_wrk(text: &str) -> Option<Measurement> {
+fn read_wrk(text: &str) -> Option<(f64, Measurement)> {
     let behind = |label| text.lines().find_map(|line| line.trim_start().strip_prefix(label));
     let line = text.lines().find(|line| line.contains(" requests in "))?;
     let all: f64 = line.split_whitespace().next()?.parse().ok()?;
     let other = behind("Non-2xx or 3xx responses:").map_or(Some(0.0), |n| n.trim().parse().ok())?;
     let words = behind("Socket errors:").unwrap_or_default().split([' ', ',']);
-    let errors: u64 = words.filter_map(|word| word.parse::<u64>().ok()).sum();
+    let errors: f64 = words.filter_map(|word| word.parse::<f64>().ok()).sum();
     let rate: f64 = behind("Requests/sec:")?.trim().parse().ok()?;
-    Some(Measurement {
-        good: all - other,
-        rate: rate * (all - other) / all.max(1.0),
-        p99: behind("99%").and_then(|p| milliseconds(p.trim())),
-        bad: errors + other as u64,
-        ..Measurement::default()
-    })
+    let p99 = behind("99%").and_then(|p| milliseconds(p.trim()));
+    let good = all - other;
+    Some((good, told(rate * good / all.max(1.0), p99, errors + other, None)))
 }
 
 /// `812.00us`, `1.23ms`, `1.05s`
@@ -366,8 +420,7 @@ fn open(address: SocketAddr, count: usize, stop: &Stop) -> Result<Vec<TcpStream>
     let mut streams = Vec::with_capacity(count);
     while streams.len() < count && !stop.is_raised() {
         let begun = streams.len();
-        let batch = BATCH.min(count - begun);
-        let opened = (0..batch).try_for_each(|_| {
+        let opened = (begun..count.min(begun + BATCH)).try_for_each(|_| {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.write_all(REQUEST)?;
@@ -392,18 +445,6 @@ fn read_answer(mut stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes them, and waits until the server has closed nearly as many: the next measurement
-/// is not to pay for it. A gateway's connections to its backends may stay.
-fn close(idle: Vec<TcpStream>, pids: &[u32], stop: &Stop) -> Result<(), String> {
-    let left = descriptors(pids).saturating_sub(idle.len() * 9 / 10);
-    drop(idle);
-    let deadline = Instant::now() + PATIENCE;
-    while descriptors(pids) > left && Instant::now() < deadline {
-        pause(stop)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,9 +456,8 @@ mod tests {
             \x20 100 requests in 2.00s, 20.00MB read\n\
             \x20 Socket errors: connect 0, read 3, write 0, timeout 1\n\
             \x20 Non-2xx or 3xx responses: 20\nRequests/sec:     50.00\nTransfer/sec:     12.62MB\n";
-        let read = read_wrk(text).expect("whole");
-        assert_eq!((read.good, read.rate, read.bad), (80.0, 40.0, 24));
-        assert_eq!(read.p99, Some(1.25));
+        let wanted = (80.0, told(40.0, Some(1.25), 24.0, None));
+        assert_eq!(read_wrk(text), Some(wanted));
         assert_eq!(read_wrk("unable to connect"), None);
         assert_eq!(milliseconds("500.00us"), Some(0.5));
         assert_eq!(milliseconds("2.00s"), Some(2000.0));

@@ -197,7 +197,7 @@ fn carry_out(
     // The large file is of no further use.
     let _ = fs::remove_file(settings.folder.join("site").join(LARGE));
     let found = found?;
-    let counted = found.rows.iter().any(|row| row.median(|m| m.calls).is_some());
+    let counted = found.rows.iter().any(|row| row.median(measure::Figure::Calls).is_some());
     instrument.remarks.push(match counted {
         true => {
             "System calls were counted by perf in a run of their own, backends included.".to_owned()

@@ -4,13 +4,11 @@
 //! Entry point: [`run`].
 
 use super::configs::IDLE_SECONDS;
-use super::measure::{CPU, Case, Figure, Instrument, RATE, Row, SMALL, System};
+use super::measure::{Case, Figure, Instrument, Row, SMALL, System, table};
 use super::{Findings, Settings};
-use crate::bench::table::Table;
 use crate::lab::chart::{Chart, Point, Series, extent};
 use crate::lab::fleet::Fleet;
-use crate::lab::page::{BOLD, Part, number_or_dash};
-use crate::lab::process::say;
+use crate::lab::page::{BOLD, Part};
 use crate::lab::scale::Scale;
 use crate::net::poller::Kind;
 
@@ -27,8 +25,7 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
     for (name, size) in SIZES.into_iter().filter(|(name, _)| settings.wants(name)) {
         let connections = size.min(ACTIVE);
         let idle = size.min(most) - connections;
-        let case = Case { name, title: "31 bytes", connections, idle, ..SMALL };
-        say(&format!("{name} connections"));
+        let case = Case { name, title: name, connections, idle, ..SMALL };
         let mut fleet = Fleet::new(&settings.folder, &settings.root)?;
         let mut systems = Vec::new();
         for kind in Kind::ALL {
@@ -44,8 +41,11 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
         fleet.check_running()?;
     }
     let charts = vec![
-        ("pollers-rate", chart(&rows, "Requests per second", "requests/s (log scale)", RATE)),
-        ("pollers-cpu", chart(&rows, "CPU time per request", "µs (log scale)", CPU)),
+        (
+            "pollers-rate",
+            chart(&rows, "Requests per second", "requests/s (log scale)", Figure::Rate),
+        ),
+        ("pollers-cpu", chart(&rows, "CPU time per request", "µs (log scale)", Figure::Cpu)),
     ];
     Ok(Findings {
         title: "Who is ready? scan, poll and epoll",
@@ -56,43 +56,28 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
         parts: vec![
             Part::Charts(charts),
             Part::heading(BOLD, "Pollers"),
-            Part::Table(table(&rows)),
+            Part::Table(table(["Connections", "Poller"], &rows, |case, _| {
+                case.iter().find(|row| row.system == "epoll")
+            })),
+            Part::text("Ratios: to epoll, with as many connections, round by round."),
         ],
         rows,
     })
 }
 
-fn size(row: &Row) -> usize {
-    row.case.connections + row.case.idle
-}
-
-fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
-        "Connections",
-        "Poller",
-        "Requests/s",
-        "p99 ms",
-        "CPU µs/request",
-        "System calls/request",
-        "Preempted per 1,000 requests",
-    ]);
-    let figures: [Figure; 5] = [RATE, |m| m.p99, CPU, |m| m.calls, |m| m.preempted];
-    table.rows.extend(rows.iter().map(|row| {
-        let figures = figures.into_iter().map(|figure| number_or_dash(row.median(figure)));
-        [size(row).to_string(), row.system.clone()].into_iter().chain(figures).collect()
-    }));
-    table
+fn size(row: &Row) -> f64 {
+    (row.case.connections + row.case.idle) as f64
 }
 
 fn chart(rows: &[Row], title: &str, y_label: &'static str, figure: Figure) -> Chart {
-    let mut sizes: Vec<f64> = rows.iter().map(|row| size(row) as f64).collect();
+    let mut sizes: Vec<f64> = rows.iter().map(|row| size(row)).collect();
     sizes.dedup();
     let series: Vec<Series> = Kind::ALL
         .iter()
         .map(|kind| {
             let rows = rows.iter().filter(|row| row.system == kind.name());
-            let point = |row: &Row| Some(Point::at(size(row) as f64, row.median(figure)?));
-            Series { name: kind.name(), points: rows.filter_map(point).collect() }
+            let point = |row: &Row| Some(Point::at(size(row), row.median(figure)?));
+            Series { name: kind.name().to_owned(), points: rows.filter_map(point).collect() }
         })
         .collect();
     let (low, high) = extent(&series);

@@ -3,14 +3,13 @@
 //! Entry point: [`run`].
 
 use super::configs::{IDLE_SECONDS, Nginx, start_haproxy};
-use super::measure::{CPU, Case, Figure, Instrument, RATE, Row, SMALL, System};
+use super::measure::{Case, Figure, Instrument, Row, SMALL, System, by_case, table};
 use super::{Findings, OTHER_DESCRIPTORS, Settings, differences};
-use crate::bench::table::Table;
 use crate::lab::chart::{Chart, Point, Series, extent};
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::machine::cores;
-use crate::lab::page::{BOLD, Part, number, number_or_dash};
-use crate::lab::process::{installed, say};
+use crate::lab::page::{BOLD, Part};
+use crate::lab::process::installed;
 use crate::lab::scale::Scale;
 use std::path::{Path, PathBuf};
 
@@ -19,30 +18,40 @@ pub(super) const CASES: [Case; 7] = {
     let other = Case { counts_calls: false, ..SMALL };
     [
         SMALL,
-        Case { name: "keep-alive-wrk", title: "the same by wrk", by_wrk: true, ..other },
-        Case { name: "one", title: "31 bytes, 1 keep-alive connection", connections: 1, ..other },
+        Case {
+            name: "keep-alive-wrk",
+            title: "keep-alive-wrk: the same by wrk",
+            by_wrk: true,
+            ..other
+        },
+        Case {
+            name: "one",
+            title: "one: 31 bytes, 1 keep-alive connection",
+            connections: 1,
+            ..other
+        },
         Case {
             name: "image",
-            title: "75 KB, 64 keep-alive connections",
+            title: "image: 75 KB, 64 keep-alive connections",
             path: "/readiness.jpg",
             ..other
         },
         Case {
             name: "large",
-            title: "8 MiB, 8 keep-alive connections",
+            title: "large: 8 MiB, 8 keep-alive connections",
             path: "/large.bin",
             connections: 8,
             ..other
         },
         Case {
             name: "idle",
-            title: "31 bytes, 64 active beside idle connections",
+            title: "idle: 31 bytes, 64 active beside idle connections",
             idle: usize::MAX,
             ..other
         },
         Case {
             name: "close",
-            title: "31 bytes, a connection each, 100 at a time",
+            title: "close: 31 bytes, a connection each, 100 at a time",
             connections: 100,
             keep_alive: false,
             ..other
@@ -92,7 +101,6 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
             continue;
         }
         let case = Case { idle: case.idle.min(idle), ..*case };
-        say(&format!("{}: {}", case.name, case.title));
         let mut fleet = Fleet::new(&settings.folder, &place.root)?;
         let mut systems = place.start(&mut fleet, &case)?;
         rows.extend(instrument.measure(&case, &mut systems)?);
@@ -188,121 +196,45 @@ fn is_gateway(system: &str) -> bool {
 fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     let others: &[&str] = if is_gateway(system) { &GATEWAYS } else { &[NGINX] };
     let rated = case.iter().filter(|row| others.contains(&row.system.as_str()));
-    rated.max_by(|a, b| a.median(RATE).unwrap_or(0.0).total_cmp(&b.median(RATE).unwrap_or(0.0)))
-}
-
-/// The rows of each case.
-fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
-    rows.chunk_by(|a, b| a.case.name == b.case.name)
+    rated.max_by(|a, b| {
+        a.median(Figure::Rate).unwrap_or(0.0).total_cmp(&b.median(Figure::Rate).unwrap_or(0.0))
+    })
 }
 
 fn parts(rows: &[Row]) -> Vec<Part> {
     let judged = by_case(rows).filter(|case| !case[0].case.by_wrk && case[0].case.idle == 0);
     let pairs = judged.flat_map(|case| {
         let ours = case.iter().filter(|row| OURS.contains(&row.system.as_str()));
-        ours.filter_map(|row| Some(row.pair(reference(case, &row.system)?, RATE, "")))
+        ours.filter_map(|row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, "")))
     });
     let chart = |gateways, title, figure| chart(rows, gateways, title, figure);
     let charts = [
-        ("compare-servers", chart(false, "Servers: requests/s, nginx = 1", RATE)),
-        ("compare-servers-cpu", chart(false, "Servers: CPU per request, nginx = 1", CPU)),
-        ("compare-gateways", chart(true, "Load balancers: requests/s, the better other = 1", RATE)),
-        ("compare-gateways-cpu", chart(true, "Load balancers: CPU per request, the same = 1", CPU)),
+        ("compare-servers", chart(false, "Servers: requests/s, nginx = 1", Figure::Rate)),
+        ("compare-servers-cpu", chart(false, "Servers: CPU per request, nginx = 1", Figure::Cpu)),
+        (
+            "compare-gateways",
+            chart(true, "Load balancers: requests/s, the better other = 1", Figure::Rate),
+        ),
+        (
+            "compare-gateways-cpu",
+            chart(true, "Load balancers: CPU per request, the same = 1", Figure::Cpu),
+        ),
     ];
     let charts = charts.into_iter().filter_map(|(stem, chart)| Some((stem, chart?)));
     let mut parts = vec![
         Part::Charts(charts.collect()),
         Part::heading(BOLD, "Cases"),
-        Part::Table(case_table(rows)),
+        Part::Table(table(["Case", "System"], rows, reference)),
         Part::text(
             "Ratios: to nginx for the servers, to the better of nginx and HAProxy for the load balancers, in the same case, round by \
              round; rate above 1 and CPU below 1 are good. MB/s: bodies. Bad: failed requests and other statuses than 2xx, all rounds. \
-             Preempted: how often a thread lost its core though it had work left, per 1,000 requests; of threads that lived on.",
+             Preempted: how often a thread lost its core though it had work left; of threads that lived on. Bytes per idle connection: \
+             growth of the processes' own memory (RssAnon) while these were opened, each after one answer; the highest of the rounds. \
+             What nginx and HAProxy set aside at their start is not in it.",
         ),
     ];
     parts.extend(differences(pairs.collect()));
-    if rows.iter().any(|row| row.case.idle > 0) {
-        parts.extend([
-            Part::heading(BOLD, "Idle connections"),
-            Part::Table(idle_table(rows)),
-            Part::text(
-                "Alone: in the case keep-alive. Memory: growth of the processes' own memory (RssAnon) while the idle connections were \
-                 opened, each after one answer; the highest of the rounds. What nginx and HAProxy set aside at their start is not in it.",
-            ),
-        ]);
-    }
     parts
-}
-
-fn case_table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
-        "Case",
-        "System",
-        "Requests/s (lowest–highest)",
-        "p99 ms",
-        "CPU µs/request",
-        "in the kernel",
-        "MB/s",
-        "Rate ratio",
-        "CPU ratio",
-        "Bad",
-        "Preempted per 1,000 requests",
-        "System calls/request",
-    ]);
-    let dash = || "–".to_owned();
-    for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
-        let of = |figure: Figure| number_or_dash(row.median(figure));
-        let rates = row.spread(RATE).unwrap_or_default();
-        let [median, lowest, highest] = [rates.median, rates.lowest, rates.highest].map(number);
-        let ratio = |figure: Figure| {
-            let ratio = reference(case, &row.system).and_then(|r| row.ratio(r, figure));
-            ratio.map_or_else(dash, |spread| format!("{:.2}", spread.median))
-        };
-        let kernel = row.median(|m| m.kernel);
-        table.rows.push(vec![
-            format!("{}: {}", row.case.name, row.case.title),
-            row.system.clone(),
-            format!("{median} ({lowest}–{highest})"),
-            of(|m| m.p99),
-            of(CPU),
-            kernel.map_or_else(dash, |share| format!("{:.0} %", share * 100.0)),
-            of(|m| m.bytes.map(|bytes| bytes / 1e6)),
-            ratio(RATE),
-            ratio(CPU),
-            row.rounds.iter().flatten().map(|m| m.bad).sum::<u64>().to_string(),
-            of(|m| m.preempted),
-            row.median(|m| m.calls).map_or_else(dash, |calls| format!("{calls:.2}")),
-        ]);
-    }
-    table
-}
-
-fn idle_table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
-        "System",
-        "Idle connections",
-        "Requests/s alone",
-        "Requests/s beside them",
-        "Ratio",
-        "Bytes per idle connection",
-    ]);
-    for row in rows.iter().filter(|row| row.case.idle > 0) {
-        let mut others = rows.iter().filter(|r| r.case.name == SMALL.name);
-        let alone = others.find(|r| r.system == row.system).and_then(|r| r.median(RATE));
-        let beside = row.median(RATE);
-        // A server that keeps memory for the next time asks for none in the rounds after the first.
-        let memory = row.spread(|m| m.idle_memory).map(|spread| spread.highest);
-        let ratio = alone.zip(beside).map(|(alone, beside)| beside / alone);
-        table.rows.push(vec![
-            row.system.clone(),
-            row.case.idle.to_string(),
-            number_or_dash(alone),
-            number_or_dash(beside),
-            number_or_dash(ratio),
-            number_or_dash(memory),
-        ]);
-    }
-    table
 }
 
 /// One figure of all cases, as ratios to the reference; None if there is none.
@@ -311,34 +243,26 @@ fn chart(rows: &[Row], gateways: bool, title: &str, figure: Figure) -> Option<Ch
         .filter(|case| case.iter().any(|row| is_gateway(&row.system) == gateways))
         .filter(|case| reference(case, if gateways { NGINX_LB } else { NGINX }).is_some())
         .collect();
-    let names = match gateways {
-        // The backends go without saying, and the legend is narrow.
-        true => [
-            ("lb", OURS[2]),
-            ("pipeline", OURS[3]),
-            ("nginx", NGINX_LB),
-            ("HAProxy", HAPROXY),
-            ("floor", "floor + 4 floors"),
-        ],
-        false => [
-            ("async_server", OURS[0]),
-            ("thread_server", OURS[1]),
-            ("nginx", NGINX),
-            ("floor", "floor"),
-            ("", ""),
-        ],
-    };
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows.iter().filter(|row| is_gateway(&row.system) == gateways) {
+        if !names.contains(&row.system.as_str()) {
+            names.push(&row.system);
+        }
+    }
     let points = |system: &str| -> Vec<Point> {
-        let cases = (0..).zip(&cases);
-        let points = cases.filter_map(|(x, case)| {
+        let points = (0..).zip(&cases).filter_map(|(x, case)| {
             let row = case.iter().find(|row| row.system == system)?;
             let y = row.ratio(reference(case, system)?, figure)?;
             Some(Point { x: f64::from(x), y })
         });
         points.collect()
     };
-    let series = names.map(|(name, system)| Series { name, points: points(system) });
-    let series: Vec<Series> = series.into_iter().filter(|s| !s.points.is_empty()).collect();
+    let series = names.into_iter().map(|system| Series {
+        // The backends go without saying, and the legend is narrow.
+        name: system.split(" + ").next().unwrap_or(system).replace("lb --pipeline 32", "pipeline"),
+        points: points(system),
+    });
+    let series: Vec<Series> = series.collect();
     let short = cases.iter().map(|case| case[0].case.name.replace("keep-alive", "keep"));
     (!cases.is_empty()).then(|| Chart {
         title: title.to_owned(),

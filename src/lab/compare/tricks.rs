@@ -3,7 +3,7 @@
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
 //! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
 
-use super::measure::{CPU, Case, Figure, Instrument, RATE, Row, System};
+use super::measure::{Case, Figure, Instrument, Row, System};
 use super::servers::{CASES, balancing, four};
 use super::{Findings, Settings, differences};
 use crate::bench::table::Table;
@@ -78,7 +78,7 @@ pub(super) fn run(
 ) -> Result<Findings, String> {
     let root = settings.site()?;
     let (mut rows, mut pairs) = (Vec::new(), Vec::new());
-    let mut table = heading();
+    let mut table = Table::new(&COLUMNS);
     for trick in tricks.into_iter().filter(|trick| settings.wants(&trick.name)) {
         say(&format!("{}: {}", trick.name, trick.title));
         let mut fleet = Fleet::new(&settings.folder, &root)?;
@@ -88,7 +88,7 @@ pub(super) fn run(
         let measured = instrument.measure(&trick.case, &mut [with, without])?;
         fleet.check_running()?;
         let [with, without] = &measured[..] else { continue };
-        pairs.push(with.pair(without, CPU, "CPU time per request"));
+        pairs.push(with.pair(without, Figure::Cpu, "CPU time per request"));
         table.rows.push(cells(&trick, with, without));
         rows.extend(measured);
     }
@@ -121,19 +121,17 @@ fn start(
     Ok(System::new(name, &front, &backends))
 }
 
-fn heading() -> Table {
-    Table::new(&[
-        "Trick",
-        "Without it",
-        "Case",
-        "CPU ratio (lowest–highest)",
-        "Requests/s ratio (lowest–highest)",
-        "CPU µs/request",
-        "without",
-        "System calls/request",
-        "without",
-    ])
-}
+const COLUMNS: [&str; 9] = [
+    "Trick",
+    "Without it",
+    "Case",
+    "CPU ratio (lowest–highest)",
+    "Requests/s ratio (lowest–highest)",
+    "CPU µs/request",
+    "without",
+    "System calls/request",
+    "without",
+];
 
 fn cells(trick: &Trick, with: &Row, without: &Row) -> Vec<String> {
     let ratio = |figure: Figure| match with.ratio(without, figure) {
@@ -145,11 +143,11 @@ fn cells(trick: &Trick, with: &Row, without: &Row) -> Vec<String> {
         format!("`{}`: {}", trick.name, trick.title),
         trick.without.clone(),
         format!("{}: {}", trick.system, trick.case.title),
-        ratio(CPU),
-        ratio(RATE),
-        of(with, CPU),
-        of(without, CPU),
-        of(with, |m| m.calls),
-        of(without, |m| m.calls),
+        ratio(Figure::Cpu),
+        ratio(Figure::Rate),
+        of(with, Figure::Cpu),
+        of(without, Figure::Cpu),
+        of(with, Figure::Calls),
+        of(without, Figure::Calls),
     ]
 }

@@ -84,7 +84,7 @@ fn shares(lb: &Server) -> Result<Vec<String>, String> {
 /// The rates; below each policy the slow one's share.
 fn draw(outcomes: &[(&str, String, Spread)]) -> Chart {
     let points = (0..).zip(outcomes).map(|(x, (.., y))| Point { x: f64::from(x), y: *y });
-    let series = vec![Series { name: "requests/s", points: points.collect() }];
+    let series = vec![Series { name: "requests/s".to_owned(), points: points.collect() }];
     Chart {
         title: "One of four backends is ten times slower".to_owned(),
         x_label: "policy, and the slow backend's share of the requests",
