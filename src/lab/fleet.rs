@@ -4,12 +4,13 @@
 //! Knows no case and no report. Entry points: [`Fleet::start`], [`Fleet::start_other`].
 //! Note: `notes/README.md`.
 
-use super::process::{Process, guarded, ours, pause};
+use super::process::{Process, ours, pause};
 use crate::cli::shutdown::Stop;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a server may take until it listens.
@@ -31,7 +32,6 @@ pub(crate) struct Server {
 }
 
 /// All that have been started.
-#[derive(Debug)]
 pub(crate) struct Fleet {
     /// The build of this program that is started next.
     pub program: PathBuf,
@@ -89,47 +89,56 @@ impl Fleet {
         if matches!(topic, "async_server" | "thread_server") {
             command.arg("--root").arg(&self.root);
         }
-        let process = Process::start(command, &log)?;
-        let beginning = format!("{topic}: listening on http://");
-        let (address, process) = listening(process, topic, stop, |lines| {
-            let address = lines.iter().find_map(|line| line.strip_prefix(&beginning))?;
-            address.trim_end_matches('/').parse().ok()
-        })?;
         let port = port.to_string();
         let typed = [&["./run.sh", topic, &port][..], &words].concat().join(" ");
-        Ok(self.add(topic, address, typed, process, log))
+        let beginning = format!("{topic}: listening on http://");
+        self.launch(topic, typed, command, log, stop, &|lines| {
+            let address = lines.iter().find_map(|line| line.strip_prefix(&beginning))?;
+            address.trim_end_matches('/').parse().ok()
+        })
     }
 
     /// Starts another's server, which is to listen on that address, and waits until it answers.
     pub fn start_other(
         &mut self,
         name: &str,
-        program: &Path,
-        arguments: &[&str],
+        command: Command,
         address: SocketAddr,
         stop: &Stop,
     ) -> Result<Server, String> {
         let log = self.folder.join(format!("{name}.log"));
-        let process = Process::start(guarded(program, arguments, "TERM"), &log)?;
-        let answers = |_: &[String]| {
+        self.launch(name, name.to_owned(), command, log, stop, &|_| {
             get(address, "").is_ok_and(|answer| !answer.is_empty()).then_some(address)
-        };
-        let (address, process) = listening(process, name, stop, answers)?;
-        Ok(self.add(name, address, name.to_owned(), process, log))
+        })
     }
 
-    fn add(
+    /// Starts it and waits until `address` finds where it listens, in what it has printed or not.
+    fn launch(
         &mut self,
         topic: &str,
-        address: SocketAddr,
-        command: String,
-        process: Process,
+        typed: String,
+        command: Command,
         log: PathBuf,
-    ) -> Server {
-        let server = Server { topic: topic.to_owned(), address, command, log, pid: process.pid() };
+        stop: &Stop,
+        address: &dyn Fn(&[String]) -> Option<SocketAddr>,
+    ) -> Result<Server, String> {
+        let mut process = Process::start(command, &log)?;
+        let deadline = Instant::now() + START_PATIENCE;
+        let address = loop {
+            if let Some(address) = address(&process.lines()) {
+                break address;
+            }
+            if process.has_ended() || Instant::now() > deadline {
+                let lines = process.lines();
+                let why = lines.last().map_or("it said nothing", String::as_str);
+                return Err(format!("{topic} did not start: {why}"));
+            }
+            pause(stop)?;
+        };
+        let (topic, pid) = (topic.to_owned(), process.pid());
         self.processes.push(process);
-        self.servers.push(server.clone());
-        server
+        self.servers.push(Server { topic, address, command: typed, log, pid });
+        self.servers.last().cloned().ok_or_else(String::new)
     }
 
     /// All, in the order of their start.
@@ -166,33 +175,11 @@ impl Drop for Fleet {
     }
 }
 
-/// Waits until `address` finds where the process listens in what it has printed.
-fn listening(
-    mut process: Process,
-    name: &str,
-    stop: &Stop,
-    address: impl Fn(&[String]) -> Option<SocketAddr>,
-) -> Result<(SocketAddr, Process), String> {
-    let deadline = Instant::now() + START_PATIENCE;
-    loop {
-        if let Some(address) = address(&process.lines()) {
-            return Ok((address, process));
-        }
-        if process.has_ended() || Instant::now() > deadline {
-            let lines = process.lines();
-            let why = lines.last().map_or("it said nothing", String::as_str);
-            return Err(format!("{name} did not start: {why}"));
-        }
-        pause(stop)?;
-    }
-}
-
-/// A port that nobody uses. Somebody may take it before its program does; then that program
-/// says so and the command ends.
-pub(crate) fn free_port() -> Result<u16, String> {
+/// An address whose port nobody uses. Somebody may take it before its program does; then that
+/// program says so and the command ends.
+pub(crate) fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
         .map_err(|e| format!("cannot find a free port: {e}"))
 }
 

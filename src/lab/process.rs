@@ -4,7 +4,6 @@
 //! reads a pipe that only we hold, and ends when the pipe closes. Knows no server.
 //! Entry points: [`output`], [`Process`]. Note: `notes/README.md`.
 
-use super::usage::family;
 use crate::cli::shutdown::{Stop, UNTIL_EOF};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -58,22 +57,22 @@ pub(crate) fn output(
         .spawn()
         .map_err(|e| format!("cannot run {name}: {e}"))?;
     let until = Instant::now() + patience;
-    loop {
+    let why = loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => break,
-            Ok(Some(status)) => return Err(format!("{name} failed: {status}")),
-            Err(e) => return Err(format!("{name}: {e}")),
+            Ok(Some(status)) if status.success() => break None,
+            Ok(Some(status)) => break Some(format!("failed: {status}")),
+            Err(e) => break Some(e.to_string()),
+            Ok(None) if Instant::now() > until => {
+                break Some(format!("took longer than {} s", patience.as_secs()));
+            }
+            Ok(None) if pause(stop).is_err() => break Some("was stopped".to_owned()),
             Ok(None) => {}
         }
-        let late = Instant::now() > until;
-        if late || pause(stop).is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(match late {
-                true => format!("{name} took longer than {} s", patience.as_secs()),
-                false => format!("{name} was stopped"),
-            });
-        }
+    };
+    if let Some(why) = why {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("{name} {why}"));
     }
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
@@ -112,23 +111,21 @@ pub(crate) fn guarded<A: AsRef<OsStr>>(program: &Path, arguments: &[A], signal: 
 }
 
 /// A program that runs; dropping it ends it.
-#[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
-    is_guarded: bool,
 }
 
 impl Process {
     /// Starts a command of [`ours`] or a [`guarded`] one; what it prints goes to the log.
     pub fn start(mut command: Command, log: &Path) -> Result<Process, String> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let wrong = |e| format!("cannot start {name}: {e}");
         let output = File::create(log)
+            .and_then(|output| Ok((output.try_clone()?, output)))
             .map_err(|e| format!("cannot write the log '{}': {e}", log.display()))?;
-        command.stdin(Stdio::piped()).stderr(output.try_clone().map_err(wrong)?).stdout(output);
-        let child = command.spawn().map_err(wrong)?;
-        Ok(Process { child, log: log.to_owned(), is_guarded: name == "sh" })
+        command.stdin(Stdio::piped()).stderr(output.0).stdout(output.1);
+        let child = command.spawn();
+        let child = child.map_err(|e| format!("cannot start {:?}: {e}", command.get_program()))?;
+        Ok(Process { child, log: log.to_owned() })
     }
 
     /// Ours, or the shell's, from which the program descends.
@@ -136,13 +133,9 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended by itself. A guarded program's shell has not: it waits for us.
     pub fn has_ended(&mut self) -> bool {
-        // The shell still waits for us when its program has said its last words.
-        let is_alone =
-            |process: &Process| family(process.pid()).len() < 2 && !process.lines().is_empty();
         self.child.try_wait().is_ok_and(|status| status.is_some())
-            || (self.is_guarded && is_alone(self))
     }
 
     /// The whole lines that it has printed so far.
@@ -181,12 +174,14 @@ pub(crate) fn lines(log: &Path) -> Vec<String> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::lab::usage::family;
 
     #[test]
     fn a_program_and_its_children_end_with_their_guard() {
         let log = std::env::temp_dir().join(format!("progjar-guard-{}.log", std::process::id()));
-        let command = guarded(Path::new("/bin/sh"), &["-c", "echo here; exec sleep 600"], "TERM");
-        let process = Process::start(command, &log).expect("starts");
+        let sleeps = ["-c", "echo here; exec sleep 600"];
+        let process = Process::start(guarded(Path::new("/bin/sh"), &sleeps, "TERM"), &log);
+        let process = process.expect("starts");
         let deadline = Instant::now() + END_PATIENCE;
         while process.lines().is_empty() {
             assert!(Instant::now() < deadline, "it never started");
@@ -195,9 +190,7 @@ mod tests {
         let pids = family(process.pid());
         assert_eq!(pids.len(), 2, "the shell and the program");
         drop(process);
-        for pid in pids {
-            assert!(!Path::new(&format!("/proc/{pid}")).exists());
-        }
+        assert!(!pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()));
         let _ = fs::remove_file(&log);
     }
 }

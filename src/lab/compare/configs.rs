@@ -6,11 +6,11 @@
 
 use super::measure::HOME;
 use crate::cli::shutdown::Stop;
-use crate::lab::fleet::{Fleet, Server, free_port};
+use crate::lab::fleet::{Fleet, Server, free_address};
+use crate::lab::process::guarded;
 use crate::lab::usage::is_root;
-use std::fmt::Write;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// As nothing ends a connection here, an idle one lives for the whole measurement.
@@ -60,13 +60,15 @@ impl Nginx<'_> {
         let config = write(&folder.join("nginx.conf"), &text)?;
         let prefix = folder.display().to_string();
         let arguments = ["-e", "stderr", "-p", &prefix, "-c", &config];
-        fleet.start_other(name, self.program, &arguments, address, self.stop)
+        fleet.start_other(name, guarded(self.program, &arguments, "TERM"), address, self.stop)
     }
 }
 
 fn whole(folder: &Path, workers: usize, connections: u64, server: &str) -> String {
     let folder = folder.display();
-    let mut text = format!(
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let paths = paths.map(|kind| format!("  {kind}_temp_path \"{folder}/{kind}\";\n")).concat();
+    format!(
         "daemon off;
 worker_processes {workers};
 pid \"{folder}/pid\";
@@ -80,13 +82,10 @@ http {{
   keepalive_requests 1000000000;
   open_file_cache max=1000 inactive={IDLE_SECONDS}s;
   open_file_cache_valid 60s;
+{paths}  types {{ image/jpeg jpg; }}
+{server}}}
 "
-    );
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        let _ = writeln!(text, "  {kind}_temp_path \"{folder}/{kind}\";");
-    }
-    let _ = write!(text, "  types {{ image/jpeg jpg; }}\n{server}}}\n");
-    text
+    )
 }
 
 fn server(address: SocketAddr, root: &Path) -> String {
@@ -104,10 +103,10 @@ fn server(address: SocketAddr, root: &Path) -> String {
 /// An answer that is larger than the buffers waits for its client, as with the lb; it is not
 /// written to disk.
 fn gateway(address: SocketAddr, backends: &[Server]) -> String {
-    let backends = backends.iter().map(|b| format!("    server {};\n", b.address));
+    let backends = list(backends, |_, address| format!("    server {address};\n"));
     format!(
         "  upstream backends {{
-{}    keepalive 256;
+{backends}    keepalive 256;
     keepalive_requests 1000000000;
     keepalive_timeout {IDLE_SECONDS}s;
   }}
@@ -122,9 +121,12 @@ fn gateway(address: SocketAddr, backends: &[Server]) -> String {
       proxy_max_temp_file_size 0;
     }}
   }}
-",
-        backends.collect::<String>()
+"
     )
+}
+
+fn list(backends: &[Server], line: impl Fn(usize, SocketAddr) -> String) -> String {
+    backends.iter().enumerate().map(|(i, backend)| line(i, backend.address)).collect()
 }
 
 /// HAProxy as a load balancer. Left to itself it closes its pool of connections to the backends
@@ -137,8 +139,7 @@ pub(super) fn start_haproxy(
     stop: &Stop,
 ) -> Result<Server, String> {
     let address = free_address()?;
-    let backends =
-        backends.iter().enumerate().map(|(i, b)| format!("  server s{i} {}\n", b.address));
+    let backends = list(backends, |i, address| format!("  server s{i} {address}\n"));
     let text = format!(
         "global
   nbthread {threads}
@@ -159,15 +160,11 @@ frontend clients
   default_backend servers
 backend servers
   balance roundrobin
-{}",
-        backends.collect::<String>()
+{backends}"
     );
     let config = write(&fleet.folder.join("haproxy.cfg"), &text)?;
-    fleet.start_other("haproxy", program, &["-db", "-f", &config], address, stop)
-}
-
-fn free_address() -> Result<SocketAddr, String> {
-    Ok((Ipv4Addr::LOCALHOST, free_port()?).into())
+    let command = guarded(program, &["-db", "-f", &config], "TERM");
+    fleet.start_other("haproxy", command, address, stop)
 }
 
 fn write(path: &Path, text: &str) -> Result<String, String> {

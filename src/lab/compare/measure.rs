@@ -260,7 +260,7 @@ impl<'a> Instrument<'a> {
         // Only now: a program's workers are born a moment after it listens.
         for system in &mut *systems {
             system.pids = system.pids.iter().flat_map(|pid| family(*pid)).collect();
-            self.load(case, system, WARMUP)?;
+            self.load(&Case { by_wrk: false, ..*case }, system, WARMUP)?;
         }
         // wrk takes a second at least, and is a cross-check alone.
         let rounds = if case.by_wrk { self.rounds.div_ceil(2) } else { self.rounds };
@@ -298,11 +298,13 @@ impl<'a> Instrument<'a> {
         let idle = open(*address, case.idle, self.stop)?;
         let grown = memory(pids).zip(before).map(|(now, then)| now.saturating_sub(then) as f64);
         let (_, mut measured) = self.load(case, system, self.length)?;
-        if let Some(perf) = self.perf.as_ref().filter(|_| counts) {
+        if let Some(perf) = self.perf.clone().filter(|_| counts) {
             let mut good = 0.0;
             let mut work = || self.load(case, system, COUNTED).map(|(n, _)| good = n);
-            let calls = count_calls(perf, pids, &self.folder, self.stop, &mut work)?;
+            let calls = count_calls(&perf, pids, &self.folder, self.stop, &mut work)?;
             measured[Calls as usize] = calls.map(|calls| calls as f64 / good);
+            // Where it may not count once it may not count at all.
+            self.perf = calls.map(|_| perf);
         }
         let grown = grown.filter(|_| case.idle > 0);
         measured[IdleMemory as usize] = grown.map(|bytes| bytes / case.idle as f64);
@@ -339,7 +341,9 @@ impl<'a> Instrument<'a> {
             measured[Cpu as usize] = Some(now.since(&then).as_secs_f64() * 1e6 / good);
             measured[Kernel as usize] = now.kernel_share_since(&then).map(|share| share * 100.0);
         }
-        let preempted = now.1.zip(then.1).map(|(now, then)| now.saturating_sub(then));
+        // A thread that ends takes its count with it.
+        let counts = now.1.zip(then.1).filter(|_| system.name != "thread_server");
+        let preempted = counts.map(|(now, then)| now.saturating_sub(then));
         measured[Preempted as usize] = preempted.map(|times| times as f64 * 1e3 / good);
         Ok((good, measured))
     }

@@ -228,7 +228,7 @@ fn parts(rows: &[Row]) -> Vec<Part> {
         Part::text(
             "Ratios: to nginx for the servers, to the better of nginx and HAProxy for the load balancers, in the same case, round by \
              round; rate above 1 and CPU below 1 are good. MB/s: bodies. Bad: failed requests and other statuses than 2xx, all rounds. \
-             Preempted: how often a thread lost its core though it had work left; of threads that lived on. Bytes per idle connection: \
+             Preempted: how often a thread lost its core though it had work left; thread_server's threads take their counts with them. Bytes per idle connection: \
              growth of the processes' own memory (RssAnon) while these were opened, each after one answer; the highest of the rounds. \
              What nginx and HAProxy set aside at their start is not in it.",
         ),

@@ -4,10 +4,10 @@
 
 use super::{Exhibit, Stage};
 use crate::cli::shutdown::Stop;
-use crate::lab::fleet::free_port;
+use crate::lab::fleet::free_address;
 use crate::lab::page::number;
 use crate::lab::process::{installed, output};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,13 +33,12 @@ const REQUESTS: u32 = 1000;
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
 fn play(stage: &mut Stage) -> Result<String, String> {
-    let port = free_port()?; // nobody has taken it yet
-    let url = format!("http://127.0.0.1:{port}/");
-    let count = REQUESTS.to_string();
+    let address = free_address()?; // nobody has taken it yet
+    let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
     Ok(format!(
         "A counter that takes every end for a success:\n{}\nab {}\n{}\nprogjar bench {}\n{}",
-        naive(port),
+        naive(address),
         arguments.join(" "),
         ab(&arguments, stage.stop),
         arguments.join(" "),
@@ -48,15 +47,14 @@ fn play(stage: &mut Stage) -> Result<String, String> {
 }
 
 /// The counter with the fault.
-fn naive(port: u16) -> String {
+fn naive(address: SocketAddr) -> String {
     let (begun, mut complete) = (Instant::now(), 0);
     for _ in 0..REQUESTS {
         // Connected or refused: it has ended.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let _ = TcpStream::connect(address);
         complete += 1;
     }
-    let rate = f64::from(complete) / begun.elapsed().as_secs_f64().max(1e-9);
-    let rate = number(rate);
+    let rate = number(f64::from(complete) / begun.elapsed().as_secs_f64().max(1e-9));
     format!("  Complete requests:   {complete}\n  Requests per second: {rate}\n")
 }
 
@@ -66,34 +64,22 @@ fn ab(arguments: &[&str], stop: &Stop) -> String {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
     let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
-    let report = match report {
-        Ok(report) => report,
-        Err(why) => return format!("  {why}\n"),
-    };
     let wanted = ["Complete", "Failed", "   (Connect", "Requests per second"];
-    let lines = report.lines();
-    lines
-        .filter(|line| wanted.iter().any(|w| line.starts_with(w)))
-        .map(|line| format!("  {line}\n"))
-        .collect()
+    let report = report.unwrap_or_else(|why| format!("Complete requests: none, {why}"));
+    let lines = report.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+    lines.map(|line| format!("  {line}\n")).collect()
 }
 
 /// What this program says of the same.
 fn ours(arguments: &[&str]) -> Result<String, String> {
     let wrong = |e| format!("cannot run progjar bench: {e}");
-    let program = std::env::current_exe().map_err(wrong)?;
-    let output = Command::new(program)
-        .args(["bench", "-q"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(wrong)?;
-    let code = output.status.code();
-    let code = code.map_or("none".to_owned(), |code| code.to_string());
-    let rate = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .find(|line| line.starts_with("Requests per second"))
-        .map_or("  (no rate)\n".to_owned(), |line| format!("  {line}\n"));
-    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Ok(format!("{rate}  {error}\n  exit code: {code}\n"))
+    let mut command = Command::new(std::env::current_exe().map_err(wrong)?);
+    command.args(["bench", "-q"]).args(arguments).stdin(Stdio::null());
+    let output = command.output().map_err(wrong)?;
+    let code = output.status.code().map_or("none".to_owned(), |code| code.to_string());
+    let [report, error] =
+        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    let rate = report.lines().find(|line| line.starts_with("Requests per second"));
+    let rate = rate.unwrap_or("(no rate)");
+    Ok(format!("  {rate}\n  {}\n  exit code: {code}\n", error.trim()))
 }

@@ -26,10 +26,9 @@ pub struct Server {
 impl Server {
     /// Starts it: each connection gets a thread that carries out `serve`, which returns when
     /// the flag is raised.
-    pub fn start<F>(serve: F) -> Result<Server, String>
-    where
-        F: Fn(TcpStream, &Stop) + Send + Sync + 'static,
-    {
+    pub fn start(
+        serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static,
+    ) -> Result<Server, String> {
         let wrong = |e: std::io::Error| format!("cannot start a server: {e}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
@@ -50,18 +49,22 @@ impl Server {
     /// return get `grace` to do so.
     pub fn live_threads(&self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
-        while self.live.load(SeqCst) > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
+        loop {
+            match self.live.load(SeqCst) {
+                live if live == 0 || Instant::now() > deadline => return live,
+                _ => thread::sleep(Duration::from_millis(5)),
+            }
         }
-        self.live.load(SeqCst)
     }
 }
 
 /// The scope ends when all its threads have ended.
-fn accept<F>(listener: &TcpListener, serve: &F, stop: &Stop, live: &AtomicUsize)
-where
-    F: Fn(TcpStream, &Stop) + Sync,
-{
+fn accept(
+    listener: &TcpListener,
+    serve: &(impl Fn(TcpStream, &Stop) + Sync),
+    stop: &Stop,
+    live: &AtomicUsize,
+) {
     thread::scope(|scope| {
         for stream in listener.incoming() {
             if stop.is_raised() {
