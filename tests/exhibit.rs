@@ -52,6 +52,11 @@ fn without_a_name_they_are_listed() {
     for name in NAMES.into_iter().chain(["all"]) {
         assert!(text.contains(&format!("\n  {name} ")), "{name} in {text}");
     }
+    for name in NAMES {
+        let block = format!("exhibit-{name}");
+        assert!(progjar::lab::notes::NAMES.contains(&block.as_str()), "{block}");
+        assert!(progjar::lab::exhibit::TOPIC.more.contains(name), "{name}");
+    }
     let unknown = exhibit(&["nonsense"]);
     assert_eq!(unknown.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&unknown.stderr);

@@ -120,7 +120,7 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
         requests: settings.requests,
         rounds: settings.rounds,
         started: started.collect(),
-        fetched: fetched.iter().map(Fetched::to_string).collect(),
+        fetched: fetched.into_iter().map(|one| one.line).collect(),
         rotation,
         screenshot,
         measured,
@@ -167,8 +167,9 @@ fn fetch_page(fleet: &Fleet, settings: &Settings) -> Result<Vec<Fetched>, String
     let lb = fleet.one("lb")?.address;
     step(4, &format!("fetching http://{lb}/page.html and all it shows"));
     let fetched = fetch::fetch(lb, &settings.root, ROTATION, settings.stop)?;
-    for one in fetched.iter().filter(|one| !one.is_repeated()) {
-        say(&format!("      {one}"));
+    // Without the tiles, which the page fetches again and again.
+    for one in fetched.iter().filter(|one| !one.path.contains('?')) {
+        say(&format!("      {}", one.line));
     }
     Ok(fetched)
 }

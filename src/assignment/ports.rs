@@ -85,22 +85,6 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    #[test]
-    fn ports_in_use_are_named_before_anything_is_started() {
-        let tried = |ports: &Ports| check_free(ports, &Stop::new());
-        assert_eq!(tried(&Ports::FREE), Ok(()));
-        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [one, two] = [0, 1].map(|i: usize| held[i].local_addr().expect("bound").port());
-        let mut ports = Ports { lb: one, ..Ports::FREE };
-        let error = tried(&ports).expect_err("in use");
-        assert!(error.starts_with(&format!("port {one} (lb) is in use; stop")), "{error}");
-        ports.async_servers[3] = two;
-        let error = tried(&ports).expect_err("in use");
-        let begins = format!("ports {two} (async_server), {one} (lb) are");
-        assert!(error.starts_with(&begins), "{error}");
-        assert!(error.contains("--free-ports") && !error.contains('\n'), "{error}");
-    }
-
     /// Waits for a port that a client's connection leaves meanwhile.
     fn wait_for_a_port() -> Result<(), String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -12,7 +12,7 @@ use crate::bench::rounds::{self, Cell};
 use crate::bench::saved::{self, Origin};
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
-use crate::lab::machine::{circumstances, cores, facts};
+use crate::lab::machine::{circumstances, compiler, cores};
 use crate::lab::page::{Page, Part, number, put};
 use std::fs;
 use std::path::Path;
@@ -264,8 +264,10 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let results = || [table_parts(findings), figure_parts(findings), ab_parts(findings)];
     let steps = || [step_parts(findings), performance_parts(findings)];
     let about = || {
-        let facts = [format!("Date: {}", findings.date)].into_iter().chain(facts());
-        [vec![Part::heading(2, "Mesin"), Part::List(facts.collect())]]
+        let compiler = compiler().map(|compiler| ("compiler", compiler));
+        let facts = origin.facts.iter().cloned().chain(compiler);
+        let facts = facts.map(|(name, text)| format!("{name}: {text}")).collect();
+        [vec![Part::heading(2, "Mesin"), Part::List(facts)]]
     };
     let assigned = opening.into_iter().chain(steps()).chain(results()).chain(about());
     page(assigned.collect()).write_markdown(folder, "report")?;

@@ -73,7 +73,6 @@ const LISTENER: Token = 0;
 /// Longer than a small request or answer.
 const MESSAGE: usize = 4096;
 
-/// A connection.
 struct Side {
     stream: TcpStream,
     kind: Part,

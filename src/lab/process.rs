@@ -170,27 +170,3 @@ pub(crate) fn lines(log: &Path) -> Vec<String> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(str::to_owned).collect()
 }
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use crate::lab::usage::family;
-
-    #[test]
-    fn a_program_and_its_children_end_with_their_guard() {
-        let log = std::env::temp_dir().join(format!("progjar-guard-{}.log", std::process::id()));
-        let sleeps = ["-c", "echo here; exec sleep 600"];
-        let process = Process::start(guarded(Path::new("/bin/sh"), &sleeps, "TERM"), &log);
-        let process = process.expect("starts");
-        let deadline = Instant::now() + END_PATIENCE;
-        while process.lines().is_empty() {
-            assert!(Instant::now() < deadline, "it never started");
-            thread::sleep(NAP);
-        }
-        let pids = family(process.pid());
-        assert_eq!(pids.len(), 2, "the shell and the program");
-        drop(process);
-        assert!(!pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()));
-        let _ = fs::remove_file(&log);
-    }
-}

@@ -57,20 +57,3 @@ pub(crate) fn is_root() -> bool {
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     ids.is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_knows_itself() {
-        let status = "Name:\tx\nVmRSS:\t    3612 kB\nRssAnon:\t     100 kB\n";
-        assert_eq!((field(status, "RssAnon"), field(status, "VmSwap")), (Some(100), None));
-        if cfg!(target_os = "linux") {
-            let me = [std::process::id()];
-            assert!(family(me[0]).contains(&me[0]));
-            assert!(memory(&me).is_some_and(|bytes| bytes > 4096));
-            assert!(descriptors(&me) >= 3 && preemptions(&me).is_some());
-        }
-    }
-}

@@ -5,12 +5,14 @@
 //! Starts and stops everything itself. Entry point: [`main`]. Notes: `notes/fast.md`,
 //! `notes/poller.md`.
 
-// cases, systems, rounds: what is measured of each
+// cases, systems, rounds
 mod measure;
+// what was measured: table, CSV
+mod rows;
 // system calls per request
 mod calls;
-// what nginx and HAProxy are told
-mod configs;
+// nginx and HAProxy, and what they are told
+mod others;
 // this program beside nginx and HAProxy
 mod servers;
 // scan, poll and epoll
@@ -18,14 +20,15 @@ mod pollers;
 // what each trick gains
 mod tricks;
 
+use super::chart::Chart;
 use super::machine::circumstances;
 use super::page::{BOLD, Page, Part, put};
-use super::{notes, process::say};
+use super::{notes, process::installed, process::say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
-use measure::{Instrument, Row};
+use rows::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -64,19 +67,22 @@ const IMAGE: &str = "readiness.jpg";
 const LARGE: &str = "large.bin";
 const LARGE_SIZE: usize = 8 << 20;
 
-/// What the command line says.
-struct Settings<'a> {
+/// What the command line says, and what else measures.
+struct Comparison<'a> {
     rounds: usize,
     length: Duration,
     only: Vec<String>,
     idle: usize,
-    report: PathBuf,
     /// For configurations and logs, inside the report's folder.
     folder: PathBuf,
     root: PathBuf,
     patches: PathBuf,
     without: PathBuf,
+    wrk: Option<PathBuf>,
+    perf: Option<PathBuf>,
     stop: &'a Stop,
+    /// What a reader of the tables has to know.
+    remarks: Vec<String>,
 }
 
 /// What one comparison found out.
@@ -86,27 +92,36 @@ struct Findings {
     method: String,
     rows: Vec<Row>,
     parts: Vec<Part>,
+    /// Each with the stem of its file.
+    charts: Vec<(&'static str, Chart)>,
 }
 
-impl Settings<'_> {
-    fn of<'a>(given: &Given, stop: &'a Stop) -> Result<Settings<'a>, String> {
+impl Comparison<'_> {
+    fn of<'a>(given: &Given, stop: &'a Stop) -> Result<Comparison<'a>, String> {
         let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
         let length = given.duration("--seconds")?.unwrap_or_default();
         if length < Duration::from_millis(50) {
             return Err("compare: --seconds: give at least 0.05".to_owned());
         }
-        Ok(Settings {
+        Ok(Comparison {
             rounds: given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize,
             length,
             only: given.all("--only").map(str::to_owned).collect(),
             idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
             folder: path("--report").join("compare"),
-            report: path("--report"),
             root: path("--root"),
             patches: path("--patches"),
             without: path("--without"),
+            wrk: installed(&["wrk"]),
+            perf: installed(&["perf"]),
             stop,
+            remarks: Vec::new(),
         })
+    }
+
+    fn remark(&mut self, what: String) {
+        say(&what);
+        self.remarks.push(what);
     }
 
     /// Whether this case is to be measured.
@@ -116,12 +131,12 @@ impl Settings<'_> {
 
     /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
     /// than wanted is a remark.
-    fn idle(&self, each: u64, instrument: &mut Instrument) -> Result<usize, String> {
+    fn reachable_idle(&mut self, each: u64) -> Result<usize, String> {
         let limit = sys::raise_descriptor_limit()
             .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
         let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / each).max(1) as usize;
         if most < self.idle {
-            instrument.remark(format!(
+            self.remark(format!(
                 "only {most} idle connections: the descriptor limit is {limit} (ulimit -Hn)"
             ));
         }
@@ -143,29 +158,28 @@ impl Settings<'_> {
 
 /// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let mut settings = Settings::of(given, stop)?;
+    let mut compare = Comparison::of(given, stop)?;
     let cannot = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
     let what = given.operand()?;
-    let tricks = match what {
-        "tricks" => tricks::read_all(&settings).map_err(cannot)?,
-        _ => Vec::new(),
-    };
+    let mut tricks = Vec::new();
     let known: Vec<&str> = match what {
         "servers" => servers::CASES.map(|case| case.name).to_vec(),
         "pollers" => pollers::SIZES.map(|(name, _)| name).to_vec(),
-        "tricks" => tricks.iter().map(|trick| trick.name.as_str()).collect(),
+        "tricks" => {
+            tricks = tricks::read_all(&compare).map_err(cannot)?;
+            tricks.iter().map(|trick| trick.name.as_str()).collect()
+        }
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
-    if let Some(name) = settings.only.iter().find(|name| !known.contains(&name.as_str())) {
+    if let Some(name) = compare.only.iter().find(|name| !known.contains(&name.as_str())) {
         let known = known.join(", ");
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    let notes = given.text("--notes").map(Path::new);
-    match carry_out(what, tricks, &mut settings, notes) {
+    match carry_out(what, tricks, &mut compare, given) {
         // Whatever broke while everything was being stopped broke for that reason.
         Err(_) if stop.is_raised() => {
             say("compare: stopped before the end; everything has been stopped");
@@ -178,38 +192,51 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 fn carry_out(
     what: &str,
     tricks: Vec<tricks::Trick>,
-    settings: &mut Settings,
-    notes: Option<&Path>,
+    compare: &mut Comparison,
+    given: &Given,
 ) -> Result<(), String> {
     let begun = Instant::now();
-    if let Some(folder) = notes {
-        notes::check(folder)?;
-    }
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", settings.folder.display());
-    fs::create_dir_all(&settings.folder).map_err(wrong)?;
-    settings.folder = fs::canonicalize(&settings.folder).map_err(wrong)?;
-    let mut instrument = Instrument::new(settings);
+    let notes = given.text("--notes").map(Path::new);
+    notes.map_or(Ok(()), notes::check)?;
+    let wrong = |e| format!("cannot write in '{}': {e}; see --report", compare.folder.display());
+    fs::create_dir_all(&compare.folder).map_err(wrong)?;
+    compare.folder = fs::canonicalize(&compare.folder).map_err(wrong)?;
     let found = match what {
-        "pollers" => pollers::run(settings, &mut instrument),
-        "tricks" => tricks::run(tricks, settings, &mut instrument),
-        _ => servers::run(settings, &mut instrument),
+        "pollers" => pollers::run(compare),
+        "tricks" => tricks::run(tricks, compare),
+        _ => servers::run(compare),
     };
     // The large file is of no further use.
-    let _ = fs::remove_file(settings.folder.join("site").join(LARGE));
+    let _ = fs::remove_file(compare.folder.join("site").join(LARGE));
     let found = found?;
-    let counted = found.rows.iter().any(|row| row.median(measure::Figure::Calls).is_some());
-    instrument.remarks.push(match counted {
-        true => {
-            "System calls were counted by perf in a run of their own, backends included.".to_owned()
-        }
-        false => "System calls are not counted: perf is missing or may not.".to_owned(),
-    });
+    let counted = found.rows.iter().any(|row| row.median(rows::Figure::Calls).is_some());
+    let counted = match counted {
+        true => "System calls were counted by perf in a run of their own, backends included.",
+        false => "System calls are not counted: perf is missing or may not.",
+    };
+    compare.remarks.push(counted.to_owned());
+    let report = Path::new(given.text("--report").unwrap_or_default());
+    hand_in(what, found, compare, report, notes)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let report = report.join(format!("{}.html", if what == "servers" { "compare" } else { what }));
+    say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
+    Ok(())
+}
+
+/// Writes the files, refreshes the notes, prints the tables.
+fn hand_in(
+    what: &str,
+    found: Findings,
+    compare: &Comparison,
+    report: &Path,
+    notes: Option<&Path>,
+) -> Result<(), String> {
     let (stem, operand) = match what {
         "servers" => ("compare", String::new()),
         other => (other, format!(" {other}")),
     };
-    let (rounds, seconds) = (settings.rounds, settings.length.as_secs_f64());
-    let only: String = settings.only.iter().map(|case| format!(" --only {case}")).collect();
+    let (rounds, seconds) = (compare.rounds, compare.length.as_secs_f64());
+    let only: String = compare.only.iter().map(|case| format!(" --only {case}")).collect();
     let command = format!("./run.sh compare{operand} --rounds {rounds} --seconds {seconds}{only}");
     let method = format!(
         "{} Medians of {rounds} rounds of {seconds} s. Processes are started anew for each case; within it all systems are measured in \
@@ -217,29 +244,22 @@ fn carry_out(
         circumstances(&command),
         found.method
     );
-    let remarks = instrument.remarks.into_iter().map(Part::Text);
-    let parts = [Part::Text(method)].into_iter().chain(found.parts).chain(remarks).collect();
-    let page = Page { title: found.title.to_owned(), lang: "en", parts };
-    page.write_markdown(&settings.report, stem)?;
-    page.write_html(&settings.report, stem)?;
-    put(&settings.report, &format!("{stem}.csv"), measure::csv(&found.rows).as_bytes())?;
-    let (tables, charts): (Vec<Part>, Vec<Part>) =
-        page.parts.into_iter().partition(|part| !matches!(part, Part::Charts(_)));
-    let tables = Page { parts: tables, ..page };
-    say(&format!("\n{}", tables.markdown()));
-    if let Some(folder) = notes {
-        let count = notes::refresh(folder, &|name| (name == stem).then(|| tables.markdown()))?;
-        let images = folder.join("img");
-        if count > 0 && images.is_dir() {
-            Page { parts: charts, ..tables }.write_charts(&images)?;
-        }
-        say(&format!("{count} results blocks refreshed in {}", folder.display()));
+    let parts = [Part::Text(method)].into_iter().chain(found.parts);
+    let parts = parts.chain(compare.remarks.iter().map(Part::text)).collect();
+    let mut page = Page { title: found.title.to_owned(), lang: "en", parts };
+    let block = page.markdown();
+    say(&format!("\n{block}"));
+    page.parts.insert(1, Part::Charts(found.charts));
+    page.write_markdown(report, stem)?;
+    page.write_html(report, stem)?;
+    put(report, &format!("{stem}.csv"), rows::csv(&found.rows).as_bytes())?;
+    let Some(folder) = notes else { return Ok(()) };
+    let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
+    let images = folder.join("img");
+    if count > 0 && images.is_dir() {
+        page.write_charts(&images)?;
     }
-    say(&format!(
-        "done in {:.0} s; everything has been stopped; see {}",
-        begun.elapsed().as_secs_f64(),
-        settings.report.join(format!("{stem}.html")).display()
-    ));
+    say(&format!("{count} results blocks refreshed in {}", folder.display()));
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Entry point: [`run`].
 
-use super::configs::IDLE_SECONDS;
-use super::measure::{Case, Figure, Instrument, Row, SMALL, System, table};
-use super::{Findings, Settings};
+use super::measure::{Case, SMALL, System};
+use super::others::IDLE_SECONDS;
+use super::rows::{Figure, Row, table};
+use super::{Comparison, Findings};
 use crate::lab::chart::{Chart, Point, Series, extent};
 use crate::lab::fleet::Fleet;
 use crate::lab::page::{BOLD, Part};
@@ -19,14 +20,17 @@ pub(super) const SIZES: [(&str, usize); 5] =
 const ACTIVE: usize = 8;
 
 /// All sizes; within each all pollers in turn, each with a server of its own.
-pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Findings, String> {
-    let most = settings.idle(1, instrument)?;
+pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
+    let most = compare.reachable_idle(1)?;
     let mut rows = Vec::new();
-    for (name, size) in SIZES.into_iter().filter(|(name, _)| settings.wants(name)) {
+    for (name, size) in SIZES {
+        if !compare.wants(name) {
+            continue;
+        }
         let connections = size.min(ACTIVE);
         let idle = size.min(most) - connections;
         let case = Case { name, title: name, connections, idle, ..SMALL };
-        let mut fleet = Fleet::new(&settings.folder, &settings.root)?;
+        let mut fleet = Fleet::new(&compare.folder, &compare.root)?;
         let mut systems = Vec::new();
         for kind in Kind::ALL {
             let arguments = [
@@ -34,10 +38,10 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
                 format!("--idle-timeout={IDLE_SECONDS}s"),
                 format!("--poller={}", kind.name()),
             ];
-            let server = fleet.start("async_server", 0, &arguments, settings.stop)?;
+            let server = fleet.start("async_server", 0, &arguments, compare.stop)?;
             systems.push(System::new(kind.name(), &server, &[]));
         }
-        rows.extend(instrument.measure(&case, &mut systems)?);
+        rows.extend(compare.measure(&case, &mut systems)?);
         fleet.check_running()?;
     }
     let charts = vec![
@@ -54,7 +58,6 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
              say nothing more. CPU: user and system time of the server."
         ),
         parts: vec![
-            Part::Charts(charts),
             Part::heading(BOLD, "Pollers"),
             Part::Table(table(["Connections", "Poller"], &rows, |case, _| {
                 case.iter().find(|row| row.system == "epoll")
@@ -62,6 +65,7 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
             Part::text("Ratios: to epoll, with as many connections, round by round."),
         ],
         rows,
+        charts,
     })
 }
 

@@ -2,16 +2,16 @@
 //!
 //! Entry point: [`run`].
 
-use super::configs::{IDLE_SECONDS, Nginx, start_haproxy};
-use super::measure::{Case, Figure, Instrument, Row, SMALL, System, by_case, table};
-use super::{Findings, OTHER_DESCRIPTORS, Settings, differences};
+use super::measure::{Case, SMALL, System};
+use super::others::{IDLE_SECONDS, Others};
+use super::rows::{Figure, Row, by_case, table};
+use super::{Comparison, Findings, OTHER_DESCRIPTORS, differences};
 use crate::lab::chart::{Chart, Point, Series, extent};
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::machine::cores;
 use crate::lab::page::{BOLD, Part};
 use crate::lab::process::installed;
 use crate::lab::scale::Scale;
-use std::path::{Path, PathBuf};
 
 /// In the order of the table. Last stands what leaves thousands of closed connections behind.
 pub(super) const CASES: [Case; 7] = {
@@ -68,44 +68,55 @@ const GATEWAYS: [&str; 2] = [NGINX_LB, HAPROXY];
 const OURS: [&str; 4] =
     ["async_server", "thread_server", "lb + 4 async_servers", "lb --pipeline 32 + 4"];
 
-/// What all systems of a case are started from.
-struct Place<'a> {
-    settings: &'a Settings<'a>,
-    root: PathBuf,
-    /// How many connections a server must hold.
-    connections: u64,
-    nginx: Option<PathBuf>,
-    haproxy: Option<PathBuf>,
-}
-
-pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Findings, String> {
+pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
     // A load balancer keeps a second descriptor ready for each client: its backend's.
-    let idle = settings.idle(2, instrument)?;
-    let place = Place {
-        settings,
-        root: settings.site()?,
+    let idle = compare.reachable_idle(2)?;
+    let others = Others {
+        root: compare.site()?,
         connections: idle as u64 + OTHER_DESCRIPTORS / 2,
         nginx: installed(&["nginx"]),
         haproxy: installed(&["haproxy"]),
+        stop: compare.stop,
     };
-    if place.nginx.is_none() {
-        instrument.remark("nginx is not installed (apt install nginx-light): it is left out, and HAProxy, which needs it as backend".to_owned());
-    } else if place.haproxy.is_none() {
-        instrument
-            .remark("HAProxy is not installed (apt install haproxy): it is left out".to_owned());
+    for (program, name) in [(&others.nginx, "nginx"), (&others.haproxy, "HAProxy")] {
+        if program.is_none() {
+            compare.remark(format!("{name} is not installed: it is left out"));
+        }
     }
     let mut rows = Vec::new();
-    for case in CASES.iter().filter(|case| settings.wants(case.name)) {
-        if case.by_wrk && instrument.wrk.is_none() {
-            instrument.remark(format!("{} is left out: wrk is not installed", case.name));
+    for case in &CASES {
+        if !compare.wants(case.name) {
+            continue;
+        }
+        if case.by_wrk && compare.wrk.is_none() {
+            compare.remark(format!("{} is left out: wrk is not installed", case.name));
             continue;
         }
         let case = Case { idle: case.idle.min(idle), ..*case };
-        let mut fleet = Fleet::new(&settings.folder, &place.root)?;
-        let mut systems = place.start(&mut fleet, &case)?;
-        rows.extend(instrument.measure(&case, &mut systems)?);
+        let mut fleet = Fleet::new(&compare.folder, &others.root)?;
+        let mut systems = start(&mut fleet, &case, &others)?;
+        rows.extend(compare.measure(&case, &mut systems)?);
         fleet.check_running()?;
     }
+    let charts = [
+        ("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
+        ("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
+        (
+            "compare-gateways",
+            true,
+            "Load balancers: requests/s, the better other = 1",
+            Figure::Rate,
+        ),
+        (
+            "compare-gateways-cpu",
+            true,
+            "Load balancers: CPU per request, the same = 1",
+            Figure::Cpu,
+        ),
+    ];
+    let charts = charts.into_iter().filter_map(|(stem, gateways, title, figure)| {
+        Some((stem, chart(&rows, gateways, title, figure)?))
+    });
     Ok(Findings {
         title: "progjar beside nginx and HAProxy",
         method: format!(
@@ -114,64 +125,56 @@ pub(super) fn run(settings: &Settings, instrument: &mut Instrument) -> Result<Fi
             cores()
         ),
         parts: parts(&rows),
+        charts: charts.collect(),
         rows,
     })
 }
 
-impl Place<'_> {
-    /// All systems that can do the case, each with its backends: servers first.
-    fn start(&self, fleet: &mut Fleet, case: &Case) -> Result<Vec<System>, String> {
-        let stop = self.settings.stop;
-        let common = [
-            "--quiet".to_owned(),
-            format!("--idle-timeout={IDLE_SECONDS}s"),
-            format!("--max-connections={}", self.connections),
-        ];
-        // A floor knows one answer, and either keeps a connection or closes it.
-        let closes: &[&str] = if case.keep_alive { &[] } else { &["--close"] };
-        let has_floor = case.path == SMALL.path && case.idle == 0;
-        let mut systems = Vec::new();
-        let mut add = |name: &str, front: &Server, backends: &[Server]| {
-            systems.push(System::new(name, front, backends));
-        };
-        for topic in ["async_server", "thread_server"] {
-            add(topic, &fleet.start(topic, 0, &common, stop)?, &[]);
-        }
-        let nginx = self.nginx.as_deref().map(|program| self.nginx(program));
-        if let Some(nginx) = &nginx {
-            add(NGINX, &nginx.start_server(fleet, NGINX)?, &[]);
-        }
-        if has_floor {
-            add("floor", &fleet.start("floor", 0, closes, stop)?, &[]);
-        }
-        let backends = four(|_| fleet.start("async_server", 0, &common, stop))?;
-        for (name, depth) in [(OURS[2], 1), (OURS[3], 32)] {
-            let mut arguments = balancing(&backends);
-            arguments.extend(common.iter().cloned());
-            arguments.push(format!("--pipeline={depth}"));
-            add(name, &fleet.start("lb", 0, &arguments, stop)?, &backends);
-        }
-        if let Some(nginx) = nginx {
-            let backends = four(|i| nginx.start_server(fleet, &format!("nginx-backend-{i}")))?;
-            add(NGINX_LB, &nginx.start_gateway(fleet, cores(), &backends)?, &backends);
-            if let Some(program) = &self.haproxy {
-                let size = (cores(), self.connections);
-                add(HAPROXY, &start_haproxy(fleet, program, size, &backends, stop)?, &backends);
-            }
-        }
-        if has_floor {
-            let backends = four(|_| fleet.start::<&str>("floor", 0, &[], stop))?;
-            let mut arguments = balancing(&backends);
-            arguments.extend(closes.iter().map(|close| (*close).to_owned()));
-            add("floor + 4 floors", &fleet.start("floor", 0, &arguments, stop)?, &backends);
-        }
-        Ok(systems)
+/// All systems that can do the case, each with its backends: servers first.
+fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>, String> {
+    let stop = others.stop;
+    let common = [
+        "--quiet".to_owned(),
+        format!("--idle-timeout={IDLE_SECONDS}s"),
+        format!("--max-connections={}", others.connections),
+    ];
+    // A floor knows one answer, and either keeps a connection or closes it.
+    let closes: &[&str] = if case.keep_alive { &[] } else { &["--close"] };
+    let has_floor = case.path == SMALL.path && case.idle == 0;
+    let mut systems = Vec::new();
+    let mut add = |name: &str, front: &Server, backends: &[Server]| {
+        systems.push(System::new(name, front, backends));
+    };
+    for topic in ["async_server", "thread_server"] {
+        add(topic, &fleet.start(topic, 0, &common, stop)?, &[]);
     }
-
-    fn nginx<'a>(&'a self, program: &'a Path) -> Nginx<'a> {
-        let (root, connections) = (&self.root, self.connections);
-        Nginx { program, root, connections, stop: self.settings.stop }
+    if others.nginx.is_some() {
+        add(NGINX, &others.start_server(fleet, NGINX)?, &[]);
     }
+    if has_floor {
+        add("floor", &fleet.start("floor", 0, closes, stop)?, &[]);
+    }
+    let backends = four(|_| fleet.start("async_server", 0, &common, stop))?;
+    for (name, depth) in [(OURS[2], 1), (OURS[3], 32)] {
+        let mut arguments = balancing(&backends);
+        arguments.extend(common.iter().cloned());
+        arguments.push(format!("--pipeline={depth}"));
+        add(name, &fleet.start("lb", 0, &arguments, stop)?, &backends);
+    }
+    if others.nginx.is_some() {
+        let backends = four(|i| others.start_server(fleet, &format!("nginx-backend-{i}")))?;
+        add(NGINX_LB, &others.start_gateway(fleet, &backends)?, &backends);
+        if let Some(haproxy) = &others.haproxy {
+            add(HAPROXY, &others.start_haproxy(fleet, haproxy, &backends)?, &backends);
+        }
+    }
+    if has_floor {
+        let backends = four(|_| fleet.start::<&str>("floor", 0, &[], stop))?;
+        let mut arguments = balancing(&backends);
+        arguments.extend(closes.iter().map(|close| (*close).to_owned()));
+        add("floor + 4 floors", &fleet.start("floor", 0, &arguments, stop)?, &backends);
+    }
+    Ok(systems)
 }
 
 /// Backends of a load balancer, as in the assignment.
@@ -207,22 +210,7 @@ fn parts(rows: &[Row]) -> Vec<Part> {
         let ours = case.iter().filter(|row| OURS.contains(&row.system.as_str()));
         ours.filter_map(|row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, "")))
     });
-    let chart = |gateways, title, figure| chart(rows, gateways, title, figure);
-    let charts = [
-        ("compare-servers", chart(false, "Servers: requests/s, nginx = 1", Figure::Rate)),
-        ("compare-servers-cpu", chart(false, "Servers: CPU per request, nginx = 1", Figure::Cpu)),
-        (
-            "compare-gateways",
-            chart(true, "Load balancers: requests/s, the better other = 1", Figure::Rate),
-        ),
-        (
-            "compare-gateways-cpu",
-            chart(true, "Load balancers: CPU per request, the same = 1", Figure::Cpu),
-        ),
-    ];
-    let charts = charts.into_iter().filter_map(|(stem, chart)| Some((stem, chart?)));
     let mut parts = vec![
-        Part::Charts(charts.collect()),
         Part::heading(BOLD, "Cases"),
         Part::Table(table(["Case", "System"], rows, reference)),
         Part::text(

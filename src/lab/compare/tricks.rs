@@ -3,9 +3,10 @@
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
 //! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
 
-use super::measure::{Case, Figure, Instrument, Row, System};
+use super::measure::{Case, System};
+use super::rows::{Figure, Row};
 use super::servers::{CASES, balancing, four};
-use super::{Findings, Settings, differences};
+use super::{Comparison, Findings, differences};
 use crate::bench::table::Table;
 use crate::lab::fleet::Fleet;
 use crate::lab::page::{BOLD, Part, number_or_dash};
@@ -29,8 +30,8 @@ pub(super) struct Trick {
 }
 
 /// All that the patches tell of, in the order of their names.
-pub(super) fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
-    let folder = &settings.patches;
+pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
+    let folder = &compare.patches;
     let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -38,10 +39,10 @@ pub(super) fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    files.iter().map(|file| read(file, settings)).collect()
+    files.iter().map(|file| read(file, compare)).collect()
 }
 
-fn read(file: &Path, settings: &Settings) -> Result<Trick, String> {
+fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let text =
         fs::read_to_string(file).map_err(|e| format!("cannot read '{}': {e}", file.display()))?;
@@ -53,7 +54,7 @@ fn read(file: &Path, settings: &Settings) -> Result<Trick, String> {
     let case = told("Case:")?;
     let case = CASES.into_iter().find(|known| known.name == case);
     let case = case.ok_or_else(|| format!("'{}': no such case", file.display()))?;
-    let program = settings.without.join(&name);
+    let program = compare.without.join(&name);
     if !program.is_file() {
         return Err(format!(
             "there is no '{}', the program without a trick; ./run.sh compare tricks builds it",
@@ -64,28 +65,27 @@ fn read(file: &Path, settings: &Settings) -> Result<Trick, String> {
         title: told("Trick:")?,
         without: told("Without:")?,
         system: told("System:")?,
-        case: Case { counts_calls: true, idle: case.idle.min(settings.idle), ..case },
+        case: Case { counts_calls: true, idle: case.idle.min(compare.idle), ..case },
         name,
         program,
     })
 }
 
 /// All tricks, one after the other; each in turn with and without it.
-pub(super) fn run(
-    tricks: Vec<Trick>,
-    settings: &Settings,
-    instrument: &mut Instrument,
-) -> Result<Findings, String> {
-    let root = settings.site()?;
+pub(super) fn run(tricks: Vec<Trick>, compare: &mut Comparison) -> Result<Findings, String> {
+    let root = compare.site()?;
     let (mut rows, mut pairs) = (Vec::new(), Vec::new());
     let mut table = Table::new(&COLUMNS);
-    for trick in tricks.into_iter().filter(|trick| settings.wants(&trick.name)) {
+    for trick in tricks {
+        if !compare.wants(&trick.name) {
+            continue;
+        }
         say(&format!("{}: {}", trick.name, trick.title));
-        let mut fleet = Fleet::new(&settings.folder, &root)?;
-        let with = start(&mut fleet, &trick, &format!("with {}", trick.name), settings)?;
+        let mut fleet = Fleet::new(&compare.folder, &root)?;
+        let with = start(&mut fleet, &trick, &format!("with {}", trick.name), compare)?;
         fleet.program.clone_from(&trick.program);
-        let without = start(&mut fleet, &trick, &format!("without {}", trick.name), settings)?;
-        let measured = instrument.measure(&trick.case, &mut [with, without])?;
+        let without = start(&mut fleet, &trick, &format!("without {}", trick.name), compare)?;
+        let measured = compare.measure(&trick.case, &mut [with, without])?;
         fleet.check_running()?;
         let [with, without] = &measured[..] else { continue };
         pairs.push(with.pair(without, Figure::Cpu, "CPU time per request"));
@@ -100,6 +100,7 @@ pub(super) fn run(
             .to_owned(),
         parts: parts.into_iter().chain(differences(pairs)).collect(),
         rows,
+        charts: Vec::new(),
     })
 }
 
@@ -108,16 +109,16 @@ fn start(
     fleet: &mut Fleet,
     trick: &Trick,
     name: &str,
-    settings: &Settings,
+    compare: &Comparison,
 ) -> Result<System, String> {
-    let mut server = || fleet.start("async_server", 0, &["--quiet"], settings.stop);
+    let mut server = || fleet.start("async_server", 0, &["--quiet"], compare.stop);
     if trick.system == "async_server" {
         return Ok(System::new(name, &server()?, &[]));
     }
     let backends = four(|_| server())?;
     let mut arguments = balancing(&backends);
     arguments.push("--quiet".to_owned());
-    let front = fleet.start("lb", 0, &arguments, settings.stop)?;
+    let front = fleet.start("lb", 0, &arguments, compare.stop)?;
     Ok(System::new(name, &front, &backends))
 }
 

@@ -187,17 +187,3 @@ fn bar(value: f64, most: f64) -> String {
     let length = value / most.max(f64::MIN_POSITIVE) * 40.0;
     "#".repeat(length.round() as usize)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_exhibit_has_its_results_block_and_stands_in_the_help() {
-        for exhibit in &EXHIBITS {
-            let block = format!("exhibit-{}", exhibit.name);
-            assert!(notes::NAMES.contains(&block.as_str()), "{block}");
-            assert!(TOPIC.more.contains(exhibit.name), "{}", exhibit.name);
-        }
-    }
-}

@@ -126,25 +126,3 @@ fn asks(stream: &mut BufReader<TcpStream>) -> bool {
     }
     true
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_dropped_has_ended_with_all_its_threads() {
-        let server = Server::start(|_, stop| {
-            while !stop.is_raised() {
-                thread::yield_now();
-            }
-        })
-        .expect("started");
-        let live = server.live.clone();
-        let _client = TcpStream::connect(server.address).expect("it listens");
-        while live.load(SeqCst) == 0 {
-            thread::yield_now();
-        }
-        drop(server);
-        assert_eq!(live.load(SeqCst), 0);
-    }
-}
