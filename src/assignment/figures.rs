@@ -20,8 +20,8 @@ pub(super) fn parts(findings: &Findings) -> Vec<Part> {
     let (rounds, level) = (findings.rounds, LEVELS[LEVELS.len() - 1]);
     let samples = number((findings.requests * rounds as u64) as f64);
     let charts = vec![
-        ("load-curve", load_curve(findings, 0.99, "Load curve: 99 of 100 requests")),
-        ("load-curve-median", load_curve(findings, 0.5, "Load curve: every other request")),
+        ("load-curve", load_curve(findings, 0.99, "Load curve: p99 of the response time")),
+        ("load-curve-median", load_curve(findings, 0.5, "Load curve: median response time")),
         ("requests", requests(findings)),
         ("percentiles-100", percentiles(findings, level)),
     ];

@@ -23,14 +23,13 @@ mod report;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
-use crate::lab::machine;
 use crate::lab::notes;
 use crate::lab::page::put_chart;
-use crate::lab::process::{lines, pause, say};
+use crate::lab::process::{end, lines, pause, say};
 use fetch::Fetched;
 use measure::LEVELS;
 use ports::Ports;
-use report::{Findings, Started};
+use report::Findings;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -71,7 +70,7 @@ struct Settings<'a> {
     stop: &'a Stop,
 }
 
-/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
     let settings = Settings {
@@ -84,14 +83,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         notes: given.text("--notes").map(PathBuf::from),
         stop,
     };
-    match carry_out(&settings) {
-        // Whatever broke while everything was being stopped broke for that reason.
-        Err(_) if stop.is_raised() => {
-            say("all: stopped before the end; every server has been stopped");
-            Ok(())
-        }
-        done => done.map_err(|sentence| Failure::CannotWork(format!("all: {sentence}"))),
-    }
+    end("all", "every server", carry_out(&settings), stop)
 }
 
 /// The assignment, step by step.
@@ -110,16 +102,10 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     step(6, &format!("performance test: {levels}, 3 systems in turn, {} rounds", settings.rounds));
     let measured = measure::run(&fleet, settings.requests, settings.rounds, settings.stop)?;
     fleet.check_running()?;
-    let started = fleet.all().iter().map(|server| Started {
-        topic: server.topic.clone(),
-        command: server.command.clone(),
-        log: lines(&server.log).into_iter().take(3).collect(),
-    });
     let findings = Findings {
-        date: machine::now(),
         requests: settings.requests,
         rounds: settings.rounds,
-        started: started.collect(),
+        started: fleet.all().to_vec(),
         fetched: fetched.into_iter().map(|one| one.line).collect(),
         rotation,
         screenshot,

@@ -12,8 +12,10 @@ use crate::bench::rounds::{self, Cell};
 use crate::bench::saved::{self, Origin};
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
-use crate::lab::machine::{circumstances, compiler, cores};
-use crate::lab::page::{Page, Part, number, put};
+use crate::lab::fleet::Server;
+use crate::lab::machine::{circumstances, compiler, now};
+use crate::lab::page::{Page, Part, put};
+use crate::lab::process::lines;
 use std::fs;
 use std::path::Path;
 
@@ -31,23 +33,13 @@ async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.
 /// The titles of the tables: the assignment's two first, then the one that it does not ask for.
 pub(super) const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
 
-/// A server that was started.
-pub(super) struct Started {
-    pub topic: String,
-    /// What one types to start it.
-    pub command: String,
-    /// The first lines of its log.
-    pub log: Vec<String>,
-}
-
 /// All that a run of `all` found out.
 pub(super) struct Findings {
-    pub date: String,
     /// Requests per run.
     pub requests: u64,
     /// Runs of each system at each level.
     pub rounds: usize,
-    pub started: Vec<Started>,
+    pub started: Vec<Server>,
     /// What the page shows, fetched and compared.
     pub fetched: Vec<String>,
     /// The same in the log of lb.
@@ -57,19 +49,15 @@ pub(super) struct Findings {
     pub measured: Measured,
 }
 
-fn named<'a>(cells: &'a [Cell], title: &'a str) -> impl Iterator<Item = &'a Cell> {
-    cells.iter().filter(move |cell| cell.plan().target.name == title)
-}
-
 impl Findings {
     /// The levels of one system, in order.
     pub fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
-        named(&self.measured.cells, title)
+        self.measured.cells.iter().filter(move |cell| cell.plan().target.name == title)
     }
 
     /// The load curve of one system.
     pub fn curve_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
-        named(&self.measured.curve, title)
+        self.measured.curve.iter().filter(move |cell| cell.plan().target.name == title)
     }
 
     /// All cells, table by table.
@@ -137,26 +125,17 @@ pub(super) fn summary(findings: &Findings) -> String {
 fn table_parts(findings: &Findings) -> Vec<Part> {
     let mut parts = vec![Part::heading(2, "Tabel")];
     parts.extend(tables(findings));
+    let (rounds, requests, warmup) = (findings.rounds, findings.requests, WARMUP.as_millis());
     parts.extend([
-        Part::text(method(findings)),
+        Part::text(format!(
+            "Each row is the median of {rounds} runs of {requests} requests each. All systems and levels were run in turn, \
+             round after round, after a warm-up of {warmup} ms each, so that a disturbance meets all alike. Clients and servers \
+             share one machine and its loopback interface; all servers wrote their logs. A failed request is in no rate."
+        )),
         remarks(findings.in_order()),
         Part::List(verdict::sentences(&findings.verdicts().0)),
     ]);
     parts
-}
-
-/// How the numbers came about.
-fn method(findings: &Findings) -> String {
-    format!(
-        "Each row is the median of {} runs of {} requests each. All systems and levels were run in turn, \
-         round after round, after a warm-up of {} ms each, so that a disturbance meets all alike. Clients and servers \
-         share one machine ({} cores) and its loopback interface; all servers wrote their logs. \
-         A failed request is in no rate.",
-        findings.rounds,
-        number(findings.requests as f64),
-        WARMUP.as_millis(),
-        cores(),
-    )
 }
 
 fn ab_parts(findings: &Findings) -> Vec<Part> {
@@ -180,7 +159,8 @@ fn ab_parts(findings: &Findings) -> Vec<Part> {
 fn step_parts(findings: &Findings) -> Vec<Part> {
     let show = |topic| {
         let started = findings.started.iter().filter(move |s| s.topic == topic);
-        started.map(|s| Part::Output(format!("$ {}\n{}", s.command, s.log.join("\n"))))
+        let log = |s: &Server| lines(&s.log).into_iter().take(3).collect::<Vec<_>>().join("\n");
+        started.map(move |s| Part::Output(format!("$ {}\n{}", s.command, log(s))))
     };
     let mut parts =
         vec![Part::heading(2, "Jalankan async_server.py pada port 9002, 9003, 9004, 9005")];
@@ -241,7 +221,6 @@ fn figure_parts(findings: &Findings) -> Vec<Part> {
         parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
         parts.push(Part::Table(table::table(findings.curve_of(title))));
     }
-    parts.push(remarks(findings.measured.curve.iter()));
     parts
 }
 
@@ -272,7 +251,7 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let assigned = opening.into_iter().chain(steps()).chain(results()).chain(about());
     page(assigned.collect()).write_markdown(folder, "report")?;
     let measured = "async_server, lb and thread_server, measured by ./run.sh all on";
-    let when = [vec![Part::text(format!("{measured} {}.", findings.date))]];
+    let when = [vec![Part::text(format!("{measured} {}.", now()))]];
     let tables_first = when.into_iter().chain(results()).chain(about()).chain(steps());
     page(tables_first.collect()).write_html(folder, "report")
 }

@@ -21,7 +21,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// A server that listens.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    /// A topic of ours, or another program's name.
     pub topic: String,
     pub address: SocketAddr,
     /// What one would type to start it.

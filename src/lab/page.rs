@@ -69,7 +69,9 @@ impl Part {
             }
             Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
             Part::List(items) => {
-                let items = items.iter().map(|item| format!("<li>{}</li>\n", escape(item)));
+                let item =
+                    |item: &String| format!("<li>{}</li>\n", escape(&item.replace("**", "")));
+                let items = items.iter().map(item);
                 format!("<ul>\n{}</ul>\n", items.collect::<String>())
             }
             Part::Table(table) => html_of(table),

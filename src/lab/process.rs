@@ -4,6 +4,7 @@
 //! reads a pipe that only we hold, and ends when the pipe closes. Knows no server.
 //! Entry points: [`output`], [`Process`]. Note: `notes/README.md`.
 
+use crate::cli::args::Failure;
 use crate::cli::shutdown::{Stop, UNTIL_EOF};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -22,6 +23,21 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The end of a topic that starts others. Ctrl-C is no failure: what has been stopped is said, and
+/// whatever broke meanwhile broke for that reason.
+pub(crate) fn end(
+    topic: &str,
+    stopped: &str,
+    done: Result<(), String>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    if done.is_err() && stop.is_raised() {
+        say(&format!("{topic}: stopped before the end; {stopped} has been stopped"));
+        return Ok(());
+    }
+    done.map_err(|sentence| Failure::CannotWork(format!("{topic}: {sentence}")))
 }
 
 /// Naps, unless the stop flag is raised.

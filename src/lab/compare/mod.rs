@@ -22,8 +22,9 @@ mod tricks;
 
 use super::chart::Chart;
 use super::machine::circumstances;
+use super::notes;
 use super::page::{BOLD, Page, Part, put};
-use super::{notes, process::installed, process::say};
+use super::process::{end, installed, say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
@@ -156,17 +157,17 @@ impl Comparison<'_> {
     }
 }
 
-/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let mut compare = Comparison::of(given, stop)?;
-    let cannot = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
     let what = given.operand()?;
     let mut tricks = Vec::new();
     let known: Vec<&str> = match what {
         "servers" => servers::CASES.map(|case| case.name).to_vec(),
         "pollers" => pollers::SIZES.map(|(name, _)| name).to_vec(),
         "tricks" => {
-            tricks = tricks::read_all(&compare).map_err(cannot)?;
+            let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
+            tricks = tricks::read_all(&compare).map_err(told)?;
             tricks.iter().map(|trick| trick.name.as_str()).collect()
         }
         other => {
@@ -179,14 +180,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    match carry_out(what, tricks, &mut compare, given) {
-        // Whatever broke while everything was being stopped broke for that reason.
-        Err(_) if stop.is_raised() => {
-            say("compare: stopped before the end; everything has been stopped");
-            Ok(())
-        }
-        done => done.map_err(cannot),
-    }
+    end("compare", "everything", carry_out(what, tricks, &mut compare, given), stop)
 }
 
 fn carry_out(

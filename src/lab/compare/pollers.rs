@@ -74,7 +74,7 @@ fn size(row: &Row) -> f64 {
 }
 
 fn chart(rows: &[Row], title: &str, y_label: &'static str, figure: Figure) -> Chart {
-    let mut sizes: Vec<f64> = rows.iter().map(|row| size(row)).collect();
+    let mut sizes: Vec<f64> = rows.iter().map(size).collect();
     sizes.dedup();
     let series: Vec<Series> = Kind::ALL
         .iter()

@@ -24,8 +24,9 @@ mod pipeline;
 use super::chart::Chart;
 use super::fleet::{Fleet, Server};
 use super::machine::circumstances;
+use super::notes;
 use super::page::put_chart;
-use super::{notes, process::say};
+use super::process::{end, say};
 use crate::bench::Plan;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
@@ -121,7 +122,7 @@ fn load(server: &Server, name: &str, clients: usize, length: Duration) -> Result
     Ok(plan)
 }
 
-/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let Some(name) = given.operands.first() else {
         say("usage: progjar exhibit NAME\n");
@@ -138,13 +139,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         )));
     }
     let mut stage = Stage { quick: given.has("--quick"), stop, charts: Vec::new() };
-    match show(&chosen, &mut stage, given.text("--notes").map(Path::new)) {
-        Err(_) if stop.is_raised() => {
-            say("exhibit: stopped before the end; every server has been stopped");
-            Ok(())
-        }
-        done => done.map_err(|e| Failure::CannotWork(format!("exhibit: {e}"))),
-    }
+    let shown = show(&chosen, &mut stage, given.text("--notes").map(Path::new));
+    end("exhibit", "every server", shown, stop)
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.

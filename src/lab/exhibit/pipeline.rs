@@ -3,12 +3,12 @@
 //! Note: `notes/lb.md`.
 
 use super::{Exhibit, Stage, load, row};
-use crate::bench::Outcome;
 use crate::bench::cpu::Cpu;
 use crate::bench::rounds::{State, Turn, measure};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::between;
+use crate::bench::{Outcome, Plan};
 use crate::lab::page::number;
 use std::time::Duration;
 
@@ -41,8 +41,7 @@ fn play(stage: &mut Stage) -> Result<String, String> {
     let length = stage.pick(Duration::from_secs(1), Duration::from_millis(300));
     let mut plans = Vec::new();
     for (depth, lb) in DEPTHS.iter().zip(&balancers) {
-        plans.push(load(lb, depth, CLIENTS, length)?);
-        plans.last_mut().map(|plan| plan.processes = vec![lb.pid]);
+        plans.push(Plan { processes: vec![lb.pid], ..load(lb, depth, CLIENTS, length)? });
     }
     // The backends' CPU time per request in µs, of each plan by round; bench knows that of the lb.
     let mut times = [Vec::new(), Vec::new()];
