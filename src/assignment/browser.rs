@@ -21,7 +21,7 @@ const PAGE_TIME: &str = "--virtual-time-budget=8000";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The page as a PNG; `folder` takes the browser's files while it runs.
-pub fn screenshot(url: &str, folder: &Path, stop: &Stop) -> Result<Vec<u8>, String> {
+pub(super) fn screenshot(url: &str, folder: &Path, stop: &Stop) -> Result<Vec<u8>, String> {
     let chromium = installed(&NAMES).ok_or("Chromium is not installed (apt install chromium)")?;
     let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
     let folder = fs::canonicalize(folder).map_err(wrong)?;

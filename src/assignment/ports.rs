@@ -14,23 +14,21 @@ const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the servers listen; 0 is any free port.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ports {
+pub(super) struct Ports {
     pub async_servers: [u16; 4],
     pub lb: u16,
     pub thread_server: u16,
 }
 
 impl Ports {
-    /// The assignment's.
     pub const ASSIGNED: Ports =
         Ports { async_servers: [9002, 9003, 9004, 9005], lb: 44444, thread_server: 46000 };
-    /// Whatever the system has.
     pub const FREE: Ports = Ports { async_servers: [0; 4], lb: 0, thread_server: 0 };
 }
 
 /// Tries each port before anything is started, so that the error can name all that are in use.
 /// What a client's connection holds may be free in a moment: that is waited for.
-pub fn check_free(ports: &Ports, stop: &Stop) -> Result<(), String> {
+pub(super) fn check_free(ports: &Ports, stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + PORT_PATIENCE;
     let mut told = false;
     loop {
@@ -67,15 +65,10 @@ fn taken(ports: &Ports) -> Vec<(u16, &'static str)> {
 
 fn in_use(taken: &[(u16, &str)], by_clients: bool) -> String {
     let names: Vec<_> = taken.iter().map(|(p, t)| format!("{p} ({t})")).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let noun = if names.len() == 1 { "port" } else { "ports" };
+    let why = if by_clients { WHAT_TO_DO } else { "in use; stop the other program" };
     let names = names.join(", ");
-    let (noun, verb) = match taken {
-        [_] => ("port", "is"),
-        _ => ("ports", "are"),
-    };
-    let why = match by_clients {
-        true => WHAT_TO_DO,
-        false => "in use; stop the other program",
-    };
     format!("{noun} {names} {verb} {why}, or take any free ports: progjar all --free-ports")
 }
 

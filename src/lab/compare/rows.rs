@@ -44,7 +44,6 @@ const COLUMNS: [&str; 13] = [
 pub(super) type Measurement = [Option<f64>; 9];
 
 /// What was measured of a system in a case.
-#[derive(Debug)]
 pub(super) struct Row {
     pub case: Case,
     pub system: String,

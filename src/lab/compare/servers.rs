@@ -98,25 +98,15 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
         rows.extend(compare.measure(&case, &mut systems)?);
         fleet.check_running()?;
     }
+    let chart =
+        |stem, gateways, title, figure| Some((stem, chart(&rows, gateways, title, figure)?));
+    let better = "Load balancers: requests/s, the better other = 1";
     let charts = [
-        ("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
-        ("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
-        (
-            "compare-gateways",
-            true,
-            "Load balancers: requests/s, the better other = 1",
-            Figure::Rate,
-        ),
-        (
-            "compare-gateways-cpu",
-            true,
-            "Load balancers: CPU per request, the same = 1",
-            Figure::Cpu,
-        ),
+        chart("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
+        chart("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
+        chart("compare-gateways", true, better, Figure::Rate),
+        chart("compare-gateways-cpu", true, "Load balancers: CPU, the same = 1", Figure::Cpu),
     ];
-    let charts = charts.into_iter().filter_map(|(stem, gateways, title, figure)| {
-        Some((stem, chart(&rows, gateways, title, figure)?))
-    });
     Ok(Findings {
         title: "progjar beside nginx and HAProxy",
         method: format!(
@@ -125,7 +115,7 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
             cores()
         ),
         parts: parts(&rows),
-        charts: charts.collect(),
+        charts: charts.into_iter().flatten().collect(),
         rows,
     })
 }

@@ -40,7 +40,6 @@ impl Server {
         Ok(Server { address, stop, live, acceptor: Some(acceptor.map_err(wrong)?) })
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
