@@ -10,7 +10,7 @@ usage: ./run.sh TOPIC [options]
   all            the whole assignment: servers, page, rotation, tables, report/
   test           format, lints, tests, documentation: is all well?
   notes          all and exhibit all, and the results blocks of notes/*.md from both
-  compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, goals;
+  compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, verdicts;
                  compare pollers: scan, poll and epoll from 1 to 10,000 connections;
                  compare tricks: this program beside itself without each of its tricks
   async_server, thread_server, lb, bench, exhibit, ...

@@ -46,7 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),
     ("assignment", &["bench", "lab", "net", "cli"]),
-    ("lab", &["assignment", "bench", "net", "cli"]),
+    ("lab", &["bench", "net", "cli"]),
 ];
 
 /// The rooms that a file names: what follows `crate::`.

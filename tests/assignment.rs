@@ -100,7 +100,7 @@ fn the_assignment_is_carried_out_and_handed_in() {
     assert_eq!(headings[..expected.len()], expected);
     assert!(markdown.contains("### Async + Load Balancer\n| Concurrency level |"));
     assert!(markdown.contains("### Thread\n| Concurrency level |"));
-    for name in ["requests.svg", "percentiles-100.svg"] {
+    for name in ["load-curve.svg", "requests.svg", "percentiles-100.svg"] {
         assert!(markdown.contains(&format!("({name})")), "{name}");
         assert!(folder.read(&format!("report/{name}")).contains("</svg>"));
     }
@@ -146,7 +146,7 @@ fn check_html(html: &str) {
     let place = |what: &str| html.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(place(">Async + Load Balancer</h3>") < place(">Thread</h3>"));
     assert!(place(">Thread</h3>") < place("<svg"));
-    assert_eq!(html.matches("<svg").count(), 10);
+    assert_eq!(html.matches("<svg").count(), 4);
     assert!(!html.contains("NaN") && !html.contains(">inf"));
 }
 
@@ -171,6 +171,26 @@ fn the_results_blocks_of_notes_are_filled_from_the_run() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("lb.md: line 1") && stderr.contains("thread_server"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_block_that_is_not_whole_is_named_by_its_line() {
+    let folder = Folder::new();
+    let check = |text: &str| {
+        folder.write("a.md", text.as_bytes());
+        progjar::lab::notes::check(folder.path())
+    };
+    assert_eq!(check("```\n<!-- measured: NAME -->\n```\n"), Ok(()), "only shown");
+    assert_eq!(check("<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n"), Ok(()));
+    let known = progjar::lab::notes::NAMES.join(", ");
+    for (text, says) in [
+        ("\n<!-- measured: nginx -->\n<!-- end -->\n", known.as_str()),
+        ("\n<!-- measured: lb -->\n", "no end"),
+        ("\n<!-- measured: lb -->\n<!-- measured: bench -->\n<!-- end -->\n", "no end"),
+    ] {
+        let error = check(text).expect_err(text);
+        assert!(error.contains("line 2:") && error.contains(says), "{error}");
+    }
 }
 
 #[test]
@@ -253,10 +273,15 @@ fn a_port_in_use_is_one_clear_line() {
         thread::sleep(Duration::from_millis(5));
         held = TcpListener::bind("127.0.0.1:44444");
     }
+    let other = TcpListener::bind("127.0.0.1:46000");
     let output = all(&folder, &[]).output().expect("runs");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    if other.is_ok() {
+        assert!(stderr.contains("44444 (lb), 46000 (thread_server) are "), "{stderr}");
+        assert!(stderr.contains("--free-ports"), "{stderr}");
+    }
     assert!(
         stderr.contains("44444 (lb)")
             && (stderr.contains("in use; stop") || stderr.contains("a client's connection")),

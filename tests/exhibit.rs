@@ -52,6 +52,11 @@ fn without_a_name_they_are_listed() {
     for name in NAMES.into_iter().chain(["all"]) {
         assert!(text.contains(&format!("\n  {name} ")), "{name} in {text}");
     }
+    for name in NAMES {
+        let block = format!("exhibit-{name}");
+        assert!(progjar::lab::notes::NAMES.contains(&block.as_str()), "{block}");
+        assert!(progjar::lab::exhibit::TOPIC.more.contains(name), "{name}");
+    }
     let unknown = exhibit(&["nonsense"]);
     assert_eq!(unknown.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&unknown.stderr);
@@ -154,7 +159,8 @@ fn an_exhibit_may_have_a_chart() {
     assert!(output.status.success());
     let path = std::path::Path::new(folder.text()).join("img/policies.svg");
     let svg = std::fs::read_to_string(path).expect("it is there");
-    assert_eq!(svg.matches("class=\"slow cut\"").count(), 3, "{svg}");
+    assert_eq!(svg.matches("class=\"mark s0\"").count(), 3, "{svg}");
+    assert!(svg.contains(">round-robin: 25 %<"), "{svg}");
     assert!(svg.ends_with("</svg>\n"));
 }
 

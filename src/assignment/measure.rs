@@ -1,227 +1,125 @@
-//! Step 6: the three systems at the assignment's four levels, in turn, round after round; after
-//! each of our runs one of ab's, where ab is installed.
+//! Step 6: the three systems at the assignment's four levels, in turn, round after round, with a
+//! run of ab after each of ours where ab is installed; then the load curve.
 //!
 //! Entry point: [`run`]. Note: `notes/README.md`.
 
-use super::{End, program, say};
-use crate::bench::Plan;
+use super::ab::{Ab, AbRun};
 use crate::bench::rounds::{Cell, State, Turn, measure};
+use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::report::{AbCell, AbRun, System};
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use crate::lab::fleet::Fleet;
+use crate::lab::process::say;
 use std::time::Duration;
 
 /// The assignment's concurrency levels.
-pub const LEVELS: [usize; 4] = [1, 10, 50, 100];
+pub(super) const LEVELS: [usize; 4] = [1, 10, 50, 100];
+/// What is measured: the topic, and the title of its table.
+pub(super) const SYSTEMS: [(&str, &str); 3] =
+    [("lb", "Async + Load Balancer"), ("async_server", "Async"), ("thread_server", "Thread")];
+/// How each target is loaded before the first round.
+pub(super) const WARMUP: Duration = Duration::from_millis(200);
 /// The assignment's -s: nothing is given up early.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(99_999);
-/// A run of ab that takes longer is given up.
-const AB_PATIENCE: Duration = Duration::from_secs(60);
+/// The load curve's rates, as parts of the highest rate of a closed loop: where it is flat, where
+/// it bends, and beyond.
+const PARTS: [f64; 8] = [0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9, 1.1];
+/// How often each of its points is measured; how long, for each round of the test, and at most.
+const CURVE_ROUNDS: usize = 3;
+const POINT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(150));
 
 /// What the test brought.
-pub struct Measurement {
-    /// The three systems, in the order of the tables.
-    pub systems: Vec<System>,
+pub(super) struct Measured {
     /// A cell per system and level.
     pub cells: Vec<Cell>,
-    /// ab's figures of the same; empty without ab.
-    pub ab: Vec<AbCell>,
-    /// As ab says itself.
     pub ab_version: Option<String>,
+    /// ab's runs of each cell, by round.
+    ab: Vec<Vec<Option<AbRun>>>,
+    /// A cell per system and rate.
+    pub curve: Vec<Cell>,
 }
 
-/// Measures the URLs of lb, of one async_server, and of thread_server.
-pub fn run(
-    urls: [String; 3],
+impl Measured {
+    pub fn ab_runs(&self, cell: &Cell) -> &[Option<AbRun>] {
+        let place = self.cells.iter().position(|c| std::ptr::eq(c, cell));
+        place.and_then(|place| self.ab.get(place)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Measures lb, one async_server, and thread_server.
+pub(super) fn run(
+    fleet: &Fleet,
     requests: u64,
-    count: usize,
-    warmup: Duration,
+    rounds: usize,
     stop: &Stop,
-) -> Result<Measurement, End> {
-    let [lb, alone, threads] = urls;
-    let system = |title, short, url: String| System { title, short, url };
-    let systems = vec![
-        system("Async + Load Balancer", "Async + LB", lb),
-        system("Async", "Async", alone),
-        system("Thread", "Thread", threads),
-    ];
+) -> Result<Measured, String> {
     let mut plans = Vec::new();
-    for level in LEVELS {
-        for system in &systems {
-            plans.push(plan(system, level, requests)?);
+    for concurrency in LEVELS {
+        for (topic, title) in SYSTEMS {
+            // bench -n … -c … -k -r -s 99999
+            let mut plan = Plan::new(&format!("http://{}/", fleet.one(topic)?.address))?;
+            plan.target.name = title.to_owned();
+            plan.timeout = ANSWER_PATIENCE;
+            plans.push(Plan { requests, concurrency, keep_alive: true, go_on: true, ..plan });
         }
     }
-    let ab = program::find(&["ab"]);
+    let ab = Ab::find(stop);
     if ab.is_none() {
         say("      ab is not installed (apt install apache2-utils): our figures stand alone");
     }
-    let mut watch = Watch {
-        ab_version: ab.as_deref().and_then(|ab| version(ab, stop)),
-        ab,
-        cells: Vec::new(),
-        terminal: std::io::stdout().is_terminal(),
-        rates: Vec::new(),
-    };
-    let measured = measure(&plans, count, warmup, stop, &mut |turn| {
-        watch.see(turn, &plans, stop);
-    });
-    watch.clear();
-    if stop.is_raised() {
-        return Err(End::Stopped);
-    }
-    let cells = measured.whole()?;
-    Ok(Measurement { systems, cells, ab: watch.cells, ab_version: watch.ab_version })
-}
-
-/// `bench -n … -c … -k -r -s 99999`
-fn plan(system: &System, level: usize, requests: u64) -> Result<Plan, String> {
-    let mut plan = Plan::new(&system.url)?;
-    plan.target.name = system.title.to_owned();
-    plan.requests = requests;
-    plan.concurrency = level;
-    plan.timeout = ANSWER_PATIENCE;
-    plan.keep_alive = true;
-    plan.go_on = true;
-    Ok(plan)
-}
-
-/// Looks on while the rounds go by: says so, and runs ab after each run.
-struct Watch {
-    ab: Option<PathBuf>,
-    ab_version: Option<String>,
-    cells: Vec<AbCell>,
-    terminal: bool,
-    /// The rates of the round so far, with the place of each plan.
-    rates: Vec<(usize, f64)>,
-}
-
-impl Watch {
-    fn see(&mut self, turn: &Turn, plans: &[Plan], stop: &Stop) {
-        let State::Ended(outcome) = turn.state else {
-            return self.draw(turn);
-        };
-        if turn.round == 0 {
-            return;
-        }
-        if let Some(ab) = self.ab.clone()
-            && !stop.is_raised()
-            && let Some(run) = run_ab(&ab, turn.plan, turn.round, stop)
-        {
-            self.keep(turn.plan, run);
-        }
+    let mut runs: Vec<Vec<Option<AbRun>>> = plans.iter().map(|_| Vec::new()).collect();
+    let mut rates = Vec::new();
+    let watch = &mut |turn: &Turn| {
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
-        self.rates.extend(place.map(|place| (place, outcome.rate())));
-        if self.rates.len() == plans.len() {
-            self.clear();
-            say(&self.line(turn, plans));
+        let (State::Ended(outcome), Some(place), 1..) = (&turn.state, place, turn.round) else {
+            return;
+        };
+        if let Some(ab) = ab.as_ref().filter(|_| !stop.is_raised()) {
+            runs[place].push(ab.run(turn.plan, stop));
         }
-    }
-
-    fn keep(&mut self, plan: &Plan, run: AbRun) {
-        let url = plan.target.url();
-        let same = |cell: &&mut AbCell| cell.url == url && cell.concurrency == plan.concurrency;
-        match self.cells.iter_mut().find(same) {
-            Some(cell) => cell.runs.push(run),
-            None => self.cells.push(AbCell { url, concurrency: plan.concurrency, runs: vec![run] }),
+        rates.push((place, outcome.rate()));
+        if rates.len() == plans.len() {
+            say(&line(turn, &plans, &mut rates));
         }
-    }
-
-    /// A line for the round: the rates at each level, in the order of the systems.
-    fn line(&mut self, turn: &Turn, plans: &[Plan]) -> String {
-        let mut text = format!("      round {}/{}:", turn.round, turn.rounds);
-        let mut level = 0;
-        self.rates.sort_by_key(|(place, _)| *place);
-        for (place, rate) in self.rates.drain(..) {
-            if level != plans[place].concurrency {
-                level = plans[place].concurrency;
-                text.push_str(&format!("  c={level}:"));
-            }
-            text.push_str(&format!(" {rate:.0}"));
-        }
-        text
-    }
-
-    /// On a terminal, what is being done at this moment.
-    fn draw(&self, turn: &Turn) {
-        if self.terminal {
-            let what = match turn.round {
-                0 => "warming up".to_owned(),
-                round => format!("round {round}/{}", turn.rounds),
-            };
-            let (url, level) = (turn.plan.target.url(), turn.plan.concurrency);
-            let mut out = std::io::stdout().lock();
-            let _ =
-                write!(out, "\r\x1b[K      {what}: {url} at {level}").and_then(|()| out.flush());
-        }
-    }
-
-    fn clear(&self) {
-        if self.terminal {
-            let mut out = std::io::stdout().lock();
-            let _ = write!(out, "\r\x1b[K").and_then(|()| out.flush());
-        }
-    }
-}
-
-fn version(ab: &Path, stop: &Stop) -> Option<String> {
-    let text = program::output(Command::new(ab).arg("-V"), AB_PATIENCE, stop).ok()?;
-    let words = text.split_once("Version ")?.1;
-    Some(words.split_whitespace().next()?.to_owned())
-}
-
-/// The same run by ab; None if ab did not end well or is not understood.
-fn run_ab(ab: &Path, plan: &Plan, round: usize, stop: &Stop) -> Option<AbRun> {
-    let mut command = Command::new(ab);
-    command
-        .args(["-q", "-r", "-k", "-s", "99999"])
-        .args(["-n", &plan.requests.to_string()])
-        .args(["-c", &plan.concurrency.to_string()])
-        .arg(plan.target.url());
-    let text = program::output(&mut command, AB_PATIENCE, stop).ok()?;
-    read_ab(&text, round)
-}
-
-fn read_ab(text: &str, round: usize) -> Option<AbRun> {
-    let field = |label: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(label))?;
-        value.split_whitespace().next()?.parse::<f64>().ok()
     };
-    Some(AbRun {
-        round,
-        seconds: field("Time taken for tests:")?,
-        complete: field("Complete requests:")? as u64,
-        failed: field("Failed requests:")? as u64,
-        non_2xx: field("Non-2xx responses:").unwrap_or(0.0) as u64,
-        transferred: field("Total transferred:")? as u64,
-        rate: field("Requests per second:")?,
-        time_per_request: field("Time per request:")?,
-        kbytes: field("Transfer rate:")?,
-    })
+    let cells = measure(&plans, rounds, WARMUP, stop, watch).whole()?;
+    let scheduled = scheduled(&plans, &cells, POINT.1.min(POINT.0 * rounds as u32));
+    if !stop.is_raised() {
+        let systems = SYSTEMS.len();
+        say(&format!("      load curve: {} rates, {systems} systems in turn", PARTS.len()));
+    }
+    let curve = measure(&scheduled, CURVE_ROUNDS, Duration::ZERO, stop, &mut |_| {}).whole()?;
+    if stop.is_raised() {
+        return Err("stopped".to_owned());
+    }
+    Ok(Measured { cells, ab_version: ab.map(|ab| ab.version), ab: runs, curve })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn abs_report_is_read_field_by_field() {
-        let text = "Concurrency Level:      10\n\
-            Time taken for tests:   0.041 seconds\n\
-            Complete requests:      1000\n\
-            Failed requests:        3\n   (Connect: 0, Receive: 0, Length: 3, Exceptions: 0)\n\
-            Non-2xx responses:      7\n\
-            Total transferred:      252000 bytes\n\
-            Requests per second:    24267.13 [#/sec] (mean)\n\
-            Time per request:       4.121 [ms] (mean)\n\
-            Time per request:       0.041 [ms] (mean, across all concurrent requests)\n\
-            Transfer rate:          5971.99 [Kbytes/sec] received\n";
-        let run = read_ab(text, 3).expect("whole");
-        assert_eq!((run.complete, run.failed, run.non_2xx), (1000, 3, 7));
-        assert_eq!((run.seconds, run.rate), (0.041, 24267.13));
-        assert_eq!((run.time_per_request, run.kbytes), (4.121, 5971.99));
-        assert_eq!(run.transferred, 252_000);
-        assert!(read_ab("ab: apr_socket_connect(): Connection refused", 1).is_none());
+/// A line for the round: the rates at each level, in the order of the systems.
+fn line(turn: &Turn, plans: &[Plan], rates: &mut Vec<(usize, f64)>) -> String {
+    let mut text = format!("      round {}/{}:", turn.round, turn.rounds);
+    rates.sort_by_key(|(place, _)| *place);
+    for (place, rate) in rates.drain(..) {
+        if place % SYSTEMS.len() == 0 {
+            text += &format!("  c={}:", plans[place].concurrency);
+        }
+        text += &format!(" {rate:.0}");
     }
+    text
+}
+
+/// The plans of the load curve: all systems at the highest level, at the same rates.
+fn scheduled(plans: &[Plan], cells: &[Cell], point: Duration) -> Vec<Plan> {
+    let rates = cells.iter().map(|cell| cell.spread(Outcome::rate).median);
+    let highest = rates.fold(1.0, f64::max);
+    let mut scheduled = Vec::new();
+    for part in PARTS {
+        // To two digits: a rate that one can type.
+        let unit = 10_f64.powf((part * highest).max(1.0).log10().floor() - 1.0).max(1.0);
+        let rate = (part * highest / unit).round().max(1.0) * unit;
+        for plan in &plans[plans.len() - SYSTEMS.len()..] {
+            let open = Plan { time_limit: Some(point), requests: u64::MAX, ..plan.clone() };
+            scheduled.push(open.at_rate(rate));
+        }
+    }
+    scheduled
 }

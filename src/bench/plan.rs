@@ -174,7 +174,7 @@ impl Plan {
     }
 
     /// The same on a schedule; within a time limit with the requests that fall due.
-    pub(super) fn at_rate(&self, rate: f64) -> Plan {
+    pub(crate) fn at_rate(&self, rate: f64) -> Plan {
         let due = self.time_limit.map_or(u64::MAX, |t| (rate * t.as_secs_f64()).ceil() as u64);
         Plan { rate: Some(rate), requests: self.requests.min(due.max(1)), ..self.clone() }
     }

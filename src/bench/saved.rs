@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Where figures come from, so that they can be read later: name and text of each thing.
-pub(crate) struct Origin(Vec<(&'static str, String)>);
+pub(crate) struct Origin(pub(crate) Vec<(&'static str, String)>);
 
 impl Origin {
     /// This program on this machine now, with these rounds.

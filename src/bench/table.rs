@@ -136,7 +136,7 @@ fn list(text: &mut String, sentences: &[String]) {
 }
 
 /// What the row of a cell does not show.
-fn remarks(cell: &Cell) -> Vec<String> {
+pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
     let (runs, spread) = (cell.runs(), cell.spread(Outcome::rate));
     let [done, failed, timed_out, non_2xx, unanswered, retried] = [
         cell.sum(|o| o.tally.done),

@@ -4,7 +4,7 @@
 //! writes a fixed request to a backend, and copies the answer without a look. So it is the floor
 //! under every server that reads and writes once per request, and `compare` measures it beside
 //! them. It takes one read for one message, which is true of small ones: good for nothing else.
-//! Entry point: [`run`]. Note: `notes/fast.md`.
+//! Entry point: [`main`]. Note: `notes/fast.md`.
 
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::{Stop, TICK};
@@ -22,12 +22,7 @@ pub const TOPIC: Topic = Topic {
     operand: "PORT",
     operand_default: "46001",
     flags: &[&[
-        flag(
-            "--backend",
-            "IP:PORT",
-            "",
-            "once per backend: copies their answers instead of giving its own",
-        ),
+        flag("--backend", "IP:PORT", "", "once per backend: copies their answers, gives none"),
         flag("--workers", "N", "1", "event loops"),
         flag("--close", "", "", "one request per connection"),
     ]],
@@ -53,25 +48,22 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let backends: Vec<SocketAddr> =
         given.all("--backend").map(address).collect::<Result<_, _>>()?;
     let closes = given.has("--close");
-    let start = || {
-        let listener = listener::bind("floor", "127.0.0.1", port)?;
-        let wrong = |e: io::Error| format!("floor: {e}");
-        let _ = crate::net::sys::raise_descriptor_limit();
-        listener::announce("floor", listener.local_addr().map_err(wrong)?);
+    let wrong = |e: io::Error| format!("floor: {e}");
+    let listener = listener::bind("floor", "127.0.0.1", port).map_err(Failure::CannotWork)?;
+    let _ = crate::net::sys::raise_descriptor_limit();
+    let listen = || {
+        listener::announce("floor", listener.local_addr()?);
         thread::scope(|scope| {
             let start = |_| {
                 let (listener, backends) = (listener.try_clone()?, &backends[..]);
                 Ok(scope.spawn(move || run(listener, backends, closes, stop)))
             };
             let loops: io::Result<Vec<_>> = (0..workers).map(start).collect();
-            let end = |one: thread::ScopedJoinHandle<io::Result<()>>| {
-                one.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
-            };
-            loops?.into_iter().try_for_each(end)
+            let panicked = |_| Err(io::Error::other("a worker panicked"));
+            loops?.into_iter().try_for_each(|one| one.join().unwrap_or_else(panicked))
         })
-        .map_err(wrong)
     };
-    start().map_err(Failure::CannotWork)
+    listen().map_err(|e| Failure::CannotWork(wrong(e)))
 }
 
 /// The listener's token; a connection's is its place plus one.
@@ -80,8 +72,6 @@ const LISTENER: Token = 0;
 /// Longer than a small request or answer.
 const MESSAGE: usize = 4096;
 
-/// A connection.
-#[derive(Debug)]
 struct Side {
     stream: TcpStream,
     kind: Part,
@@ -89,7 +79,7 @@ struct Side {
 }
 
 /// Whose connection it is, and at which place the other one of its exchange stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Part {
     Client(Option<usize>),
     Backend(Option<usize>),
@@ -108,7 +98,7 @@ struct Floor<'a> {
 }
 
 /// Answers until the stop flag is raised.
-pub fn run(
+fn run(
     listener: TcpListener,
     backends: &[SocketAddr],
     closes: bool,
@@ -117,15 +107,8 @@ pub fn run(
     let mut poller = Kind::BEST.poller()?;
     listener::prepare(&listener)?;
     poller.add(&listener, LISTENER, Interest::READ)?;
-    let mut floor = Floor {
-        poller,
-        sides: Slots::new(),
-        idle: Vec::new(),
-        backends,
-        turn: 0,
-        closes,
-        message: [0; MESSAGE],
-    };
+    let (sides, idle, turn, message) = (Slots::new(), Vec::new(), 0, [0; MESSAGE]);
+    let mut floor = Floor { poller, sides, idle, backends, turn, closes, message };
     let mut events = Vec::new();
     while !stop.is_raised() {
         floor.poller.wait(&mut events, Some(TICK))?;
@@ -150,8 +133,7 @@ pub fn run(
 
 impl Floor<'_> {
     fn insert(&mut self, stream: TcpStream, kind: Part) -> usize {
-        let watched = false;
-        self.sides.insert(Side { stream, kind, watched })
+        self.sides.insert(Side { stream, kind, watched: false })
     }
 
     /// One read, and the write that follows from it. Whatever fails ends the connection.
@@ -186,21 +168,18 @@ impl Floor<'_> {
 
     fn answer(&mut self, place: usize) -> io::Result<()> {
         let stream = &mut self.sides[place].stream;
-        if self.closes {
-            stream.write_all(LAST_ANSWER)?;
-            self.close(place);
-            return Ok(());
+        if !self.closes {
+            stream.write_all(ANSWER)?;
+            return self.watch(place);
         }
-        stream.write_all(ANSWER)?;
-        self.watch(place)
+        stream.write_all(LAST_ANSWER)?;
+        self.close(place);
+        Ok(())
     }
 
     /// Asks a backend on behalf of a client.
     fn ask(&mut self, client: usize) -> io::Result<()> {
-        let place = match self.idle.pop() {
-            Some(place) => place,
-            None => self.connect()?,
-        };
+        let place = self.idle.pop().map_or_else(|| self.connect(), Ok)?;
         self.sides[client].kind = Part::Client(Some(place));
         self.sides[place].kind = Part::Backend(Some(client));
         self.sides[place].stream.write_all(REQUEST)?;

@@ -28,8 +28,7 @@ pub const NAMES: [&str; 14] = [
 const BEGIN: &str = "<!-- measured: ";
 const END: &str = "<!-- end -->";
 
-/// Looks through the folder's notes without changing them. The error names the line that is
-/// wrong and, for an unknown name, the known ones.
+/// Looks through the folder's notes without changing them. The error names the line.
 pub fn check(folder: &Path) -> Result<(), String> {
     for (path, text) in notes(folder)? {
         replace(&text, &|_| None).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -41,15 +40,11 @@ pub fn check(folder: &Path) -> Result<(), String> {
 /// leaves those of which it says nothing; how many were filled. No note is written before all
 /// have been understood.
 pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
-    let mut changed = Vec::new();
-    let mut count = 0;
+    let (mut changed, mut count) = (Vec::new(), 0);
     for (path, text) in notes(folder)? {
-        let (new, blocks) =
-            replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
-        count += blocks;
-        if new != text {
-            changed.push((path, new));
-        }
+        let filled = replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
+        count += filled.1;
+        changed.push((path, filled.0));
     }
     for (path, text) in changed {
         fs::write(&path, text).map_err(|e| format!("cannot write '{}': {e}", path.display()))?;
@@ -77,20 +72,14 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
 fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count) = (String::new(), 0);
     let mut is_code = false;
-    // The line of the block that is open.
-    let mut open: Option<usize> = None;
-    let mut is_kept = false;
-    for (number, line) in text.split_inclusive('\n').enumerate().map(|(i, l)| (i + 1, l)) {
+    // The line of the block that is open, and whether its old lines stay.
+    let mut open: Option<(usize, bool)> = None;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let marker = line.trim();
-        if open.is_none() && marker.starts_with("```") {
-            is_code = !is_code;
-        }
-        let name = marker
-            .strip_prefix(BEGIN)
-            .and_then(|rest| rest.strip_suffix("-->"))
-            .filter(|_| !is_code);
-        match (open, name) {
-            (Some(begun), Some(_)) => return Err(unended(begun)),
+        is_code ^= open.is_none() && marker.starts_with("```");
+        let name = marker.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix("-->"));
+        match (open, name.filter(|_| !is_code)) {
+            (Some((begun, _)), Some(_)) => return Err(unended(begun)),
             (None, Some(name)) => {
                 let name = name.trim();
                 if !NAMES.contains(&name) {
@@ -101,61 +90,24 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
                 }
                 out.push_str(line);
                 let new = block(name);
-                if let Some(new) = &new {
+                open = Some((number, new.is_none()));
+                if let Some(new) = new {
                     out.push_str(new.trim_end());
                     out.push('\n');
                     count += 1;
                 }
-                open = Some(number);
-                is_kept = new.is_none();
             }
             (Some(_), None) if marker == END => {
                 out.push_str(line);
                 open = None;
             }
-            (Some(_), None) if !is_kept => {} // the old results
+            (Some((_, false)), None) => {} // the old results
             (_, None) => out.push_str(line),
         }
     }
-    match open {
-        Some(begun) => Err(unended(begun)),
-        None => Ok((out, count)),
-    }
+    open.map_or(Ok((out, count)), |(begun, _)| Err(unended(begun)))
 }
 
 fn unended(line: usize) -> String {
     format!("line {line}: the block has no end; put {END} on a line below it")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(text: &str) -> Result<(String, usize), String> {
-        replace(text, &|name| (name != "exhibit-spin").then(|| format!("new {name}\n")))
-    }
-
-    #[test]
-    fn a_block_is_filled_anew_and_the_rest_stays() {
-        let text = "a\n<!-- measured: lb -->\nold\nolder\n<!-- end -->\nb";
-        let new = "a\n<!-- measured: lb -->\nnew lb\n<!-- end -->\nb";
-        assert_eq!(filled(text), Ok((new.to_owned(), 1)));
-        assert_eq!(filled(new), Ok((new.to_owned(), 1)));
-        let kept = "<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n";
-        assert_eq!(filled(kept), Ok((kept.to_owned(), 0)));
-        let shown = "```\n<!-- measured: NAME -->\n```\n";
-        assert_eq!(filled(shown), Ok((shown.to_owned(), 0)));
-    }
-
-    #[test]
-    fn a_wrong_block_is_named_by_its_line() {
-        let unknown = filled("\n<!-- measured: nginx -->\n<!-- end -->\n").expect_err("unknown");
-        assert!(unknown.starts_with("line 2:") && unknown.ends_with(&NAMES.join(", ")));
-        for text in [
-            "<!-- measured: lb -->\n",
-            "<!-- measured: lb -->\n<!-- measured: bench -->\n<!-- end -->\n",
-        ] {
-            assert!(filled(text).expect_err("open").contains("no end"));
-        }
-    }
 }

@@ -1,53 +1,35 @@
-//! The same work on this project and, where installed, on nginx and HAProxy, in turn, round
-//! after round; as `compare pollers`, on the three pollers; as `compare tricks`, on this program
-//! without each of its tricks.
+//! The same work for several systems in turn, round after round: this program beside nginx and
+//! HAProxy, `async_server` with each poller, this program without each of its tricks. It is bench,
+//! with the processes around it.
 //!
-//! Starts and stops everything itself; the core never imports it. Entry point: [`main`].
-//! Notes: `notes/fast.md`, `notes/poller.md`.
+//! Starts and stops everything itself. Entry point: [`main`]. Notes: `notes/fast.md`,
+//! `notes/poller.md`.
 
-// what was asked for
-mod settings;
-// what is compared, and what is to be reached
-mod cases;
-// what nginx and HAProxy are told
-mod configs;
-// programs that are not ours, and that do not outlive us
-pub(crate) mod guest;
-// all systems, running
-mod lineup;
-// CPU time and memory from /proc
-pub(crate) mod usage;
-// thousands of connections that say nothing
-mod idle;
-// one measurement
-mod load;
+// cases, systems, rounds
+mod measure;
+// what was measured: table, CSV
+mod rows;
 // system calls per request
 mod calls;
-// medians, ratios, goals
-mod results;
-// tables and charts as files
-mod page;
-// ratios of all cases, drawn
-mod charts;
-// what compare hands in
-mod tables;
+// nginx and HAProxy, and what they are told
+mod others;
+// this program beside nginx and HAProxy
+mod servers;
 // scan, poll and epoll
 mod pollers;
 // what each trick gains
 mod tricks;
 
-use crate::assignment::{End, program, say};
+use super::chart::Chart;
+use super::machine::circumstances;
+use super::notes;
+use super::page::{BOLD, Page, Part, put};
+use super::process::{end, installed, say};
+use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
-use crate::lab::notes;
-use crate::lab::report::circumstances;
-use calls::Counter;
-use cases::{CASES, Case, IMAGE, LARGE, LARGE_SIZE};
-use lineup::{Lineup, Place};
-use load::Load;
-use page::Page;
-use results::{Results, Run};
-use settings::{OTHER_DESCRIPTORS, Settings, reachable_idle, traces_folder};
+use crate::net::sys;
+use rows::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -59,8 +41,8 @@ pub const TOPIC: Topic = Topic {
     operand: "WHAT",
     operand_default: "servers",
     flags: &[&[
-        flag("--rounds", "N", "5", "measure everything in turn, N times; medians count"),
-        flag("--seconds", "S", "2", "length of one measurement"),
+        flag("--rounds", "N", "10", "measure everything in turn, N times; medians count"),
+        flag("--seconds", "S", "0.3", "length of one measurement"),
         flag("--only", "CASE", "", "only this case (repeatable)"),
         flag("--idle", "N", "10000", "idle connections, as far as descriptors reach"),
         flag("--report", "DIR", "report", "where tables, charts, configurations and logs go"),
@@ -74,198 +56,209 @@ pub const TOPIC: Topic = Topic {
             "of tricks: the program without each; run.sh builds them",
         ),
     ]],
-    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, keep-alive-wrk, close, close-ab, one,\n\
-        image, large, idle; of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx, haproxy, wrk, ab, perf or\n\
-        strace where installed, and names what is not. Ctrl-C stops everything.",
+    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, keep-alive-wrk, one, image, large,\n\
+        idle, close; of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx,\n\
+        haproxy, wrk and perf where installed, and names what is not. Ctrl-C stops everything.",
 };
 
-/// How each system is loaded before the first round of a case.
-const WARMUP: Duration = Duration::from_millis(200);
-/// How long system calls are counted.
-const COUNTED: Duration = Duration::from_millis(500);
+/// Descriptors of a process beside those of its idle connections.
+const OTHER_DESCRIPTORS: u64 = 700;
+/// One of the page's images, and a large file that is made for the measurement.
+const IMAGE: &str = "readiness.jpg";
+const LARGE: &str = "large.bin";
+const LARGE_SIZE: usize = 8 << 20;
 
-/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+/// What the command line says, and what else measures.
+struct Comparison<'a> {
+    rounds: usize,
+    length: Duration,
+    only: Vec<String>,
+    idle: usize,
+    /// For configurations and logs, inside the report's folder.
+    folder: PathBuf,
+    root: PathBuf,
+    patches: PathBuf,
+    without: PathBuf,
+    wrk: Option<PathBuf>,
+    perf: Option<PathBuf>,
+    stop: &'a Stop,
+    /// What a reader of the tables has to know.
+    remarks: Vec<String>,
+}
+
+/// What one comparison found out.
+struct Findings {
+    title: &'static str,
+    /// How it was measured, in addition to what is so for all.
+    method: String,
+    rows: Vec<Row>,
+    parts: Vec<Part>,
+    /// Each with the stem of its file.
+    charts: Vec<(&'static str, Chart)>,
+}
+
+impl Comparison<'_> {
+    fn of<'a>(given: &Given, stop: &'a Stop) -> Result<Comparison<'a>, String> {
+        let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
+        let length = given.duration("--seconds")?.unwrap_or_default();
+        if length < Duration::from_millis(50) {
+            return Err("compare: --seconds: give at least 0.05".to_owned());
+        }
+        Ok(Comparison {
+            rounds: given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize,
+            length,
+            only: given.all("--only").map(str::to_owned).collect(),
+            idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
+            folder: path("--report").join("compare"),
+            root: path("--root"),
+            patches: path("--patches"),
+            without: path("--without"),
+            wrk: installed(&["wrk"]),
+            perf: installed(&["perf"]),
+            stop,
+            remarks: Vec::new(),
+        })
+    }
+
+    fn remark(&mut self, what: String) {
+        say(&what);
+        self.remarks.push(what);
+    }
+
+    /// Whether this case is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
+    /// than wanted is a remark.
+    fn reachable_idle(&mut self, each: u64) -> Result<usize, String> {
+        let limit = sys::raise_descriptor_limit()
+            .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
+        let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / each).max(1) as usize;
+        if most < self.idle {
+            self.remark(format!(
+                "only {most} idle connections: the descriptor limit is {limit} (ulimit -Hn)"
+            ));
+        }
+        Ok(self.idle.min(most))
+    }
+
+    /// The folder that all serve: the image and the large file.
+    fn site(&self) -> Result<PathBuf, String> {
+        let site = self.folder.join("site");
+        let wrong = |e| format!("cannot write in '{}': {e}", site.display());
+        fs::create_dir_all(&site).map_err(wrong)?;
+        let image = self.root.join(IMAGE);
+        fs::copy(&image, site.join(IMAGE))
+            .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
+        fs::write(site.join(LARGE), vec![b'x'; LARGE_SIZE]).map_err(wrong)?;
+        Ok(site)
+    }
+}
+
+/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let settings = Settings::of(given)?;
-    let done = match given.operand()? {
-        "servers" => {
-            settings.check_only(&CASES.map(|case| case.name.to_owned()))?;
-            servers(&settings, stop)
-        }
-        "pollers" => {
-            settings.check_only(&pollers::SIZES.map(|size| size.to_string()))?;
-            pollers::run(&settings, stop)
-        }
+    let mut compare = Comparison::of(given, stop)?;
+    let what = given.operand()?;
+    let mut tricks = Vec::new();
+    let known: Vec<&str> = match what {
+        "servers" => servers::CASES.map(|case| case.name).to_vec(),
+        "pollers" => pollers::SIZES.map(|(name, _)| name).to_vec(),
         "tricks" => {
             let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
-            let tricks = tricks::read_all(&settings).map_err(told)?;
-            let known: Vec<String> = tricks.iter().map(|trick| trick.name.clone()).collect();
-            settings.check_only(&known)?;
-            tricks::run(tricks, &settings, stop)
+            tricks = tricks::read_all(&compare).map_err(told)?;
+            tricks.iter().map(|trick| trick.name.as_str()).collect()
         }
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
-    match done {
-        Ok(()) => Ok(()),
-        // Whatever broke while everything was being stopped broke for that reason.
-        _ if stop.is_raised() => {
-            say("compare: stopped before the end; everything has been stopped");
-            Ok(())
-        }
-        Err(End::Stopped) => Ok(()),
-        Err(End::Failed(sentence)) => Err(Failure::CannotWork(format!("compare: {sentence}"))),
+    if let Some(name) = compare.only.iter().find(|name| !known.contains(&name.as_str())) {
+        let known = known.join(", ");
+        let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
+        return Err(Failure::Usage(sentence));
     }
+    end("compare", "everything", carry_out(what, tricks, &mut compare, given), stop)
 }
 
-/// This project beside others.
-fn servers(settings: &Settings, stop: &Stop) -> Result<(), End> {
+fn carry_out(
+    what: &str,
+    tricks: Vec<tricks::Trick>,
+    compare: &mut Comparison,
+    given: &Given,
+) -> Result<(), String> {
     let begun = Instant::now();
-    if let Some(folder) = &settings.notes {
-        notes::check(folder)?;
-    }
-    let folder = traces_folder(settings)?;
-    let mut missing = Vec::new();
-    // A load balancer keeps a second descriptor ready for each client: its backend's.
-    let idle = reachable_idle(settings.idle, 2, &mut missing)?;
-    let load = Load {
-        length: settings.length,
-        idle,
-        wrk: program::find(&["wrk"]),
-        ab: program::find(&["ab"]),
+    let notes = given.text("--notes").map(Path::new);
+    notes.map_or(Ok(()), notes::check)?;
+    let wrong = |e| format!("cannot write in '{}': {e}; see --report", compare.folder.display());
+    fs::create_dir_all(&compare.folder).map_err(wrong)?;
+    compare.folder = fs::canonicalize(&compare.folder).map_err(wrong)?;
+    let found = match what {
+        "pollers" => pollers::run(compare),
+        "tricks" => tricks::run(tricks, compare),
+        _ => servers::run(compare),
     };
-    let wanted = CASES.into_iter().filter(|case| settings.wants(case.name));
-    let (cases, without): (Vec<Case>, Vec<Case>) = wanted.partition(|case| load.can(case));
-    for case in without {
-        let what = format!("{} is left out: its driver is not installed", case.name);
-        say(&what);
-        missing.push(what);
-    }
-    let root = site(settings, &folder)?;
-    let place =
-        Place { folder: &folder, root: &root, connections: idle as u64 + OTHER_DESCRIPTORS / 2 };
-    let mut lineup = Lineup::start(&place, stop)?;
-    missing.extend(lineup.missing.iter().cloned());
-    // A floor that keeps connections and one that closes them are two programs, and one row.
-    let mut systems: Vec<_> = lineup.systems.iter().map(|s| (s.name, s.role)).collect();
-    systems.dedup();
-    let mut results = Results { systems, cases, ..Results::default() };
-    let measured = measure(&mut results, &lineup, &load, settings, stop, &mut missing)
-        .and_then(|()| count_calls(&mut results, &lineup, &load, &folder, stop, &mut missing))
-        .and_then(|()| Ok(lineup.check_running()?));
     // The large file is of no further use.
-    let _ = fs::remove_file(root.join(LARGE));
-    measured?;
-    drop(lineup);
-    let method = format!(
-        "{} Medians of {} rounds of {} s; all systems in turn, so that a disturbance meets all alike. Clients, servers and \
-         backends share one machine and its loopback interface. CPU: user and system time of a system's processes, backends included. \
-         {} workers for each load balancer, 1 for each server; no logs.",
-        circumstances(&settings.command),
-        settings.rounds,
-        settings.length.as_secs_f64(),
-        lineup::workers(),
-    );
-    let page = tables::page(&results, method, &missing);
-    hand_in(&page, &tables::csv(&results), settings, begun)
-}
-
-/// All cases; within each all systems in turn, round after round.
-fn measure(
-    results: &mut Results,
-    lineup: &Lineup,
-    load: &Load,
-    settings: &Settings,
-    stop: &Stop,
-    missing: &mut Vec<String>,
-) -> Result<(), End> {
-    for case in results.cases.clone() {
-        say(&format!("{}: {}", case.name, case.title));
-        let systems = || lineup.systems.iter().filter(|system| (system.can)(&case));
-        for system in systems() {
-            load.active(&case, system, WARMUP, stop)?;
-        }
-        for round in 1..=settings.rounds {
-            let mut line = format!("      round {round}/{}:", settings.rounds);
-            for system in systems() {
-                let sample = match load.run(&case, system, stop) {
-                    // The others are worth their time all the same.
-                    Err(End::Failed(why)) => {
-                        let what =
-                            format!("Failed: {}, {}, round {round}: {why}", case.name, system.name);
-                        say(&what);
-                        missing.push(what);
-                        continue;
-                    }
-                    sample => sample?,
-                };
-                line.push_str(&format!("  {} {:.0}", system.name, sample.rate));
-                results.runs.push(Run { case, system: system.name, round, sample });
-            }
-            say(&line);
-        }
-    }
-    Ok(())
-}
-
-/// System calls per request in the first case, by a short run of its own.
-fn count_calls(
-    results: &mut Results,
-    lineup: &Lineup,
-    load: &Load,
-    folder: &Path,
-    stop: &Stop,
-    missing: &mut Vec<String>,
-) -> Result<(), End> {
-    let case = CASES[0];
-    if !results.cases.contains(&case) {
-        return Ok(());
-    }
-    for counter in Counter::all() {
-        for system in lineup.systems.iter().filter(|system| (system.can)(&case)) {
-            let mut work = || load.active(&case, system, COUNTED, stop);
-            let count = counter.per_request(&system.pids, folder, stop, &mut work)?;
-            results.calls.extend(count.map(|count| (system.name, count)));
-        }
-        if !results.calls.is_empty() {
-            missing.push(format!(
-                "System calls were counted by {} in a run of their own, backends included.",
-                counter.name
-            ));
-            return Ok(());
-        }
-    }
-    missing
-        .push("System calls are not counted: perf and strace are missing or may not.".to_owned());
+    let _ = fs::remove_file(compare.folder.join("site").join(LARGE));
+    let found = found?;
+    let counted = found.rows.iter().any(|row| row.median(rows::Figure::Calls).is_some());
+    let counted = match counted {
+        true => "System calls were counted by perf in a run of their own, backends included.",
+        false => "System calls are not counted: perf is missing or may not.",
+    };
+    compare.remarks.push(counted.to_owned());
+    let report = Path::new(given.text("--report").unwrap_or_default());
+    hand_in(what, found, compare, report, notes)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let report = report.join(format!("{}.html", if what == "servers" { "compare" } else { what }));
+    say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
     Ok(())
 }
 
 /// Writes the files, refreshes the notes, prints the tables.
-fn hand_in(page: &Page, csv: &str, settings: &Settings, begun: Instant) -> Result<(), End> {
-    page.write(&settings.report, csv)?;
-    say(&format!("\n{}", page.markdown()));
-    if let Some(folder) = &settings.notes {
-        let count = page.refresh(folder)?;
-        say(&format!("{count} results blocks refreshed in {}", folder.display()));
+fn hand_in(
+    what: &str,
+    found: Findings,
+    compare: &Comparison,
+    report: &Path,
+    notes: Option<&Path>,
+) -> Result<(), String> {
+    let (stem, operand) = match what {
+        "servers" => ("compare", String::new()),
+        other => (other, format!(" {other}")),
+    };
+    let (rounds, seconds) = (compare.rounds, compare.length.as_secs_f64());
+    let only: String = compare.only.iter().map(|case| format!(" --only {case}")).collect();
+    let command = format!("./run.sh compare{operand} --rounds {rounds} --seconds {seconds}{only}");
+    let method = format!(
+        "{} Medians of {rounds} rounds of {seconds} s. Processes are started anew for each case; within it all systems are measured in \
+         turn, each round with another one first, so that a disturbance meets all alike. {}",
+        circumstances(&command),
+        found.method
+    );
+    let parts = [Part::Text(method)].into_iter().chain(found.parts);
+    let parts = parts.chain(compare.remarks.iter().map(Part::text)).collect();
+    let mut page = Page { title: found.title.to_owned(), lang: "en", parts };
+    let block = page.markdown();
+    say(&format!("\n{block}"));
+    page.parts.insert(1, Part::Charts(found.charts));
+    page.write_markdown(report, stem)?;
+    page.write_html(report, stem)?;
+    put(report, &format!("{stem}.csv"), rows::csv(&found.rows).as_bytes())?;
+    let Some(folder) = notes else { return Ok(()) };
+    let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
+    let images = folder.join("img");
+    if count > 0 && images.is_dir() {
+        page.write_charts(&images)?;
     }
-    say(&format!(
-        "done in {:.0} s; everything has been stopped; see {}",
-        begun.elapsed().as_secs_f64(),
-        settings.report.join(format!("{}.html", page.name)).display()
-    ));
+    say(&format!("{count} results blocks refreshed in {}", folder.display()));
     Ok(())
 }
 
-/// The folder that all serve: the image and the large file.
-fn site(settings: &Settings, folder: &Path) -> Result<PathBuf, String> {
-    let site = folder.join("site");
-    let wrong = |e| format!("cannot write in '{}': {e}", site.display());
-    fs::create_dir_all(&site).map_err(wrong)?;
-    let image = settings.root.join(IMAGE);
-    fs::copy(&image, site.join(IMAGE))
-        .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
-    fs::write(site.join(LARGE), vec![b'x'; LARGE_SIZE]).map_err(wrong)?;
-    Ok(site)
+/// A heading, and which of these pairs differ.
+fn differences(pairs: Vec<Pair>) -> [Part; 2] {
+    let sentences = verdict::sentences(&verdict::judge(pairs));
+    [Part::heading(BOLD, "Differences"), Part::List(sentences)]
 }

@@ -3,29 +3,19 @@
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
 //! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
 
-use super::calls::Counter;
-use super::cases::{CASES, Case, LARGE};
-use super::lineup::{ASYNC_SERVER, BACKENDS, Role, System, workers};
-use super::load::{Load, Sample};
-use super::page::{Page, Part};
-use super::settings::{Settings, traces_folder};
-use super::{COUNTED, WARMUP, hand_in, site};
-use crate::assignment::program;
-use crate::assignment::servers::Servers;
-use crate::assignment::{End, say};
-use crate::bench::stats::Spread;
-use crate::cli::shutdown::Stop;
-use crate::lab::notes;
-use crate::lab::report::circumstances;
-use crate::lab::report::words::number;
-use std::fmt::Write;
+use super::measure::{Case, System};
+use super::rows::{Figure, Row};
+use super::servers::{CASES, balancing, four};
+use super::{Comparison, Findings, differences};
+use crate::bench::table::Table;
+use crate::lab::fleet::Fleet;
+use crate::lab::page::{BOLD, Part, number_or_dash};
+use crate::lab::process::say;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// A trick, as its patch tells it.
-#[derive(Debug)]
-pub struct Trick {
+pub(super) struct Trick {
     /// The stem of the patch.
     pub name: String,
     /// What it does, and what happens without it.
@@ -33,26 +23,15 @@ pub struct Trick {
     without: String,
     /// Where it shows.
     case: Case,
-    balances: bool,
+    /// async_server or lb.
+    system: String,
     /// The program without it.
     program: PathBuf,
 }
 
-/// One round: with the trick, and without.
-type Pair = [Sample; 2];
-
-/// What was measured of a trick.
-#[derive(Debug)]
-struct Gain {
-    trick: Trick,
-    rounds: Vec<Pair>,
-    /// System calls per request, with and without.
-    calls: [Option<f64>; 2],
-}
-
 /// All that the patches tell of, in the order of their names.
-pub fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
-    let folder = &settings.patches;
+pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
+    let folder = &compare.patches;
     let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -60,10 +39,10 @@ pub fn read_all(settings: &Settings) -> Result<Vec<Trick>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    files.iter().map(|file| read(file, &settings.without)).collect()
+    files.iter().map(|file| read(file, compare)).collect()
 }
 
-fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
+fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let text =
         fs::read_to_string(file).map_err(|e| format!("cannot read '{}': {e}", file.display()))?;
@@ -75,7 +54,7 @@ fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
     let case = told("Case:")?;
     let case = CASES.into_iter().find(|known| known.name == case);
     let case = case.ok_or_else(|| format!("'{}': no such case", file.display()))?;
-    let program = programs.join(&name);
+    let program = compare.without.join(&name);
     if !program.is_file() {
         return Err(format!(
             "there is no '{}', the program without a trick; ./run.sh compare tricks builds it",
@@ -85,185 +64,91 @@ fn read(file: &Path, programs: &Path) -> Result<Trick, String> {
     Ok(Trick {
         title: told("Trick:")?,
         without: told("Without:")?,
-        balances: told("System:")? != ASYNC_SERVER,
+        system: told("System:")?,
+        case: Case { counts_calls: true, idle: case.idle.min(compare.idle), ..case },
         name,
-        case,
         program,
     })
 }
 
 /// All tricks, one after the other; each in turn with and without it.
-pub fn run(tricks: Vec<Trick>, settings: &Settings, stop: &Stop) -> Result<(), End> {
-    let begun = Instant::now();
-    if let Some(folder) = &settings.notes {
-        notes::check(folder)?;
-    }
-    let folder = traces_folder(settings)?;
-    let root = site(settings, &folder)?;
-    let load = Load { length: settings.length, idle: 0, wrk: None, ab: program::find(&["ab"]) };
-    let mut gains = Vec::new();
-    let measured: Result<(), End> =
-        tricks.into_iter().filter(|trick| settings.wants(&trick.name)).try_for_each(|trick| {
-            if !load.can(&trick.case) {
-                say(&format!("{} is left out: ab is not installed", trick.name));
-                return Ok(());
-            }
-            say(&format!("{}: {}", trick.name, trick.title));
-            gains.push(measure(trick, &load, &root, &folder, settings, stop)?);
-            Ok(())
-        });
-    // The large file is of no further use.
-    let _ = fs::remove_file(root.join(LARGE));
-    measured?;
-    let page = page(&gains, settings);
-    hand_in(&page, &csv(&gains), settings, begun)
-}
-
-fn measure(
-    trick: Trick,
-    load: &Load,
-    root: &Path,
-    folder: &Path,
-    settings: &Settings,
-    stop: &Stop,
-) -> Result<Gain, End> {
-    let with = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
-    let mut fleets = Vec::new();
-    for (name, program) in [("with", &with), ("without", &trick.program)] {
-        let logs = folder.join(name);
-        fs::create_dir_all(&logs)
-            .map_err(|e| format!("cannot write in '{}': {e}", logs.display()))?;
-        let mut servers = Servers::new(&logs, root).of(program);
-        let system = start(&mut servers, &trick, stop)?;
-        load.active(&trick.case, &system, WARMUP, stop)?;
-        fleets.push((servers, system));
-    }
-    let mut rounds = Vec::new();
-    for round in 1..=settings.rounds {
-        let mut pair = Pair::default();
-        // Who comes first takes turns, too.
-        for i in [round % 2, 1 - round % 2] {
-            pair[i] = load.run(&trick.case, &fleets[i].1, stop)?;
+pub(super) fn run(tricks: Vec<Trick>, compare: &mut Comparison) -> Result<Findings, String> {
+    let root = compare.site()?;
+    let (mut rows, mut pairs) = (Vec::new(), Vec::new());
+    let mut table = Table::new(&COLUMNS);
+    for trick in tricks {
+        if !compare.wants(&trick.name) {
+            continue;
         }
-        rounds.push(pair);
+        say(&format!("{}: {}", trick.name, trick.title));
+        let mut fleet = Fleet::new(&compare.folder, &root)?;
+        let with = start(&mut fleet, &trick, &format!("with {}", trick.name), compare)?;
+        fleet.program.clone_from(&trick.program);
+        let without = start(&mut fleet, &trick, &format!("without {}", trick.name), compare)?;
+        let measured = compare.measure(&trick.case, &mut [with, without])?;
+        fleet.check_running()?;
+        let [with, without] = &measured[..] else { continue };
+        pairs.push(with.pair(without, Figure::Cpu, "CPU time per request"));
+        table.rows.push(cells(&trick, with, without));
+        rows.extend(measured);
     }
-    let mut calls = [None, None];
-    for counter in Counter::all() {
-        for (calls, (_, system)) in calls.iter_mut().zip(&fleets) {
-            let mut work = || load.active(&trick.case, system, COUNTED, stop);
-            *calls = counter.per_request(&system.pids, folder, stop, &mut work)?;
-        }
-        if calls.iter().all(Option::is_some) {
-            break;
-        }
-    }
-    let gain = Gain { trick, rounds, calls };
-    say(&format!(
-        "      requests/s {}, CPU per request {}",
-        gain.ratio(|s| Some(s.rate)),
-        gain.ratio(|s| s.cpu)
-    ));
-    Ok(gain)
-}
-
-/// One server; or the load balancer before its backends, all without the trick.
-fn start(servers: &mut Servers, trick: &Trick, stop: &Stop) -> Result<System, End> {
-    let quiet = "--quiet".to_owned();
-    let mut pids = Vec::new();
-    let mut arguments = vec![quiet.clone(), format!("--workers={}", workers())];
-    let mut address = None;
-    for _ in 0..if trick.balances { BACKENDS } else { 1 } {
-        let server = servers.start("async_server", 0, std::slice::from_ref(&quiet), stop)?;
-        pids.push(server.pid());
-        arguments.push(format!("--backend={}", server.address));
-        address = Some(server.address);
-    }
-    if trick.balances {
-        let server = servers.start("lb", 0, &arguments, stop)?;
-        pids.push(server.pid());
-        address = Some(server.address);
-    }
-    Ok(System {
-        name: "it",
-        role: Role::Server,
-        address: address.ok_or(End::Stopped)?,
-        pids,
-        can: |_| true,
+    let parts = [Part::heading(BOLD, "Tricks"), Part::Table(table)];
+    Ok(Findings {
+        title: "What each trick gains",
+        method: "Ratios: with, divided by without, in the same round; below 1 is good for CPU and system calls, above 1 for \
+            requests/s."
+            .to_owned(),
+        parts: parts.into_iter().chain(differences(pairs)).collect(),
+        rows,
+        charts: Vec::new(),
     })
 }
 
-impl Gain {
-    /// A figure with the trick, divided by the same without, round by round: the median, the
-    /// lowest and the highest.
-    fn ratio(&self, of: impl Fn(&Sample) -> Option<f64>) -> String {
-        let pairs = self.rounds.iter();
-        let ratios = pairs.filter_map(|[with, without]| Some(of(with)? / of(without)?));
-        Spread::of(ratios).map_or_else(
-            || "–".to_owned(),
-            |s| format!("{:.2} ({:.2}–{:.2})", s.median, s.lowest, s.highest),
-        )
+/// One server; or the load balancer before its backends, all of the same build.
+fn start(
+    fleet: &mut Fleet,
+    trick: &Trick,
+    name: &str,
+    compare: &Comparison,
+) -> Result<System, String> {
+    let mut server = || fleet.start("async_server", 0, &["--quiet"], compare.stop);
+    if trick.system == "async_server" {
+        return Ok(System::new(name, &server()?, &[]));
     }
+    let backends = four(|_| server())?;
+    let mut arguments = balancing(&backends);
+    arguments.push("--quiet".to_owned());
+    let front = fleet.start("lb", 0, &arguments, compare.stop)?;
+    Ok(System::new(name, &front, &backends))
 }
 
-fn page(gains: &[Gain], settings: &Settings) -> Page {
-    let method = format!(
-        "{} Medians of {} rounds of {} s; in each round the program with the trick and without it, by turns. Ratios: with, divided by \
-         without, in the same round; below 1 is good for CPU and system calls, above 1 for requests/s.",
-        circumstances(&settings.command),
-        settings.rounds,
-        settings.length.as_secs_f64(),
-    );
-    let heading = [
-        "Trick",
-        "Without it",
-        "Case",
-        "CPU ratio (lowest–highest)",
-        "Requests/s ratio (lowest–highest)",
-        "CPU µs/request",
-        "without",
-        "System calls/request",
-        "without",
-    ];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
-    for gain in gains {
-        let trick = &gain.trick;
-        let cpu = |i: usize| {
-            let values = gain.rounds.iter().filter_map(|pair| pair[i].cpu);
-            shown(Spread::of(values).map(|spread| spread.median))
-        };
-        let system = if trick.balances { "lb" } else { ASYNC_SERVER };
-        rows.push(vec![
-            format!("`{}`: {}", trick.name, trick.title),
-            trick.without.clone(),
-            format!("{system}: {}", trick.case.title),
-            gain.ratio(|s| s.cpu),
-            gain.ratio(|s| Some(s.rate)),
-            cpu(0),
-            cpu(1),
-            shown(gain.calls[0]),
-            shown(gain.calls[1]),
-        ]);
-    }
-    Page {
-        name: "tricks",
-        title: "What each trick gains",
-        method,
-        parts: vec![Part { heading: "Tricks", rows, sentences: Vec::new() }],
-        charts: Vec::new(),
-    }
-}
+const COLUMNS: [&str; 9] = [
+    "Trick",
+    "Without it",
+    "Case",
+    "CPU ratio (lowest–highest)",
+    "Requests/s ratio (lowest–highest)",
+    "CPU µs/request",
+    "without",
+    "System calls/request",
+    "without",
+];
 
-fn csv(gains: &[Gain]) -> String {
-    let mut text = String::from("trick,case,round,with,requests_per_second,cpu_us_per_request\n");
-    for gain in gains {
-        for (round, pair) in (1..).zip(&gain.rounds) {
-            for (sample, with) in pair.iter().zip(["yes", "no"]) {
-                let cpu = sample.cpu.map_or_else(String::new, |v| format!("{v:.3}"));
-                let (name, case, rate) = (&gain.trick.name, gain.trick.case.name, sample.rate);
-                let _ = writeln!(text, "{name},{case},{round},{with},{rate:.1},{cpu}");
-            }
-        }
-    }
-    text
+fn cells(trick: &Trick, with: &Row, without: &Row) -> Vec<String> {
+    let ratio = |figure: Figure| match with.ratio(without, figure) {
+        Some(s) => format!("{:.2} ({:.2}–{:.2})", s.median, s.lowest, s.highest),
+        None => "–".to_owned(),
+    };
+    let of = |row: &Row, figure: Figure| number_or_dash(row.median(figure));
+    vec![
+        format!("`{}`: {}", trick.name, trick.title),
+        trick.without.clone(),
+        format!("{}: {}", trick.system, trick.case.title),
+        ratio(Figure::Cpu),
+        ratio(Figure::Rate),
+        of(with, Figure::Cpu),
+        of(without, Figure::Cpu),
+        of(with, Figure::Calls),
+        of(without, Figure::Calls),
+    ]
 }

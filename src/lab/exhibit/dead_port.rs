@@ -2,16 +2,16 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::{Exhibit, Played, Size};
-use crate::assignment::program;
+use super::{Exhibit, Stage};
 use crate::cli::shutdown::Stop;
-use crate::lab::compare::guest::free_port;
-use crate::lab::report::number;
-use std::net::{Ipv4Addr, TcpStream};
+use crate::lab::fleet::free_address;
+use crate::lab::page::number;
+use crate::lab::process::{installed, output};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "dead-port",
     title: "a high rate from a port where nothing listens",
     does: "\
@@ -32,69 +32,54 @@ const REQUESTS: u32 = 1000;
 /// ab needs a moment of this.
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
-fn play(_: Size, stop: &Stop) -> Result<Played, String> {
-    let port = free_port()?; // nobody has taken it yet
-    let url = format!("http://127.0.0.1:{port}/");
-    let count = REQUESTS.to_string();
+fn play(stage: &mut Stage) -> Result<String, String> {
+    let address = free_address()?; // nobody has taken it yet
+    let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
     Ok(format!(
         "A counter that takes every end for a success:\n{}\nab {}\n{}\nprogjar bench {}\n{}",
-        naive(port),
+        naive(address),
         arguments.join(" "),
-        ab(&arguments, stop),
+        ab(&arguments, stage.stop),
         arguments.join(" "),
         ours(&arguments)?
-    )
-    .into())
+    ))
 }
 
 /// The counter with the fault.
-fn naive(port: u16) -> String {
+fn naive(address: SocketAddr) -> String {
     let (begun, mut complete) = (Instant::now(), 0);
     for _ in 0..REQUESTS {
         // Connected or refused: it has ended.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let _ = TcpStream::connect(address);
         complete += 1;
     }
-    let rate = f64::from(complete) / begun.elapsed().as_secs_f64().max(1e-9);
-    let rate = number(rate);
+    let rate = number(f64::from(complete) / begun.elapsed().as_secs_f64().max(1e-9));
     format!("  Complete requests:   {complete}\n  Requests per second: {rate}\n")
 }
 
 /// The lines of ab's report that matter here.
 fn ab(arguments: &[&str], stop: &Stop) -> String {
-    let Some(ab) = program::find(&["ab"]) else {
+    let Some(ab) = installed(&["ab"]) else {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
-    let report = program::output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
-    let report = match report {
-        Ok(report) => report,
-        Err(why) => return format!("  {why}\n"),
-    };
+    let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
     let wanted = ["Complete", "Failed", "   (Connect", "Requests per second"];
-    let lines = report.lines();
-    lines
-        .filter(|line| wanted.iter().any(|w| line.starts_with(w)))
-        .map(|line| format!("  {line}\n"))
-        .collect()
+    let report = report.unwrap_or_else(|why| format!("Complete requests: none, {why}"));
+    let lines = report.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+    lines.map(|line| format!("  {line}\n")).collect()
 }
 
 /// What this program says of the same.
 fn ours(arguments: &[&str]) -> Result<String, String> {
     let wrong = |e| format!("cannot run progjar bench: {e}");
-    let program = std::env::current_exe().map_err(wrong)?;
-    let output = Command::new(program)
-        .args(["bench", "-q"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(wrong)?;
-    let code = output.status.code();
-    let code = code.map_or("none".to_owned(), |code| code.to_string());
-    let rate = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .find(|line| line.starts_with("Requests per second"))
-        .map_or("  (no rate)\n".to_owned(), |line| format!("  {line}\n"));
-    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Ok(format!("{rate}  {error}\n  exit code: {code}\n"))
+    let mut command = Command::new(std::env::current_exe().map_err(wrong)?);
+    command.args(["bench", "-q"]).args(arguments).stdin(Stdio::null());
+    let output = command.output().map_err(wrong)?;
+    let code = output.status.code().map_or("none".to_owned(), |code| code.to_string());
+    let [report, error] =
+        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    let rate = report.lines().find(|line| line.starts_with("Requests per second"));
+    let rate = rate.unwrap_or("(no rate)");
+    Ok(format!("  {rate}\n  {}\n  exit code: {code}\n", error.trim()))
 }

@@ -6,8 +6,6 @@
 
 // a thread per connection, as small as can be
 mod server;
-// tables and bars for a terminal
-mod text;
 // a thread that never ends
 mod spin;
 // 404 in a table without a column for it
@@ -16,22 +14,25 @@ mod not_found;
 mod dead_port;
 // a stall that hides from those who wait for it
 mod omission;
-// the same run ten times
+// the same run twelve times
 mod noise;
-// four async_servers, and load balancers in front of them
-mod fleet;
 // one slow backend, three policies
 mod policies;
 // many requests, one write
 mod pipeline;
 
-use crate::assignment::say;
+use super::chart::Chart;
+use super::fleet::{Fleet, Server};
+use super::machine::circumstances;
+use super::notes;
+use super::page::put_chart;
+use super::process::{end, say};
+use crate::bench::Plan;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
-use crate::lab::notes;
-use crate::lab::report::{circumstances, put};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// `progjar exhibit`
 pub const TOPIC: Topic = Topic {
@@ -58,24 +59,18 @@ struct Exhibit {
     title: &'static str,
     /// What will happen.
     does: &'static str,
-    /// Lets it happen.
-    play: fn(Size, &Stop) -> Result<Played, String>,
+    /// Lets it happen; what came of it, as lines for a terminal.
+    play: fn(&mut Stage) -> Result<String, String>,
     /// What to learn from it.
     means: &'static str,
 }
 
-/// What came of an exhibit.
-struct Played {
-    /// Lines for a terminal.
-    text: String,
-    /// A chart for the notes: its name, and the SVG.
-    picture: Option<(&'static str, String)>,
-}
-
-impl From<String> for Played {
-    fn from(text: String) -> Played {
-        Played { text, picture: None }
-    }
+/// Where an exhibit is played.
+struct Stage<'a> {
+    quick: bool,
+    stop: &'a Stop,
+    /// Charts for the notes, each with the stem of its file.
+    charts: Vec<(&'static str, Chart)>,
 }
 
 const EXHIBITS: [Exhibit; 7] = [
@@ -88,26 +83,51 @@ const EXHIBITS: [Exhibit; 7] = [
     pipeline::EXHIBIT,
 ];
 
-/// How much of everything.
-#[derive(Clone, Copy)]
-enum Size {
-    Full,
-    Quick,
-}
+impl Stage<'_> {
+    fn pick<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
 
-impl Size {
-    fn of<T>(self, full: T, quick: T) -> T {
-        match self {
-            Size::Full => full,
-            Size::Quick => quick,
+    /// Four async_servers with these delays, and before them a load balancer for each value of the
+    /// option.
+    fn balance(
+        &self,
+        delays: [&str; 4],
+        option: &str,
+        values: &[&str],
+    ) -> Result<(Fleet, Vec<Server>), String> {
+        let mut fleet = Fleet::in_scratch()?;
+        let mut backends = Vec::new();
+        for delay in delays {
+            let options = ["--quiet", "--delay", delay];
+            let server = fleet.start("async_server", 0, &options, self.stop)?;
+            backends.push(format!("--backend={}", server.address));
         }
+        let start = |value: &&str| {
+            let options = ["--quiet", option, value].map(str::to_owned);
+            fleet.start("lb", 0, &[&options[..], &backends].concat(), self.stop)
+        };
+        let balancers = values.iter().map(start).collect::<Result<_, _>>()?;
+        Ok((fleet, balancers))
     }
 }
 
-/// Runs the topic. Ctrl-C is no failure: everything is stopped, and that is said.
+/// So many clients on keep-alive connections, for so long.
+fn load(server: &Server, name: &str, clients: usize, length: Duration) -> Result<Plan, String> {
+    let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
+    plan.requests = u64::MAX;
+    plan.time_limit = Some(length);
+    plan.concurrency = clients;
+    plan.keep_alive = true;
+    Ok(plan)
+}
+
+/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let Some(name) = given.operands.first() else {
-        say(&list());
+        say("usage: progjar exhibit NAME\n");
+        EXHIBITS.iter().for_each(|one| say(&format!("  {:<10} {}", one.name, one.title)));
+        say("  all        one after the other");
         return Ok(());
     };
     let chosen: Vec<&Exhibit> =
@@ -118,78 +138,48 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
             "exhibit: there is no exhibit '{name}'; there are {known}, and all"
         )));
     }
-    let cannot = |e: String| Failure::CannotWork(format!("exhibit: {e}"));
-    let folder = given.text("--notes").map(Path::new);
-    if let Some(folder) = folder {
-        notes::check(folder).map_err(cannot)?;
-    }
-    let (size, flags) = match given.has("--quick") {
-        true => (Size::Quick, " --quick"),
-        false => (Size::Full, ""),
-    };
-    let (mut blocks, mut pictures) = (Vec::new(), Vec::new());
-    for exhibit in chosen {
-        let result = show(exhibit, size, stop);
-        if stop.is_raised() {
-            say("exhibit: stopped before the end; every server has been stopped");
-            return Ok(());
+    let mut stage = Stage { quick: given.has("--quick"), stop, charts: Vec::new() };
+    let shown = show(&chosen, &mut stage, given.text("--notes").map(Path::new));
+    end("exhibit", "every server", shown, stop)
+}
+
+/// Of each what it does, the result, what it means: each is said when it is known.
+fn show(chosen: &[&Exhibit], stage: &mut Stage, folder: Option<&Path>) -> Result<(), String> {
+    folder.map_or(Ok(()), notes::check)?;
+    let mut blocks = Vec::new();
+    for Exhibit { name, title, does, play, means } in chosen {
+        say(&format!("== {name}: {title}\n\n{does}\n"));
+        let result = play(stage).map_err(|e| format!("{name}: {e}"))?;
+        if stage.stop.is_raised() {
+            return Err("stopped".to_owned());
         }
-        let result = result.map_err(|e| cannot(format!("{}: {e}", exhibit.name)))?;
-        let command = format!("./run.sh exhibit {}{flags}", exhibit.name);
-        blocks.push((
-            format!("exhibit-{}", exhibit.name),
-            format!("{}\n\n```text\n{}\n```\n", circumstances(&command), result.text.trim_end()),
-        ));
-        pictures.extend(result.picture);
+        result.lines().for_each(|line| say(format!("  {line}").trim_end()));
+        say(&format!("\n{means}\n"));
+        let command = format!("./run.sh exhibit {name}{}", stage.pick("", " --quick"));
+        let origin = circumstances(&command);
+        let block = format!("{origin}\n\n```text\n{}\n```\n", result.trim_end());
+        blocks.push((format!("exhibit-{name}"), block));
     }
     let Some(folder) = folder else { return Ok(()) };
-    let of = |name: &str| {
-        let found = blocks.iter().find(|(n, _)| n == name);
-        found.map(|(_, block)| block.clone())
-    };
-    let count = notes::refresh(folder, &of).map_err(cannot)?;
-    for (name, svg) in pictures {
+    let of = |name: &str| blocks.iter().find(|(n, _)| n == name).map(|(_, block)| block.clone());
+    let count = notes::refresh(folder, &of)?;
+    for (stem, chart) in &stage.charts {
         let images = folder.join("img");
         // What is wrong with the folder is said of the file.
         let _ = fs::create_dir_all(&images);
-        put(&images, name, svg.as_bytes()).map_err(cannot)?;
+        put_chart(&images, stem, chart)?;
     }
     say(&format!("results blocks refreshed: {count}"));
     Ok(())
 }
 
-fn list() -> String {
-    let mut text = String::from("usage: progjar exhibit NAME\n\n");
-    for exhibit in &EXHIBITS {
-        text.push_str(&format!("  {:<10} {}\n", exhibit.name, exhibit.title));
-    }
-    text + "  all        one after the other"
+/// A row of a table.
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
 }
 
-/// What it does, the result, what it means: each is said when it is known.
-fn show(exhibit: &Exhibit, size: Size, stop: &Stop) -> Result<Played, String> {
-    let (name, title) = (exhibit.name, exhibit.title);
-    say(&format!("== {name}: {title}\n\n{}\n", exhibit.does));
-    let result = (exhibit.play)(size, stop)?;
-    if !stop.is_raised() {
-        for line in result.text.lines() {
-            say(format!("  {line}").trim_end());
-        }
-        say(&format!("\n{}\n", exhibit.means));
-    }
-    Ok(result)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_exhibit_has_its_results_block_and_stands_in_the_help() {
-        for exhibit in &EXHIBITS {
-            let block = format!("exhibit-{}", exhibit.name);
-            assert!(notes::NAMES.contains(&block.as_str()), "{block}");
-            assert!(TOPIC.more.contains(exhibit.name), "{}", exhibit.name);
-        }
-    }
+/// A bar as long as `value` is, measured against `most`, which gets forty signs.
+fn bar(value: f64, most: f64) -> String {
+    let length = value / most.max(f64::MIN_POSITIVE) * 40.0;
+    "#".repeat(length.round() as usize)
 }

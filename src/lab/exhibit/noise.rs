@@ -3,18 +3,16 @@
 //! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
-use super::text::bar;
-use super::{Exhibit, Played, Size};
+use super::{Exhibit, Stage, bar};
 use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
 use crate::bench::verdict::between;
 use crate::bench::{Outcome, Plan};
-use crate::cli::shutdown::Stop;
-use crate::lab::report::number;
+use crate::lab::page::number;
 use std::fmt::Write;
 use std::time::Duration;
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "noise",
     title: "the same run twelve times",
     does: "\
@@ -38,14 +36,14 @@ const WARMUP: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<Played, String> {
+fn play(stage: &mut Stage) -> Result<String, String> {
     let server = Server::start(|stream, _| answer_once(stream, ANSWER))?;
     let mut plan = Plan::new(&server.url())?;
-    plan.requests = size.of(1000, 200);
+    plan.requests = stage.pick(1000, 200);
     plan.concurrency = 10;
-    let cells = measure(&[plan], RUNS, WARMUP, stop, &mut |_| {}).whole()?;
+    let cells = measure(&[plan], RUNS, WARMUP, stage.stop, &mut |_| {}).whole()?;
     let Some(cell) = cells.first() else {
-        return Ok(String::new().into()); // stopped before the first run
+        return Ok(String::new()); // stopped before the first run
     };
     let rates = cell.samples(Outcome::rate);
     let Spread { lowest, median, highest } = cell.spread(Outcome::rate);
@@ -73,5 +71,5 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
         |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
     let verdict = between(("odd", &half(0)), ("even", &half(1)));
     let _ = writeln!(text, "bench: {verdict}");
-    Ok(text.into())
+    Ok(text)
 }

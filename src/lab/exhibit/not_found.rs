@@ -3,13 +3,12 @@
 //! Note: `notes/wrong-table.md`.
 
 use super::server::{Server, answer_once};
-use super::text::{columns, row};
-use super::{Exhibit, Played, Size};
-use crate::bench::table;
+use super::{Exhibit, Stage};
+use crate::bench::table::{self, Table};
 use crate::bench::{self, Outcome, Plan};
 use crate::cli::shutdown::Stop;
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "not-found",
     title: "a thousand answers of 404 that look like success",
     does: "\
@@ -34,9 +33,8 @@ const FOUND: &[u8] = b"HTTP/1.0 200 OK\r\nDate: Mon May 24 10:00:00 2021\r\n\
     Connection: close\r\nServer: myserver/1.0\r\nContent-Length: 31\r\n\r\n\
     Ini Adalah web Server percobaan\r\n\r\n";
 
-fn play(_: Size, stop: &Stop) -> Result<Played, String> {
-    let (a, b) = (measure(NOT_FOUND, stop)?, measure(FOUND, stop)?);
-    let headings = [
+fn play(stage: &mut Stage) -> Result<String, String> {
+    let mut table = Table::new(&[
         "server",
         "level",
         "time (s)",
@@ -46,15 +44,15 @@ fn play(_: Size, stop: &Stop) -> Result<Played, String> {
         "requests/s",
         "ms/request",
         "Kbytes/s",
-    ];
-    let rows = [row(headings), cells("A", &a), cells("B", &b)];
-    Ok(format!(
-        "{}\nWhat the eight columns leave out:\n  A: Non-2xx responses: {}\n  B: Non-2xx responses: {}\n",
-        columns(&rows),
-        a.tally.non_2xx,
-        b.tally.non_2xx
-    )
-    .into())
+    ]);
+    let mut below = "What the eight columns leave out:\n".to_owned();
+    for (name, answer) in [("A", NOT_FOUND), ("B", FOUND)] {
+        let outcome = measure(answer, stage.stop)?;
+        // The name, and the assignment's eight columns.
+        table.rows.push([vec![name.to_owned()], table::row(&outcome)].concat());
+        below += &format!("  {name}: Non-2xx responses: {}\n", outcome.tally.non_2xx);
+    }
+    Ok(format!("{}\n{below}", table.text()))
 }
 
 fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
@@ -64,21 +62,4 @@ fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
     plan.concurrency = 10;
     plan.go_on = true;
     bench::run(&plan, stop)
-}
-
-/// The name, and the assignment's eight columns.
-fn cells(name: &str, outcome: &Outcome) -> Vec<String> {
-    let mut cells = table::row(outcome);
-    cells.insert(0, name.to_owned());
-    cells
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answers_have_the_lengths_of_the_references() {
-        assert_eq!((NOT_FOUND.len(), FOUND.len()), (122, 147));
-    }
 }

@@ -3,18 +3,18 @@
 //! Note: `notes/bench.md`.
 
 use super::server::{Server, answer_all};
-use super::text::{columns, row};
-use super::{Exhibit, Played, Size};
+use super::{Exhibit, Stage, row};
 use crate::bench::report::ms;
 use crate::bench::stats::{Histogram, PERCENTILES};
+use crate::bench::table::Table;
 use crate::bench::{self, Outcome, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::report::number;
+use crate::lab::page::number;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "omission",
     title: "a server that stalls for a second, and a test that does not notice",
     does: "\
@@ -40,15 +40,15 @@ const STALL: Duration = Duration::from_secs(1);
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<Played, String> {
+fn play(stage: &mut Stage) -> Result<String, String> {
     // How long it runs before the stall, and after.
-    let margin = Duration::from_secs_f64(size.of(1.0, 0.5));
+    let margin = Duration::from_secs_f64(stage.pick(1.0, 0.5));
     let length = STALL + margin * 2;
-    let closed = measure(margin, stop, |plan| {
+    let closed = measure(margin, stage.stop, |plan| {
         plan.requests = u64::MAX;
         plan.time_limit = Some(length);
     })?;
-    let scheduled = measure(margin, stop, |plan| {
+    let scheduled = measure(margin, stage.stop, |plan| {
         plan.rate = Some(RATE);
         plan.requests = (RATE * length.as_secs_f64()) as u64;
     })?;
@@ -66,7 +66,7 @@ fn play(size: Size, stop: &Stop) -> Result<Played, String> {
     let slow = columns_of.map(slow);
     let [a, b, c] = slow.map(|n| n.to_string());
     rows.push(vec!["over 100 ms".to_owned(), a, b, c]);
-    Ok(columns(&rows).into())
+    Ok(Table { rows }.text())
 }
 
 /// Requests that took longer than 100 ms.

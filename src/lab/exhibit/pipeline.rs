@@ -2,18 +2,17 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::fleet::{Fleet, Lb};
-use super::text::{columns, row};
-use super::{Exhibit, Played, Size};
+use super::{Exhibit, Stage, load, row};
+use crate::bench::cpu::Cpu;
+use crate::bench::rounds::{State, Turn, measure};
 use crate::bench::stats::Spread;
+use crate::bench::table::Table;
 use crate::bench::verdict::between;
-use crate::bench::{self, Plan};
-use crate::cli::shutdown::Stop;
-use crate::lab::compare::usage::Cpu;
-use crate::lab::report::number;
+use crate::bench::{Outcome, Plan};
+use crate::lab::page::number;
 use std::time::Duration;
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "pipeline",
     title: "many requests, one write: what lb --pipeline gains",
     does: "\
@@ -35,83 +34,45 @@ const DEPTHS: [&str; 2] = ["1", "32"];
 const CLIENTS: usize = 64;
 const WARMUP: Duration = Duration::from_millis(200);
 
-/// The rounds of a load balancer.
-#[derive(Default)]
-struct Rounds {
-    rates: Vec<f64>,
-    /// CPU time per request in µs: of the load balancer, of the backends.
-    lb: Vec<f64>,
-    backends: Vec<f64>,
-}
-
-fn play(size: Size, stop: &Stop) -> Result<Played, String> {
-    let mut fleet = Fleet::start(&["0"; 4], stop)?;
-    let mut lbs = Vec::new();
-    for depth in DEPTHS {
-        let lb = fleet.add_lb("--pipeline", depth, stop)?;
-        lbs.push((lb, Rounds::default()));
-        load(lb, WARMUP, stop)?;
+fn play(stage: &mut Stage) -> Result<String, String> {
+    let (fleet, balancers) = stage.balance(["0"; 4], "--pipeline", &DEPTHS)?;
+    let backends = fleet.all().iter().filter(|server| server.topic == "async_server");
+    let backends: Vec<u32> = backends.map(|server| server.pid).collect();
+    let length = stage.pick(Duration::from_secs(1), Duration::from_millis(300));
+    let mut plans = Vec::new();
+    for (depth, lb) in DEPTHS.iter().zip(&balancers) {
+        plans.push(Plan { processes: vec![lb.pid], ..load(lb, depth, CLIENTS, length)? });
     }
-    let backends = fleet.backends();
-    let length = size.of(Duration::from_secs(1), Duration::from_millis(300));
-    for _ in 0..size.of(8, 6) {
-        for (lb, rounds) in &mut lbs {
-            if !stop.is_raised() {
-                round(*lb, &backends, length, rounds, stop)?;
-            }
+    // The backends' CPU time per request in µs, of each plan by round; bench knows that of the lb.
+    let mut times = [Vec::new(), Vec::new()];
+    let mut before = Cpu::of(&backends);
+    let look = &mut |turn: &Turn| {
+        let State::Ended(outcome) = turn.state else { return };
+        let now = Cpu::of(&backends);
+        let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
+        if let (Some(place), Some(now), Some(then)) = (place, &now, &before) {
+            let used = now.since(then).as_secs_f64() * 1e6;
+            times[place].push(used / (outcome.succeeded() as f64).max(1.0));
         }
+        before = now;
+    };
+    let cells = measure(&plans, stage.pick(8, 6), WARMUP, stage.stop, look).whole()?;
+    let mut rows = vec![
+        row(["", "requests/s", "", "µs per request", ""]),
+        row(["--pipeline", "median", "lowest to highest", "lb", "backends"]),
+    ];
+    let time = |times: Vec<f64>| {
+        Spread::of(times).map_or_else(|| "?".to_owned(), |s| format!("{:.1}", s.median))
+    };
+    for ((depth, cell), backends) in DEPTHS.iter().zip(&cells).zip(times) {
+        let rates = cell.spread(Outcome::rate);
+        let [median, low, high] = [rates.median, rates.lowest, rates.highest].map(number);
+        let lb = cell.runs().iter().filter_map(Outcome::cpu_per_request).collect();
+        let range = format!("{low} to {high}");
+        rows.push(row([depth, &median, &range, &time(lb), &time(backends)]));
     }
-    let headings = ["", "requests/s", "", "µs per request", ""];
-    let below = ["--pipeline", "median", "lowest to highest", "lb", "backends"];
-    let mut table = vec![row(headings), row(below)];
-    for (depth, (_, rounds)) in DEPTHS.into_iter().zip(&lbs) {
-        table.push(line(depth, rounds));
-    }
-    let named = |i: usize| (DEPTHS[i], lbs[i].1.rates.as_slice());
-    let verdict = between(named(0), named(1));
-    Ok((columns(&table) + &format!("\nbench: {verdict}\n")).into())
-}
-
-fn load(lb: Lb, length: Duration, stop: &Stop) -> Result<bench::Outcome, String> {
-    let mut plan = Plan::new(&lb.url())?;
-    plan.requests = u64::MAX;
-    plan.time_limit = Some(length);
-    plan.concurrency = CLIENTS;
-    plan.keep_alive = true;
-    bench::run(&plan, stop)
-}
-
-fn round(
-    lb: Lb,
-    backends: &[u32],
-    length: Duration,
-    rounds: &mut Rounds,
-    stop: &Stop,
-) -> Result<(), String> {
-    let look = || Some((Cpu::of(&[lb.pid])?, Cpu::of(backends)?));
-    let before = look();
-    let outcome = load(lb, length, stop)?;
-    rounds.rates.push(outcome.rate());
-    if let (Some(before), Some(after)) = (before, look()) {
-        let requests = (outcome.succeeded() as f64).max(1.0);
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / requests;
-        rounds.lb.push(each(after.0.since(&before.0)));
-        rounds.backends.push(each(after.1.since(&before.1)));
-    }
-    Ok(())
-}
-
-fn line(depth: &str, rounds: &Rounds) -> Vec<String> {
-    let spread = |values: &[f64]| Spread::of(values.iter().copied());
-    let rates = spread(&rounds.rates);
-    let ends = rates.map(|r| format!("{} to {}", number(r.lowest), number(r.highest)));
-    let shown = |figure: Option<String>| figure.unwrap_or_else(|| "?".to_owned());
-    let time = |times: &[f64]| shown(spread(times).map(|s| format!("{:.1}", s.median)));
-    vec![
-        depth.to_owned(),
-        shown(rates.map(|r| number(r.median))),
-        ends.unwrap_or_default(),
-        time(&rounds.lb),
-        time(&rounds.backends),
-    ]
+    let [one, many] = &cells[..] else { return Ok(String::new()) };
+    let (one, many) = (one.samples(Outcome::rate), many.samples(Outcome::rate));
+    let verdict = between((DEPTHS[0], &one), (DEPTHS[1], &many));
+    Ok(format!("{}\nbench: {verdict}\n", Table { rows }.text()))
 }

@@ -2,20 +2,19 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::fleet::Fleet;
-use super::text::{bar, columns, row};
-use super::{Exhibit, Played, Size};
-use crate::bench::Outcome as Run;
-use crate::bench::Plan;
+use super::{Exhibit, Stage, bar, load};
+use crate::bench::Outcome;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Cell, measure};
+use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
-use crate::cli::shutdown::Stop;
-use crate::lab::report::number;
-use std::fmt::Write;
+use crate::bench::table::Table;
+use crate::lab::chart::{Chart, Point, Series, extent};
+use crate::lab::fleet::{Server, get};
+use crate::lab::page::number;
+use crate::lab::scale::Scale;
 use std::time::Duration;
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "policies",
     title: "one backend is ten times slower: who notices?",
     does: "\
@@ -38,132 +37,61 @@ const DELAYS: [&str; 4] = ["1ms", "1ms", "1ms", "10ms"];
 const CLIENTS: usize = 16;
 const WARMUP: Duration = Duration::from_millis(200);
 
-/// What came of a policy.
-struct Outcome {
-    policy: &'static str,
-    rates: Spread,
-    /// By backend; the slow one is the last.
-    shares: Vec<f64>,
-}
-
-fn play(size: Size, stop: &Stop) -> Result<Played, String> {
-    let mut fleet = Fleet::start(&DELAYS, stop)?;
-    let (mut lbs, mut plans) = (Vec::new(), Vec::new());
-    for policy in POLICIES {
-        let lb = fleet.add_lb("--policy", policy, stop)?;
-        let mut plan = Plan::new(&lb.url())?;
-        plan.requests = u64::MAX;
-        plan.time_limit = Some(size.of(Duration::from_secs(1), Duration::from_millis(300)));
-        plan.concurrency = CLIENTS;
-        plan.keep_alive = true;
-        lbs.push(lb);
-        plans.push(plan);
-    }
-    let cells = measure(&plans, size.of(5, 2), WARMUP, stop, &mut |_| {}).whole()?;
-    let mut table = vec![row([
+fn play(stage: &mut Stage) -> Result<String, String> {
+    let (_fleet, balancers) = stage.balance(DELAYS, "--policy", &POLICIES)?;
+    let length = stage.pick(Duration::from_secs(1), Duration::from_millis(300));
+    let plans = POLICIES.iter().zip(&balancers).map(|(name, lb)| load(lb, name, CLIENTS, length));
+    let plans = plans.collect::<Result<Vec<_>, _>>()?;
+    let cells = measure(&plans, stage.pick(5, 2), WARMUP, stage.stop, &mut |_| {}).whole()?;
+    let mut table = Table::new(&[
         "policy",
         "slow one's share",
         "others' shares",
         "requests/s",
         "p50 (ms)",
         "p99 (ms)",
-    ])];
-    let mut outcomes = Vec::new();
-    for ((policy, lb), cell) in POLICIES.into_iter().zip(&lbs).zip(&cells) {
-        let outcome = Outcome { policy, rates: cell.spread(Run::rate), shares: lb.shares()? };
-        table.push(cells_of(&outcome, cell));
-        outcomes.push(outcome);
+    ]);
+    let mut outcomes: Vec<(&str, String, Spread)> = Vec::new();
+    for ((policy, lb), cell) in POLICIES.into_iter().zip(&balancers).zip(&cells) {
+        let shares = shares(lb)?;
+        let (slow, others) = shares.split_last().ok_or("lb tells no shares")?;
+        let (rates, times) = (cell.spread(Outcome::rate), &cell.median().tally.total);
+        let mut cells = vec![policy.to_owned(), slow.clone(), others.join(" ")];
+        cells.push(number(rates.median));
+        cells.extend([0.5, 0.99].map(|q| ms(times.quantile(q) as f64)));
+        table.rows.push(cells);
+        outcomes.push((policy, slow.clone(), rates));
     }
-    let most = outcomes.iter().map(|o| o.rates.median).fold(0.0, f64::max);
-    let mut text = columns(&table) + "\nRequests per second:\n";
-    for o in &outcomes {
-        let _ = writeln!(text, "{:<18} {}", o.policy, bar(o.rates.median, most));
-    }
-    Ok(Played { text, picture: Some(("policies.svg", draw(&outcomes))) })
+    let most = outcomes.iter().map(|(_, _, rates)| rates.median).fold(0.0, f64::max);
+    let bars = outcomes
+        .iter()
+        .map(|(policy, _, rates)| format!("{policy:<18} {}\n", bar(rates.median, most)));
+    let bars: String = bars.collect();
+    stage.charts.push(("policies", draw(&outcomes)));
+    Ok(format!("{}\nRequests per second:\n{bars}", table.text()))
 }
 
-fn cells_of(outcome: &Outcome, cell: &Cell) -> Vec<String> {
-    let percent = |share: &f64| format!("{:.0} %", share * 100.0);
-    let (slow, others) = match outcome.shares.split_last() {
-        Some((slow, others)) => (percent(slow), others.iter().map(percent).collect()),
-        None => Default::default(),
-    };
-    let others: Vec<String> = others;
-    let times = &cell.median().tally.total;
-    let time = |q| ms(times.quantile(q) as f64);
-    vec![
-        outcome.policy.to_owned(),
-        slow,
-        others.join(" "),
-        number(outcome.rates.median),
-        time(0.5),
-        time(0.99),
-    ]
+/// Each backend's share of the answers, as the load balancer's status page tells it.
+fn shares(lb: &Server) -> Result<Vec<String>, String> {
+    let wrong = |e| format!("http://{}/: {e}", lb.address);
+    let answer = get(lb.address, "lb-status.json").map_err(wrong)?;
+    let json = String::from_utf8_lossy(&answer);
+    let numbers = json.split("\"share\":").skip(1).filter_map(|text| text.split(',').next());
+    let shares = numbers.filter_map(|number| number.parse::<f64>().ok());
+    Ok(shares.map(|share| format!("{:.0} %", share * 100.0)).collect())
 }
 
-const STYLE: &str = "text{font:13px system-ui,\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif;fill:#1f2328}\
-    .m{fill:#59636e;font-size:12px}.b{font-weight:600}.end{text-anchor:end}\
-    .bg{fill:#fff;stroke:#d1d9e0}.fast{fill:#0072b2}.slow{fill:#d55e00}.cut{stroke:#fff}.span{stroke:#1f2328;stroke-width:1.5}\
-    @media (prefers-color-scheme:dark){text{fill:#e6edf3}.m{fill:#9198a1}.bg{fill:#0d1117;stroke:#3d444d}\
-    .fast{fill:#56b4e9}.slow{fill:#e69f00}.cut{stroke:#0d1117}.span{stroke:#e6edf3}}";
-
-/// Left the rates, right who served; a row for each policy.
-fn draw(outcomes: &[Outcome]) -> String {
-    let height = 76 + 44 * outcomes.len();
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {height}\" width=\"760\" height=\"{height}\" role=\"img\" aria-labelledby=\"t d\">\n\
-         <title id=\"t\">Three policies when one of four backends is ten times slower</title>\n\
-         <desc id=\"d\">For each policy the requests per second, median with lowest and highest round, and each backend's share of the requests.</desc>\n\
-         <style>{STYLE}</style>\n\
-         <rect class=\"bg\" x=\"0.5\" y=\"0.5\" width=\"759\" height=\"{}\" rx=\"8\"/>\n\
-         <text class=\"b\" x=\"150\" y=\"30\">requests per second</text>\n\
-         <text class=\"b\" x=\"490\" y=\"30\">who served them</text>\n",
-        height - 1
-    );
-    let highest = outcomes.iter().map(|o| o.rates.highest);
-    let most = highest.fold(1.0, f64::max);
-    let x = |rate: f64| 150.0 + rate / most * 220.0;
-    // Writing into a String cannot fail.
-    for (i, o) in outcomes.iter().enumerate() {
-        let y = 46 + 44 * i;
-        let middle = y + 14;
-        let _ = writeln!(
-            svg,
-            "<text class=\"end\" x=\"138\" y=\"{}\">{}</text>\n\
-             <rect class=\"fast\" x=\"150\" y=\"{y}\" width=\"{:.1}\" height=\"28\"/>\n\
-             <path class=\"span\" d=\"M{:.1} {middle}H{:.1}\"/>\n\
-             <text x=\"{:.1}\" y=\"{}\">{}</text>",
-            y + 19,
-            o.policy,
-            x(o.rates.median) - 150.0,
-            x(o.rates.lowest),
-            x(o.rates.highest),
-            x(o.rates.highest) + 8.0,
-            y + 19,
-            number(o.rates.median)
-        );
-        let mut left = 490.0;
-        for (number, share) in o.shares.iter().enumerate() {
-            let class = match number + 1 == o.shares.len() {
-                true => "slow",
-                false => "fast",
-            };
-            let width = share * 200.0;
-            let _ = writeln!(
-                svg,
-                "<rect class=\"{class} cut\" x=\"{left:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"28\"/>"
-            );
-            left += width;
-        }
-        if let Some(slow) = o.shares.last() {
-            let _ = writeln!(svg, "<text x=\"698\" y=\"{}\">{:.0} %</text>", y + 19, slow * 100.0);
-        }
+/// The rates; below each policy the slow one's share.
+fn draw(outcomes: &[(&str, String, Spread)]) -> Chart {
+    let points = (0..).zip(outcomes).map(|(x, (.., y))| Point { x: f64::from(x), y: *y });
+    let series = vec![Series { name: "requests/s".to_owned(), points: points.collect() }];
+    Chart {
+        title: "One of four backends is ten times slower".to_owned(),
+        x_label: "policy, and the slow backend's share of the requests",
+        y_label: "requests/s",
+        x: Scale::places(outcomes.iter().map(|(policy, share, _)| format!("{policy}: {share}"))),
+        y: Scale::from_zero(extent(&series).1),
+        has_lines: false,
+        series,
     }
-    let below = height - 16;
-    let _ = writeln!(
-        svg,
-        "<text class=\"m\" x=\"150\" y=\"{below}\">median, and lowest to highest round</text>\n\
-         <text class=\"m\" x=\"490\" y=\"{below}\">orange: the slow one, with its share</text>\n</svg>"
-    );
-    svg
 }

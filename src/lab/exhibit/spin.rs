@@ -3,18 +3,18 @@
 //! Note: `notes/wrong-table.md`.
 
 use super::server::Server;
-use super::text::{columns, row};
-use super::{Exhibit, Played, Size};
+use super::{Exhibit, Stage, row};
+use crate::bench::cpu::Cpu;
+use crate::bench::table::Table;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::compare::usage::Cpu;
-use crate::lab::report::number;
+use crate::lab::page::number;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const EXHIBIT: Exhibit = Exhibit {
+pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "spin",
     title: "the thread that never ends",
     does: "\
@@ -43,23 +43,20 @@ const LOOK: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(size: Size, stop: &Stop) -> Result<Played, String> {
+fn play(stage: &mut Stage) -> Result<String, String> {
     // At most 200 threads spin at a time.
-    let (rounds, requests) = size.of((10, 20), (3, 10));
-    let fault = sequence(false, rounds, requests, stop)?;
-    let cured = sequence(true, rounds, requests, stop)?;
-    let mut table = vec![
+    let (rounds, requests) = stage.pick((10, 20), (3, 10));
+    let fault = sequence(false, rounds, requests, stage.stop)?;
+    let cured = sequence(true, rounds, requests, stage.stop)?;
+    let mut rows = vec![
         row(["", "fault:", "live", "CPU", "return:", "live", "CPU"]),
         row(["round", "requests/s", "threads", "%", "requests/s", "threads", "%"]),
     ];
-    for (i, (fault, cured)) in fault.into_iter().zip(cured).enumerate() {
-        let mut row = vec![(i + 1).to_string()];
-        row.extend(fault);
-        row.extend(cured);
-        table.push(row);
+    for (i, (fault, cured)) in (1..).zip(fault.into_iter().zip(cured)) {
+        rows.push([i.to_string()].into_iter().chain(fault).chain(cured).collect());
     }
     let below = "\nThreads and CPU were counted after each round, with no client connected.\n";
-    Ok((columns(&table) + below).into())
+    Ok(Table { rows }.text() + below)
 }
 
 /// A server of its own, and round after round of requests to it.

@@ -1,66 +1,46 @@
 //! Step 4 and 5 without a browser: fetches page.html and all it shows, compares every byte with
 //! the file, and sees who answered.
 //!
-//! Its HTTP is the least there is (HTTP/1.0, a connection per request, read to the end), so that
-//! it shares no fault with the servers. Entry points: [`fetch`], [`check_rotation`].
-//! Note: `notes/README.md`.
+//! Entry points: [`fetch`], [`check_rotation`]. Note: `notes/README.md`.
 
-use super::End;
 use crate::cli::shutdown::Stop;
-use std::fmt;
+use crate::lab::fleet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What the page's own script fetches again and again.
 const TILE: &str = "tile.txt";
 
 /// An answer that is as it should be.
-#[derive(Debug)]
-pub struct Fetched {
+pub(super) struct Fetched {
     /// Below the root, with the query.
     pub path: String,
-    bytes: usize,
+    /// How many bytes, and from whom.
+    pub line: String,
     served_by: String,
-}
-
-impl Fetched {
-    /// One of the many fetches of the tile.
-    pub fn is_repeated(&self) -> bool {
-        self.path.contains('?')
-    }
-}
-
-impl fmt::Display for Fetched {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "GET /{}: {} bytes, as in the file, from {}",
-            self.path, self.bytes, self.served_by
-        )
-    }
 }
 
 /// Fetches page.html, every file beside it that it names, and tiles until `count` requests
 /// have been made. The error says which answer differs from which file.
-pub fn fetch(
+pub(super) fn fetch(
     server: SocketAddr,
     root: &Path,
     count: usize,
     stop: &Stop,
-) -> Result<Vec<Fetched>, End> {
+) -> Result<Vec<Fetched>, String> {
     let page = read(root, "page.html")?;
     let text = String::from_utf8_lossy(&page);
-    let mut names = vec!["page.html".to_owned()];
-    names.extend(files_beside(root)?.into_iter().filter(|n| text.contains(n)));
+    let wrong = |e| format!("cannot read the folder '{}': {e}", root.display());
+    let files = fs::read_dir(root).map_err(wrong)?.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = files.filter_map(|name| name.into_string().ok()).collect();
+    names.retain(|name| name != "page.html" && text.contains(name.as_str()));
+    names.sort();
     let tiles = (1..).map(|n| format!("{TILE}?n={n}"));
     let mut fetched = Vec::new();
-    for path in names.into_iter().chain(tiles).take(count) {
+    for path in ["page.html".to_owned()].into_iter().chain(names).chain(tiles).take(count) {
         if stop.is_raised() {
-            return Err(End::Stopped);
+            return Err("stopped".to_owned());
         }
         let file = path.split('?').next().unwrap_or_default();
         fetched.push(get(server, &path, &read(root, file)?)?);
@@ -75,62 +55,31 @@ fn read(root: &Path, name: &str) -> Result<Vec<u8>, String> {
     })
 }
 
-/// The names of the other files, sorted.
-fn files_beside(root: &Path) -> Result<Vec<String>, String> {
-    let wrong = |e| format!("cannot read the folder '{}': {e}", root.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(root).map_err(wrong)? {
-        let name = entry.map_err(wrong)?.file_name();
-        names.extend(name.into_string().ok().filter(|n| n != "page.html"));
-    }
-    names.sort();
-    Ok(names)
-}
-
 fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, String> {
     let url = format!("http://{server}/{path}");
-    let answer = exchange(server, path).map_err(|e| format!("{url}: {e}"))?;
-    let head_end = answer
-        .windows(4)
-        .position(|w| w == b"\r\n\r\n")
-        .ok_or_else(|| format!("{url}: the answer is no HTTP"))?;
-    let head = String::from_utf8_lossy(&answer[..head_end]);
-    let body = &answer[head_end + 4..];
+    let answer = fleet::get(server, path).map_err(|e| format!("{url}: {e}"))?;
+    let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    let head_end = head_end.ok_or_else(|| format!("{url}: the answer is no HTTP"))?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..head_end]), &answer[head_end + 4..]);
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status != "200" {
         return Err(format!("{url}: status {status} instead of 200"));
     }
+    let (bytes, wanted) = (body.len(), expected.len());
     if body != expected {
-        return Err(format!(
-            "{url}: the answer ({} bytes) is not the file ({} bytes)",
-            body.len(),
-            expected.len()
-        ));
+        return Err(format!("{url}: the answer ({bytes} bytes) is not the file ({wanted} bytes)"));
     }
     let served_by = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("x-served-by").then(|| value.trim().to_owned())
     });
-    Ok(Fetched {
-        path: path.to_owned(),
-        bytes: body.len(),
-        served_by: served_by.ok_or_else(|| format!("{url}: no X-Served-By"))?,
-    })
-}
-
-/// The answer to a GET of that path, head and all.
-pub fn exchange(server: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let served_by = served_by.ok_or_else(|| format!("{url}: no X-Served-By"))?;
+    let line = format!("GET /{path}: {bytes} bytes, as in the file, from {served_by}");
+    Ok(Fetched { path: path.to_owned(), line, served_by })
 }
 
 /// Four backends in the same order, over and over.
-pub fn check_rotation(fetched: &[Fetched]) -> Result<(), String> {
+pub(super) fn check_rotation(fetched: &[Fetched]) -> Result<(), String> {
     let order: Vec<&str> = fetched.iter().map(|f| f.served_by.as_str()).collect();
     in_turn(&order)
 }

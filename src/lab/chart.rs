@@ -1,5 +1,5 @@
-//! One chart as SVG: axes with ticks, a legend, lines with markers and bars from lowest to
-//! highest, or outlines of a histogram.
+//! One chart as SVG: axes with ticks, a legend, markers with bars from lowest to highest, joined
+//! by lines or not; readable on paper, in dark mode and on a phone.
 //!
 //! Knows no run. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
 //! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
@@ -20,68 +20,51 @@ const TOP: f64 = 54.0;
 const BOTTOM: f64 = 266.0;
 
 /// The colours and lines of all charts; in a page it is needed once.
-pub const STYLE: &str = include_str!("chart.css");
+pub(crate) const STYLE: &str = include_str!("chart.css");
 
-/// A value with the lowest and the highest that were measured.
+/// A place across, and what was measured there; lowest and highest are the same where only one
+/// value is shown.
 #[derive(Debug, Clone, Copy)]
-pub struct Point {
-    /// Across.
+pub(crate) struct Point {
     pub x: f64,
-    /// Up.
-    pub y: f64,
-    /// From lowest to highest, if it is to be shown.
-    pub span: Option<(f64, f64)>,
+    pub y: Spread,
 }
 
 impl Point {
-    /// The median, with a bar from the lowest to the highest.
-    pub fn over(x: f64, spread: Spread) -> Point {
-        Point { x, y: spread.median, span: Some((spread.lowest, spread.highest)) }
-    }
-
-    /// One value.
     pub fn at(x: f64, y: f64) -> Point {
-        Point { x, y, span: None }
+        Point { x, y: Spread { lowest: y, median: y, highest: y } }
     }
 }
 
-/// How a series is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// A line with a marker at each point.
-    Line,
-    /// Markers alone: what lies across has no order.
-    Marks,
-    /// Steps, each from its point to the next.
-    Steps,
-}
-
-/// One system's line.
+/// One system's points, in the order of x.
 #[derive(Debug)]
-pub struct Series {
+pub(crate) struct Series {
     /// As in the legend.
-    pub name: &'static str,
-    /// In the order of x.
+    pub name: String,
     pub points: Vec<Point>,
 }
 
 /// All that a chart shows. The first five series have looks of their own.
 #[derive(Debug)]
-pub struct Chart {
+pub(crate) struct Chart {
     /// What it shows, in a few words.
     pub title: String,
     /// What lies across, with its unit.
     pub x_label: &'static str,
     /// What goes up, with its unit.
     pub y_label: &'static str,
-    /// Across.
     pub x: Scale,
-    /// Up.
     pub y: Scale,
-    /// How the series are drawn.
-    pub shape: Shape,
-    /// The systems.
+    /// Without, what lies across has no order.
+    pub has_lines: bool,
     pub series: Vec<Series>,
+}
+
+/// The lowest and the highest of all values.
+pub(crate) fn extent(series: &[Series]) -> (f64, f64) {
+    let values = || series.iter().flat_map(|s| &s.points).map(|p| p.y);
+    let low = values().map(|y| y.lowest).fold(f64::INFINITY, f64::min);
+    (low, values().map(|y| y.highest).fold(0.0, f64::max))
 }
 
 impl Chart {
@@ -101,24 +84,21 @@ impl Chart {
     }
 
     fn svg(&self, style: &str) -> String {
-        let names: Vec<&str> = self.series.iter().map(|s| s.name).collect();
+        let Chart { title, x_label, y_label, .. } = self;
+        let names: Vec<&str> = self.series.iter().map(|s| s.name.as_str()).collect();
         let mut svg = format!(
-            "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}: {} against {}, for {}\">\n{style}\
+            "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: {y_label} against {x_label}, for {}\">\n{style}\
              <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
-             <text class=\"title\" x=\"{LEFT}\" y=\"16\">{}</text>\n",
-            self.title,
-            self.y_label,
-            self.x_label,
+             <text class=\"title\" x=\"{LEFT}\" y=\"16\">{title}</text>\n",
             names.join(", "),
-            self.title
         );
-        self.legend(&mut svg);
+        // A lone series goes without saying.
+        if names.len() > 1 {
+            self.legend(&mut svg);
+        }
         self.axes(&mut svg);
         for (i, series) in self.series.iter().enumerate() {
-            match self.shape {
-                Shape::Line | Shape::Marks => self.line(&mut svg, i, series),
-                Shape::Steps => self.steps(&mut svg, i, series),
-            }
+            self.draw(&mut svg, i, series);
         }
         svg.push_str("</svg>\n");
         svg
@@ -128,13 +108,11 @@ impl Chart {
         let mut x = LEFT;
         for (i, series) in self.series.iter().enumerate() {
             // A marker alone needs less room than a line.
-            let end = x + if self.shape == Shape::Marks { 20.0 } else { 28.0 };
-            if self.shape != Shape::Marks {
+            let end = x + if self.has_lines { 28.0 } else { 20.0 };
+            if self.has_lines {
                 let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{x:.1} 35H{end:.1}\"/>");
             }
-            if self.shape != Shape::Steps {
-                marker(svg, i, (x + end) / 2.0, 35.0);
-            }
+            marker(svg, i, (x + end) / 2.0, 35.0);
             let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"39\">{}</text>", end + 5.0, series.name);
             x = end + 14.0 + 6.2 * series.name.chars().count() as f64;
         }
@@ -171,21 +149,21 @@ impl Chart {
         );
     }
 
-    fn line(&self, svg: &mut String, i: usize, series: &Series) {
+    fn draw(&self, svg: &mut String, i: usize, series: &Series) {
+        let has_spans = series.points.iter().any(|p| p.y.lowest < p.y.highest);
         // Side by side, so that the bars of systems that are equally fast do not hide each other.
-        let has_spans = series.points.iter().any(|p| p.span.is_some());
-        let aside =
-            if has_spans { (i as f64 - (self.series.len() as f64 - 1.0) / 2.0) * 5.0 } else { 0.0 };
-        let place = |p: &Point| (self.across(p.x) + aside, self.up(p.y));
+        let middle = (self.series.len() as f64 - 1.0) / 2.0;
+        let aside = if has_spans { (i as f64 - middle) * 5.0 } else { 0.0 };
+        let place = |p: &Point| (self.across(p.x) + aside, self.up(p.y.median));
         let path: Vec<String> =
-            series.points.iter().map(|p| format!("{:.1} {:.1}", place(p).0, place(p).1)).collect();
-        if self.shape == Shape::Line {
+            series.points.iter().map(place).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        if self.has_lines {
             let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"M{}\"/>", path.join("L"));
         }
         for point in &series.points {
             let (x, y) = place(point);
-            if let Some((low, high)) = point.span {
-                let (low, high) = (self.up(low), self.up(high));
+            if has_spans {
+                let (low, high) = (self.up(point.y.lowest), self.up(point.y.highest));
                 let _ = writeln!(
                     svg,
                     "<path class=\"span s{i}\" d=\"M{x:.1} {low:.1}V{high:.1}m-3 0h6M{:.1} {low:.1}h6\"/>",
@@ -194,20 +172,6 @@ impl Chart {
             }
             marker(svg, i, x, y);
         }
-    }
-
-    fn steps(&self, svg: &mut String, i: usize, series: &Series) {
-        let mut path = String::new();
-        // What lies beyond the axis is left out, not piled up at its end.
-        let within = |p: &&Point| self.x.holds(p.x);
-        for (n, point) in series.points.iter().filter(within).enumerate() {
-            let (x, y) = (self.across(point.x), self.up(point.y));
-            let _ = match n {
-                0 => write!(path, "M{x:.1} {BOTTOM:.1}V{y:.1}"),
-                _ => write!(path, "H{x:.1}V{y:.1}"),
-            };
-        }
-        let _ = writeln!(svg, "<path class=\"line s{i}\" d=\"{path}\"/>");
     }
 
     fn across(&self, value: f64) -> f64 {

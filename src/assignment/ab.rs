@@ -1,0 +1,161 @@
+//! The same runs by ab, where it is installed: its figures beside ours, and whether the two
+//! disagree by more than the noise.
+//!
+//! Entry points: [`Ab::run`], [`table`]. Note: `notes/README.md`.
+
+use super::report::Findings;
+use crate::bench::rounds::Cell;
+use crate::bench::stats::{Spread, median_run};
+use crate::bench::table::Table;
+use crate::bench::verdict::{self, Pair, Verdict};
+use crate::bench::{Outcome, Plan};
+use crate::cli::shutdown::Stop;
+use crate::lab::page::number;
+use crate::lab::process::{installed, output};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A run that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program.
+pub(super) struct Ab {
+    program: PathBuf,
+    pub version: String,
+}
+
+/// A figure of ab's report: its label, the heading of its column, and digits behind the point.
+const FIELDS: [(&str, &str, usize); 8] = [
+    ("Requests per second:", "", 2),
+    ("Time taken for tests:", "ab: seconds", 3),
+    ("Complete requests:", "complete", 0),
+    ("Failed requests:", "failed", 0),
+    ("Non-2xx responses:", "non-2xx", 0),
+    ("Total transferred:", "bytes", 0),
+    ("Time per request:", "ms per request", 3),
+    ("Transfer rate:", "Kbytes/s", 2),
+];
+
+/// A run as ab reports it: the rate first.
+pub(super) type AbRun = [f64; FIELDS.len()];
+
+impl Ab {
+    pub fn find(stop: &Stop) -> Option<Ab> {
+        let program = installed(&["ab"])?;
+        let text = output(Command::new(&program).arg("-V"), PATIENCE, stop).ok()?;
+        let version = text.split_once("Version ")?.1.split_whitespace().next()?.to_owned();
+        Some(Ab { program, version })
+    }
+
+    /// The same run; None if ab did not end well or is not understood.
+    pub fn run(&self, plan: &Plan, stop: &Stop) -> Option<AbRun> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-q", "-r", "-k", "-s", "99999"])
+            .args(["-n", &plan.requests.to_string()])
+            .args(["-c", &plan.concurrency.to_string()])
+            .arg(plan.target.url());
+        read(&output(&mut command, PATIENCE, stop).ok()?)
+    }
+}
+
+fn read(text: &str) -> Option<AbRun> {
+    let mut run = AbRun::default();
+    for (value, (label, ..)) in run.iter_mut().zip(FIELDS) {
+        let rest = text.lines().find_map(|line| line.strip_prefix(label));
+        *value = match rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok()) {
+            // ab is silent where there are none.
+            None if label == "Non-2xx responses:" => 0.0,
+            value => value?,
+        };
+    }
+    Some(run)
+}
+
+/// Each of our cells with ab's runs, by round, where there are any; in the order of the tables.
+fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &[Option<AbRun>])> {
+    findings.in_order().filter_map(|cell| {
+        let runs = findings.measured.ab_runs(cell);
+        runs.iter().any(Option::is_some).then_some((cell, runs))
+    })
+}
+
+/// ab's figures beside ours.
+pub(super) fn table(findings: &Findings) -> Table {
+    let mut table =
+        Table::new(&["System", "Level", "progjar bench (requests/s)", "ab (requests/s)"]);
+    table.rows[0].extend(FIELDS[1..].iter().map(|(_, heading, _)| (*heading).to_owned()));
+    for (cell, runs) in beside(findings) {
+        let runs: Vec<&AbRun> = runs.iter().flatten().collect();
+        let rates = Spread::of(runs.iter().map(|run| run[0])).unwrap_or_default();
+        let plan = cell.plan();
+        let mut row = vec![plan.target.name.clone(), plan.concurrency.to_string()];
+        row.extend([cell.spread(Outcome::rate), rates].map(spread));
+        let figures = median_run(&runs, |run| run[0]).iter().zip(FIELDS).skip(1);
+        row.extend(figures.map(|(value, (.., digits))| format!("{value:.digits$}")));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// The median of all rounds, the lowest and the highest.
+fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
+}
+
+/// Ours and ab's of each row, in the rounds in which ab had one too.
+pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
+    let pair = |(cell, runs): (&Cell, &[Option<AbRun>])| {
+        let both = cell.runs().iter().zip(runs);
+        let rates = both.filter_map(|(ours, ab)| Some((ours.rate(), ab.as_ref()?[0])));
+        let (ours, theirs) = rates.unzip();
+        Pair {
+            place: format!("{}, {}", cell.plan().target.name, cell.plan().level()),
+            names: ["progjar bench", "ab"].map(str::to_owned),
+            samples: [ours, theirs],
+            ..Pair::default()
+        }
+    };
+    beside(findings).map(pair).collect()
+}
+
+/// Where ab and we disagree by more than the noise, and what one should know of it.
+pub(super) fn remarks(verdicts: Vec<Verdict>) -> Vec<String> {
+    if verdicts.is_empty() || verdict::too_few(&verdicts).is_some() {
+        return verdict::too_few(&verdicts).into_iter().collect();
+    }
+    let rows = verdicts.len();
+    let apart: Vec<Verdict> = verdicts.into_iter().filter(Verdict::is_different).collect();
+    let agreed = rows - apart.len();
+    let end = match apart.len() {
+        0 => ".",
+        _ => "; elsewhere the load generator itself is part of what is measured:",
+    };
+    let first =
+        format!("progjar bench and ab cannot be told apart in {agreed} of {rows} rows{end}");
+    [first].into_iter().chain(verdict::sentences(&apart)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abs_report_is_read_field_by_field() {
+        let text = "Concurrency Level:      10\n\
+            Time taken for tests:   0.041 seconds\n\
+            Complete requests:      1000\n\
+            Failed requests:        3\n   (Connect: 0, Receive: 0, Length: 3, Exceptions: 0)\n\
+            Non-2xx responses:      7\n\
+            Total transferred:      252000 bytes\n\
+            Requests per second:    24267.13 [#/sec] (mean)\n\
+            Time per request:       4.121 [ms] (mean)\n\
+            Time per request:       0.041 [ms] (mean, across all concurrent requests)\n\
+            Transfer rate:          5971.99 [Kbytes/sec] received\n";
+        let run = read(text).expect("whole");
+        assert_eq!(run, [24267.13, 0.041, 1000.0, 3.0, 7.0, 252_000.0, 4.121, 5971.99]);
+        assert!(read("ab: apr_socket_connect(): Connection refused").is_none());
+    }
+}

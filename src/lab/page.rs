@@ -1,0 +1,234 @@
+//! What is handed in: headings, text, tables and charts, as Markdown and as one HTML file that
+//! needs no other, to read on a screen of any size and to print.
+//!
+//! Knows no measurement. Entry points: [`Page::markdown`], [`Page::write`]. Note:
+//! `notes/README.md`.
+
+use super::chart::{self, Chart};
+use crate::bench::plan::base64;
+use crate::bench::table::Table;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+const STYLE: &str = include_str!("page.css");
+
+/// What stands on a page, one below the other.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Level 2 or 3; [`BOLD`]: a bold line in Markdown that is part of a note.
+    Heading(usize, String),
+    Text(String),
+    List(Vec<String>),
+    Table(Table),
+    /// Each with the stem of its file.
+    Charts(Vec<(&'static str, Chart)>),
+    /// What a program printed.
+    Output(String),
+    /// The same below a line that unfolds it; not printed on paper.
+    Fold(String, String),
+    /// A PNG: the name of its file, what it shows, its bytes.
+    Picture(&'static str, &'static str, Vec<u8>),
+}
+
+/// See [`Part::Heading`].
+pub(crate) const BOLD: usize = 0;
+
+impl Part {
+    pub fn heading(level: usize, text: impl Into<String>) -> Part {
+        Part::Heading(level, text.into())
+    }
+
+    pub fn text(text: impl Into<String>) -> Part {
+        Part::Text(text.into())
+    }
+
+    fn markdown(&self) -> String {
+        match self {
+            Part::Heading(BOLD, text) => format!("**{text}**\n\n"),
+            Part::Heading(level, text) => format!("{} {text}\n", "#".repeat(*level)),
+            Part::Text(text) => format!("{text}\n"),
+            Part::List(items) => items.iter().map(|item| format!("* {item}\n")).collect(),
+            Part::Table(table) => table.markdown(),
+            Part::Charts(charts) => {
+                let images = charts.iter();
+                images.map(|(stem, chart)| format!("![{}]({stem}.svg)\n", chart.title)).collect()
+            }
+            Part::Output(text) => format!("```\n{text}\n```\n"),
+            Part::Fold(title, text) => format!("* {title}\n\n```\n{text}\n```\n"),
+            Part::Picture(name, what, _) => format!("![{what}]({name})\n"),
+        }
+    }
+
+    /// `lang`: that of the headings.
+    fn html(&self, lang: &str) -> String {
+        match self {
+            Part::Heading(level, text) => {
+                let (level, text) = (if *level == BOLD { 2 } else { *level }, escape(text));
+                format!("<h{level} lang=\"{lang}\">{text}</h{level}>\n")
+            }
+            Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
+            Part::List(items) => {
+                let item =
+                    |item: &String| format!("<li>{}</li>\n", escape(&item.replace("**", "")));
+                let items = items.iter().map(item);
+                format!("<ul>\n{}</ul>\n", items.collect::<String>())
+            }
+            Part::Table(table) => html_of(table),
+            Part::Charts(charts) => {
+                let charts = charts.iter().map(|(_, chart)| chart.inline());
+                format!("<div class=\"charts\">{}</div>\n", charts.collect::<String>())
+            }
+            Part::Output(text) => format!("<pre>{}</pre>\n", escape(text)),
+            Part::Fold(title, text) => format!(
+                "<details class=\"screen\"><summary>{}</summary><pre>{}</pre></details>\n",
+                escape(title),
+                escape(text)
+            ),
+            Part::Picture(_, what, png) => format!(
+                "<p><img class=\"shot\" alt=\"{what}\" src=\"data:image/png;base64,{}\"></p>\n",
+                base64(png)
+            ),
+        }
+    }
+}
+
+/// Rows, the first of them the heading. Wide ones scroll by themselves, not the page.
+fn html_of(table: &Table) -> String {
+    let is_wide = table.rows.first().is_some_and(|heading| heading.len() > 8);
+    let mut html =
+        format!("<div class=\"wide\"><table{}>\n", if is_wide { " class=\"many\"" } else { "" });
+    for (i, row) in table.rows.iter().enumerate() {
+        let tag = if i == 0 { "th" } else { "td" };
+        let cells: String =
+            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
+        let _ = match i {
+            0 => writeln!(html, "<thead><tr>{cells}</tr></thead><tbody>"),
+            _ => writeln!(html, "<tr>{cells}</tr>"),
+        };
+    }
+    html + "</tbody></table></div>\n"
+}
+
+/// The text as HTML that shows it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// All that one command found out.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub title: String,
+    /// The language of its title and headings.
+    pub lang: &'static str,
+    pub parts: Vec<Part>,
+}
+
+impl Page {
+    /// Everything below the title.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let mut is_below_heading = true;
+        for part in &self.parts {
+            let is_heading = matches!(part, Part::Heading(..));
+            // A heading and what it is above belong together.
+            if !is_below_heading || (is_heading && !text.is_empty()) {
+                text.push('\n');
+            }
+            text.push_str(&part.markdown());
+            is_below_heading = is_heading;
+        }
+        text
+    }
+
+    fn html(&self) -> String {
+        let (title, lang) = (escape(&self.title), self.lang);
+        let parts: String = self.parts.iter().map(|part| part.html(lang)).collect();
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
+             <h1 lang=\"{lang}\">{title}</h1>\n{parts}</body>\n</html>\n",
+            chart::STYLE,
+        )
+    }
+
+    pub fn write_markdown(&self, folder: &Path, name: &str) -> Result<(), String> {
+        let text = format!("# {}\n\n{}", self.title, self.markdown());
+        put(folder, &format!("{name}.md"), text.as_bytes())
+    }
+
+    /// NAME.html, which holds its charts and pictures, and these as files for the Markdown.
+    pub fn write_html(&self, folder: &Path, name: &str) -> Result<(), String> {
+        for part in &self.parts {
+            if let Part::Picture(name, _, png) = part {
+                put(folder, name, png)?;
+            }
+        }
+        self.write_charts(folder)?;
+        put(folder, &format!("{name}.html"), self.html().as_bytes())
+    }
+
+    pub fn write_charts(&self, folder: &Path) -> Result<(), String> {
+        for part in &self.parts {
+            let Part::Charts(charts) = part else { continue };
+            for (stem, chart) in charts {
+                put_chart(folder, stem, chart)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file into the folder.
+pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let path = folder.join(name);
+    fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
+}
+
+pub(crate) fn put_chart(folder: &Path, stem: &str, chart: &Chart) -> Result<(), String> {
+    put(folder, &format!("{stem}.svg"), chart.standalone().as_bytes())
+}
+
+/// A number as people write it: 23,999, 151, 9.87, 0.042.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        1000.0.. => {
+            let digits = format!("{value:.0}");
+            let comma = |(i, digit): (usize, char)| match (digits.len() - i) % 3 {
+                0 if i > 0 => format!(",{digit}"),
+                _ => digit.to_string(),
+            };
+            digits.chars().enumerate().map(comma).collect()
+        }
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// The same; a dash where there is none.
+pub(crate) fn number_or_dash(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        for (value, text) in [
+            (0.0421, "0.042"),
+            (9.876, "9.88"),
+            (42.04, "42.0"),
+            (151.3, "151"),
+            (23_999.3, "23,999"),
+            (1_234_567.0, "1,234,567"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}
