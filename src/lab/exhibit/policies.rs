@@ -89,7 +89,9 @@ fn draw(outcomes: &[(&str, String, Spread)]) -> Chart {
         title: "One of four backends is ten times slower".to_owned(),
         x_label: "policy, and the slow backend's share of the requests",
         y_label: "requests/s",
-        x: Scale::places(outcomes.iter().map(|(policy, share, _)| format!("{policy}: {share}"))),
+        x: Scale::places(outcomes.iter().map(|(policy, share, _)| {
+            format!("{}: {share}", policy.replace("connections", "conn."))
+        })),
         y: Scale::from_zero(extent(&series).1),
         has_lines: false,
         series,
