@@ -79,7 +79,7 @@ run_tests() {
 		echo "== SKIPPED: shellcheck is not installed (apt install shellcheck)"
 	fi
 	check cargo test "$@"
-	check env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
+	check env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items
 	echo "All is well: format, lints, tests and documentation are in order."
 }
 

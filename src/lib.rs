@@ -5,6 +5,7 @@
 //! is the way through both. `http` names no socket, `net` no HTTP, a policy of `lb` neither;
 //! `bench` shares no parser with what it measures. `unsafe` stands in `net/sys.rs` alone.
 #![deny(unsafe_code)]
+#![allow(rustdoc::private_intra_doc_links)] // the documentation shows what is private too
 
 // HTTP/1.1 as bytes: requests, framing, responses; no sockets
 pub mod http;
