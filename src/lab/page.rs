@@ -1,7 +1,7 @@
 //! What is handed in: headings, text, tables and charts, as Markdown and as one HTML file that
 //! needs no other, to read on a screen of any size and to print.
 //!
-//! Knows no measurement. Entry points: [`Page::markdown`], [`Page::write`]. Note:
+//! Knows no measurement. Entry points: [`Page::markdown`], [`Page::write_markdown`]. Note:
 //! `notes/README.md`.
 
 use super::chart::{self, Chart};
