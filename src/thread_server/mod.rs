@@ -128,7 +128,7 @@ impl Server {
             let date = date.at(clock.second);
             let mut context = self.context(client, clock.now, date, &mut lines);
             match received {
-                Received::Bytes => client.is_busy(),
+                Received::Bytes => client.set_busy(),
                 Received::End => session.end(&mut output, &mut context),
                 Received::TimedOut => session.time_out(&mut output, &mut context),
             }
@@ -158,7 +158,7 @@ impl Server {
     fn patience(&self, wait: Wait, client: &Client, head_since: Instant) -> Duration {
         match wait {
             Wait::Request => {
-                client.is_idle();
+                client.set_idle();
                 // Asked after that: a newcomer that comes later than this finds an idle client.
                 let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
                 self.limits.idle_timeout.min(most)
@@ -194,8 +194,8 @@ impl Server {
     }
 }
 
-/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would be only
-/// address space, but of that a machine with 32 bits has no more than a thousand times as much.
+/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would cost address
+/// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
 /// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
