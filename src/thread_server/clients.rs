@@ -1,4 +1,4 @@
-//! The clients of now, each in a slot; which one makes room when all slots are taken.
+//! The clients that are connected, each in a slot; which one makes room when all slots are taken.
 //!
 //! Knows no requests. Entry points: [`Clients::make_room`], [`Clients::enter`].
 //! Note: `notes/thread_server.md`.

@@ -3,7 +3,7 @@
 //! With `--pool N`, one of N threads serves a client at a time. Knows how to wait, not what is
 //! said. Entry points: [`run`], `Server::serve`. Note: `notes/thread_server.md`.
 
-// the clients of now, each in a slot; which one makes room when all slots are taken
+// the clients that are connected, each in a slot; which one makes room when all slots are taken
 mod clients;
 // blocking sockets with an end to each wait
 mod socket;
@@ -159,7 +159,7 @@ impl Server {
         match wait {
             Wait::Request => {
                 client.set_idle();
-                // Asked after that: a newcomer that comes later than this finds an idle client.
+                // Only now: a newcomer that this look misses finds an idle client to send away.
                 let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
                 self.limits.idle_timeout.min(most)
             }
