@@ -44,7 +44,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             .find(|(topic, _)| topic.name == name)
             .ok_or_else(|| format!("progjar: there is no topic '{name}'; see: progjar help"))
     };
-    // What is wrong is told in one line, and no header field is ever two.
+    // A line end would make two lines of an error, or of the header field that shows `--name`.
     if let Some(argument) = arguments.iter().find(|a| a.contains(['\r', '\n'])) {
         let shown = argument.escape_debug();
         return Err(format!("progjar: the argument '{shown}' holds a line end").into());

@@ -228,7 +228,8 @@ fn problem_with(before: &str, span: &str, after: &str) -> Option<String> {
         return Some("name a symbol, not a line number".to_owned());
     }
     let segments = symbol.split("::").filter(|s| !s.is_empty());
-    let is_known = |i: usize, name: &str| defines(&code, name) || (i > 0 && has_word(&code, name));
+    let is_known =
+        |i: usize, name: &str| defines(&code, name) || (i > 0 && has_member(&code, name));
     let unknown = segments.enumerate().find(|(i, name)| !is_known(*i, name));
     unknown.map(|(_, name)| format!("the file has no item {name}"))
 }
@@ -245,8 +246,10 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-fn has_word(code: &str, word: &str) -> bool {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
+/// A field or a variant, at the start of its line; a call of something elsewhere is neither.
+fn has_member(code: &str, name: &str) -> bool {
+    let mut lines = code.lines().map(|l| l.trim().trim_start_matches("pub "));
+    lines.any(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with([':', ',', '(', ' '])))
 }
 
 #[test]

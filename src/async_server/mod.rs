@@ -156,7 +156,7 @@ impl Server<'_> {
         }
     }
 
-    /// Decides what to wait for, and for how long; the error: for nothing any more.
+    /// Decides what to wait for, and for how long. An error: the connection is to be closed.
     fn wait(&mut self, slot: usize) -> io::Result<()> {
         let client = &mut self.clients[slot];
         client.connection.release(&mut self.events.buffers);
@@ -220,7 +220,7 @@ impl Client {
         context: &mut Context,
     ) -> io::Result<()> {
         if self.phase == Phase::Held {
-            return Err(ErrorKind::ConnectionReset.into()); // nothing else is told meanwhile
+            return Err(ErrorKind::ConnectionReset.into()); // with no interest, only that is told
         }
         let connection = &mut self.connection;
         let taken = connection.output.taken();

@@ -1,7 +1,7 @@
 //! Command-line flags: a topic's table of flags is what parses its arguments and what prints
 //! its help, so that neither can lie about the other.
 //!
-//! Knows no topic. Entry point: [`Topic::parse`]. Note: `notes/bench.md`.
+//! Knows no topic. Entry point: [`Topic::parse`]. Note: `notes/http.md`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -79,7 +79,7 @@ impl Log {
     }
 }
 
-/// Until the empty lines of [`Writer::drop`] come.
+/// Writes what comes, until [`Writer::drop`] sends empty lines.
 fn write_lines(received: &Receiver<Vec<u8>>, counts: &Counts) {
     let (mut goes_on, mut stdout_works) = (true, true);
     while goes_on && let Ok(mut lines) = received.recv() {

@@ -1,5 +1,5 @@
 //! What every program has: flags and their help, limits as flags, the one stop flag, the log.
-//! Note: `notes/bench.md`.
+//! Notes: `notes/http.md` (limits), `notes/thread_server.md` (the stop flag), `notes/lb.md` (the log).
 
 // flags: one table parses and helps
 pub mod args;

@@ -1,7 +1,7 @@
 //! Where a message ends (RFC 9112 §6, §7) and whether the connection persists after it (§9).
 //!
 //! The same rules serve requests and responses, servers and gateway: whoever reads a message
-//! here reads the same length. Entry points: [`BodyFields`], [`Body::read`], [`Persistence`].
+//! here reads the same length. Entry points: `BodyFields`, [`Body::read`], `Persistence`.
 //! Note: `notes/http.md`.
 
 use super::fields::{self, Field, is_text_char, is_token_char};

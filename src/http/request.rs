@@ -156,7 +156,7 @@ impl Partial {
     pub fn of(bytes: &[u8], limits: &Limits) -> Partial {
         let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
         let until = match bytes[start..].iter().position(|&b| b == b'\n') {
-            // Whatever comes next, a CR waits for it.
+            // Behind a CR the next byte decides, whatever it is.
             _ if bytes.ends_with(b"\r") => bytes.len(),
             None => start + limits.request_line,
             Some(end) => start + end + 1 + limits.field_section,

@@ -45,7 +45,7 @@ const fn reason(status: u16) -> &'static str {
 pub enum Content {
     /// Bytes in memory.
     Memory(Bytes),
-    /// The next `1` bytes of an open file, too large to keep in memory.
+    /// An open file, too large to keep in memory, and how many of its next bytes.
     File(File, u64),
 }
 

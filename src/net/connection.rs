@@ -154,8 +154,8 @@ impl Connection {
         }
     }
 
-    /// At the end of a turn: gives the buffers back. What is left over moves to one of its own
-    /// size. In the next turn there is a new share to be written.
+    /// Gives the buffers back, before another connection is served. What is left over moves to one
+    /// of its own size. In the next turn there is a new share to be written.
     pub fn release(&mut self, buffers: &mut BufferPool) {
         self.share = SHARE;
         if self.input.bytes.len() == READ {

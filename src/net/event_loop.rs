@@ -42,7 +42,7 @@ pub enum Next {
     Ready(Event),
     /// The deadline that was set for this token has passed.
     Expired(Token),
-    /// Everyone who was ready has been served: work that is shared by a turn is done now.
+    /// Everyone who was ready has been served: what is done once per turn is done now.
     TurnEnd,
     /// The stop flag was raised: nobody is accepted any more, and the loop ends with the last
     /// client, or after the drain timeout.
@@ -64,11 +64,11 @@ pub struct EventLoop {
     listener: Option<TcpListener>,
     /// Whether the poller watches the listener.
     listens: bool,
-    /// Not watched before: the system was short of something.
+    /// The listener is not watched before this time: the system was short of something.
     retry_at: Instant,
-    /// The longest wait: less than a tick only while this loop has its share of the clients and
+    /// Less than a tick only while this loop has its share of the clients and
     /// others may not have theirs.
-    nap: Duration,
+    longest_wait: Duration,
     trim_at: Instant,
     /// The most clients at once; beyond it newcomers wait in the backlog.
     limit: usize,
@@ -98,7 +98,7 @@ impl EventLoop {
             listener: Some(listener),
             listens: true,
             retry_at: clock.now,
-            nap: TICK,
+            longest_wait: TICK,
             trim_at: clock.now,
             limit,
             drain_timeout,
@@ -171,16 +171,16 @@ impl EventLoop {
         {
             self.listens = self.poller.add_shared(listener, LISTENER).is_ok();
         }
-        self.nap = match clients < self.limit && clients >= share && !self.is_stopping() {
-            true if self.events.is_empty() => (2 * self.nap).min(TICK),
+        self.longest_wait = match clients < self.limit && clients >= share && !self.is_stopping() {
+            true if self.events.is_empty() => (2 * self.longest_wait).min(TICK),
             true => FIRST_LOOK,
             false => TICK,
         };
         let retry_at = Some(self.retry_at).filter(|&at| at > now);
         let wakes = [self.timers.next(), retry_at, self.give_up];
         let timeout = match wakes.into_iter().flatten().min() {
-            Some(at) => at.saturating_duration_since(Instant::now()).min(self.nap),
-            None => self.nap,
+            Some(at) => at.saturating_duration_since(Instant::now()).min(self.longest_wait),
+            None => self.longest_wait,
         };
         self.poller.wait(&mut self.events, Some(timeout))?;
         self.clock = Clock::read();

@@ -35,33 +35,33 @@ pub struct Files {
 pub struct Found {
     /// The whole file.
     pub response: Response,
-    pub version: Arc<Version>,
+    pub revision: Arc<Revision>,
     /// When the disk was last asked.
     checked: Instant,
 }
 
 /// What tells one state of a file from the next.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct Revision {
     path: PathBuf,
     /// With its quotes; made of the time of the last change, to the nanosecond, and the length.
     pub etag: String,
     pub last_modified: String,
 }
 
-impl Version {
-    fn of(path: PathBuf, metadata: &Metadata) -> Version {
+impl Revision {
+    fn of(path: PathBuf, metadata: &Metadata) -> Revision {
         let since = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let since = since.unwrap_or_default();
         let etag = format!("\"{:x}-{:x}\"", since.as_nanos(), metadata.len());
         let date = date::format(since.as_secs());
-        Version { path, etag, last_modified: String::from_utf8_lossy(&date).into_owned() }
+        Revision { path, etag, last_modified: String::from_utf8_lossy(&date).into_owned() }
     }
 }
 
 impl Files {
     pub fn new(root: &Path, served_by: &str) -> Result<Files, String> {
-        // Behind a root that is no folder a dot is an error.
+        // With the dot behind it, a root that is no folder is an error.
         let root = root.join(".").canonicalize().map_err(|e| {
             let root = root.display();
             format!("cannot serve files from '{root}': {e}; choose a folder with --root")
@@ -93,10 +93,10 @@ impl Files {
         if !real.starts_with(&self.root) || !metadata.is_file() {
             return Ok(None);
         }
-        let version = Version::of(real, &metadata);
+        let revision = Revision::of(real, &metadata);
         let found = match kept {
-            Some(kept) if *kept.version == version => Found { checked: now, ..kept },
-            _ => self.read(version.path, now)?,
+            Some(kept) if *kept.revision == revision => Found { checked: now, ..kept },
+            _ => self.read(revision.path, now)?,
         };
         if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
             kept.remove(path);
@@ -122,19 +122,19 @@ impl Files {
             Content::File(file, length)
         };
         let media_type = media_type(&path);
-        let version = Version::of(path, &metadata);
-        let (etag, modified) = (version.etag.as_str(), version.last_modified.as_str());
+        let revision = Revision::of(path, &metadata);
+        let (etag, modified) = (revision.etag.as_str(), revision.last_modified.as_str());
         let fields = [("Content-Type", media_type), ("ETag", etag), ("Last-Modified", modified)];
         let response = Response::new(200, &self.served_by, &fields, content);
-        Ok(Found { response, version: Arc::new(version), checked: now })
+        Ok(Found { response, revision: Arc::new(revision), checked: now })
     }
 }
 
 impl Found {
     /// The same once more; None if it is too large to be kept.
     fn share(&self) -> Option<Found> {
-        let (response, version) = (self.response.share()?, Arc::clone(&self.version));
-        Some(Found { response, version, checked: self.checked })
+        let (response, revision) = (self.response.share()?, Arc::clone(&self.revision));
+        Some(Found { response, revision, checked: self.checked })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The origin server's policy: a request to a response. Routes, and the files of `--root`.
 //!
-//! Knows no sockets and keeps nothing of a client. Entry point: [`Site::respond`].
+//! Knows no sockets and keeps nothing of a client. Entry point: [`Site::reply`].
 //! Note: `notes/http.md`.
 
 // what all clients of `/echo` together may hold
@@ -15,10 +15,10 @@ pub(crate) mod serve;
 use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Bytes, Content, Response};
-use crate::http::{Version as HttpVersion, date};
+use crate::http::{Version, date};
 use crate::net::output::Output;
 use echo::Gathered;
-use files::{Files, Version};
+use files::{Files, Revision};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -65,10 +65,10 @@ impl Site {
     }
 
     /// Decides what to answer.
-    pub fn respond(&self, request: &Request, now: Instant) -> Reply {
+    pub fn reply(&self, request: &Request, now: Instant) -> Reply {
         use Method::*;
         let path = request.target.split('?').next().filter(|path| !path.is_empty());
-        let path = path.unwrap_or("/"); // of `?query`
+        let path = path.unwrap_or("/"); // `?query` alone
         let allow = match path {
             "/echo" => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             "/" | "*" => "GET, HEAD, POST, OPTIONS",
@@ -97,8 +97,8 @@ impl Site {
             Err(_) => return self.overloaded("open a file"),
         };
         match request.method {
-            Method::Get | Method::Head if is_current(request, &file.version) => {
-                let Version { etag, last_modified, .. } = &*file.version;
+            Method::Get | Method::Head if is_current(request, &file.revision) => {
+                let Revision { etag, last_modified, .. } = &*file.revision;
                 self.empty(304, &[("ETag", etag), ("Last-Modified", last_modified)])
             }
             Method::Get | Method::Head => file.response,
@@ -107,8 +107,8 @@ impl Site {
         }
     }
 
-    /// The answer, once the request's content is there as a whole. An echo is plain text whatever
-    /// it claims to be.
+    /// The response to give, once the request's content is there as a whole. An echo is plain text
+    /// whatever it claims to be.
     pub fn response(&self, reply: Reply) -> Response {
         let content = match reply {
             Reply::With(response) => return response,
@@ -132,7 +132,7 @@ impl Site {
     /// The same, written for a client that is not served at all.
     pub fn refuse(&self, to: &str, date: &[u8; date::LENGTH], output: &mut Output) {
         let response = self.overloaded(to);
-        response.write_head(&mut output.bytes, date, HttpVersion::Http11, false);
+        response.write_head(&mut output.bytes, date, Version::Http11, false);
         if let Content::Memory(text) = response.content {
             output.send_shared(text.0);
         }
@@ -151,13 +151,13 @@ impl Site {
 /// Whether what the client has is still current (RFC 9110 §13.1.2, §13.1.3): If-None-Match
 /// decides where it is present, else If-Modified-Since. Clients send the date that they were told,
 /// so a date that is written otherwise counts as another one.
-fn is_current(request: &Request, version: &Version) -> bool {
+fn is_current(request: &Request, revision: &Revision) -> bool {
     let mut tags = request.fields.values("if-none-match").peekable();
     if tags.peek().is_none() {
         let mut dates = request.fields.values("if-modified-since");
-        return dates.next() == Some(version.last_modified.as_bytes());
+        return dates.next() == Some(revision.last_modified.as_bytes());
     }
-    let etag = version.etag.as_bytes();
+    let etag = revision.etag.as_bytes();
     let is_same = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag;
     tags.flat_map(fields::list).any(is_same)
 }

@@ -1,6 +1,6 @@
 //! How an origin server comes to serve: its flags, its socket, site and log.
 //!
-//! Knows not who will wait for clients: that is handed in. Entry point: [`start`].
+//! Does not know who waits for clients: that is handed in. Entry point: [`start`].
 //! Note: `notes/async_server.md`.
 
 use crate::cli::args::{Failure, Flag, Given, flag};

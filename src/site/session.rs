@@ -77,7 +77,7 @@ struct Upload {
 }
 
 /// How many bytes of the input are done with; none: more must arrive.
-type Step = Result<usize, ParseError>;
+type Used = Result<usize, ParseError>;
 
 impl Session {
     /// What it waits for.
@@ -92,12 +92,12 @@ impl Session {
         let mut used = 0;
         while !output.is_full() {
             let rest = &input[used..];
-            let step = match self.waits_for {
+            let taken = match self.waits_for {
                 Wait::Request | Wait::Head => self.read_head(rest, output, context),
                 Wait::Content => self.read_content(rest, output, context),
                 Wait::Close { .. } => return input.len(),
             };
-            match step {
+            match taken {
                 Ok(0) => break,
                 Ok(n) => used += n,
                 Err(error) => {
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    fn read_head(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> Step {
+    fn read_head(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> Used {
         if request::has_begun(input) {
             self.waits_for = Wait::Head;
         }
@@ -145,7 +145,7 @@ impl Session {
             return Ok(0);
         };
         self.partial = Partial::default();
-        let reply = context.site.respond(&request, context.now);
+        let reply = context.site.reply(&request, context.now);
         let left = match reply {
             Reply::With(_) => limits.content,
             Reply::Echo(_) => limits.content.min(echo::BUDGET),
@@ -180,7 +180,7 @@ impl Session {
         Ok(used)
     }
 
-    fn read_content(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> Step {
+    fn read_content(&mut self, input: &[u8], output: &mut Output, context: &mut Context) -> Used {
         let Some(upload) = &mut self.upload else { return Ok(0) };
         let (used, data) = upload.body.read(input)?;
         let left = upload.left.checked_sub(data.len() as u64);

@@ -1,4 +1,4 @@
-//! The clients of now, each in a slot; which one makes room when all slots are taken.
+//! The clients that are connected, each in a slot; which one makes room when all slots are taken.
 //!
 //! Knows no requests. Entry points: [`Clients::make_room`], [`Clients::enter`].
 //! Note: `notes/thread_server.md`.
@@ -111,12 +111,12 @@ impl Clients {
 
 impl Client {
     /// It waits for a request from now on, and may be sent away.
-    pub fn is_idle(&self) {
+    pub fn set_idle(&self) {
         *lock(&self.state) = State::Idle(Instant::now());
     }
 
-    /// It has something to do, and may not.
-    pub fn is_busy(&self) {
+    /// It has something to do from now on, and may not be sent away.
+    pub fn set_busy(&self) {
         *lock(&self.state) = State::Busy;
     }
 
@@ -193,7 +193,7 @@ mod tests {
         assert!(!clients.make_room(Duration::ZERO), "it is taken");
         assert!(clients.somebody_waits());
         let job = move || {
-            slot.client.is_busy();
+            slot.client.set_busy();
             panic!("as a fault in an answer would");
         };
         assert!(thread::spawn(job).join().is_err());

@@ -3,7 +3,7 @@
 //! With `--pool N`, one of N threads serves a client at a time. Knows how to wait, not what is
 //! said. Entry points: [`run`], `Server::serve`. Note: `notes/thread_server.md`.
 
-// the clients of now, each in a slot; which one makes room when all slots are taken
+// the clients that are connected, each in a slot; which one makes room when all slots are taken
 mod clients;
 // blocking sockets with an end to each wait
 mod socket;
@@ -135,7 +135,7 @@ impl Server {
                 last_answer: self.others_wait(),
             };
             match received {
-                Received::Bytes => client.is_busy(),
+                Received::Bytes => client.set_busy(),
                 Received::End => session.end(&mut output, &mut context),
                 Received::TimedOut => session.time_out(&mut output, &mut context),
             }
@@ -166,8 +166,8 @@ impl Server {
     fn patience(&self, wait: Wait, client: &Client, head_since: Instant) -> Duration {
         match wait {
             Wait::Request => {
-                client.is_idle();
-                // Asked after that: a newcomer that comes later than this finds an idle client.
+                client.set_idle();
+                // Only now: a newcomer that this look misses finds an idle client to send away.
                 let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
                 self.limits.idle_timeout.min(most)
             }
@@ -183,8 +183,8 @@ impl Server {
     }
 }
 
-/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would be only
-/// address space, but of that a machine with 32 bits has no more than a thousand times as much.
+/// A thread's stack: what a session needs, with room to spare. The usual 2 MiB would cost address
+/// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
 /// Threads tried out beyond those of the pool: some may still be on their way out when it begins.

@@ -41,7 +41,7 @@ pub struct Socket<'a> {
     stream: &'a TcpStream,
     /// The read timeout, set only when it changes.
     patience: Duration,
-    /// What a read brings first. The stack of the client's thread has room for it.
+    /// What a read brings, until it is added to the input. It lies on the stack of the client's thread.
     buffer: [u8; BUFFER],
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Readiness here is level-triggered and a hint: a socket reported ready may still answer
 //! "would block", and the owner must take that calmly. A socket that is ready is never missed.
-//! This room knows no HTTP and reads or writes nothing. Note: `notes/poller.md`.
+//! It knows no HTTP and reads or writes nothing. Note: `notes/poller.md`.
 
-// asks every socket, in turn, for ever: plain std
+// asks nobody: calls every socket ready after a nap; plain std
 mod scan;
 // hands the kernel the whole list at every wait: poll(2)
 mod poll;
@@ -107,8 +107,8 @@ pub type Poller = Box<dyn Strategy>;
 /// What each strategy answers in a file of its own, all in the same order, so that a diff of two
 /// of them is the lesson.
 pub trait Strategy: std::fmt::Debug + Send {
-    /// Watches a socket. The owner must `remove` it before it closes it, and gives each
-    /// socket a token of its own.
+    /// Watches a socket. Before the owner closes it, it calls `remove` or `closing`. Each socket
+    /// has a token of its own.
     fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
 
     /// Replaces the interest of a watched socket.
@@ -127,7 +127,7 @@ pub trait Strategy: std::fmt::Debug + Send {
         self.add(fd, token, Interest::READ)
     }
 
-    /// The owner closes it at once.
+    /// The owner is about to close it.
     fn closing(&mut self, fd: &dyn AsFd, token: Token) {
         let _ = self.remove(fd, token); // it was added, so it can be removed
     }
