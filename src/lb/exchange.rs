@@ -5,8 +5,8 @@
 //! Note: `notes/lb.md`.
 
 use super::retry::{Fault, History};
-use super::rewrite::{self, Forwarded, Framed, ToClient};
-use crate::http::framing::Body;
+use super::rewrite::{self, Forwarded, ToClient};
+use crate::http::framing::{Body, Framing};
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
 use crate::http::{Limits, ParseError, Version};
@@ -28,49 +28,37 @@ const SHORT: u64 = 16 * 1024;
 const INTERIM: u32 = 16;
 
 /// See the module.
-#[derive(Debug)]
 pub struct Exchange {
     /// The request in this gateway's words, from its first byte if it is replayable: at most
     /// [`KEPT`] and [`WAITING`] and what one read brings.
     pub request: Vec<u8>,
     sent: usize,
-    /// Nothing of it has been dropped.
-    replayable: bool,
-    /// What has come of its content.
-    pub content: Body,
+    replayable: bool,  // nothing of it has been dropped
+    pub content: Body, // what has come of its content
     received: u64,
-    framed: Framed,
-    /// What to do.
+    framed: Framing,
     pub method: Method,
-    /// What the client speaks.
-    pub version: Version,
+    pub version: Version, // that the client speaks
     client_keep_alive: bool,
     expects_continue: bool,
-    /// The connection to the backend, by its slot.
-    pub upstream: Option<usize>,
+    pub upstream: Option<usize>, // the connection to the backend, by its slot
     /// Others may wait for their answers behind it, and it behind others: it has no content, may
     /// be sent once more if they fail, and no connection has failed it yet.
     pub may_share: bool,
-    /// It leaves with others in one write.
-    pub shares: bool,
-    /// What became of it so far.
+    pub shares: bool, // it leaves with others in one write
     pub history: History,
     interim: u32,
     answer: Option<Answer>,
-    /// Bytes of the answer's content that have been passed on.
-    relayed: u64,
-    /// When its head had been read.
-    pub started: Instant,
-    /// `GET /page.html`, if there is a log.
-    pub log_line: String,
+    relayed: u64,         // bytes of the answer's content that have been passed on
+    pub started: Instant, // when its head had been read
+    pub log_line: String, // `GET /page.html`, if there is a log
 }
 
 /// The part of the answer that has been understood.
-#[derive(Debug)]
 struct Answer {
     status: u16,
     content: Body,
-    framed: Framed,
+    framed: Framing,
     client_keep_alive: bool,
     upstream_keep_alive: bool,
 }
@@ -86,7 +74,7 @@ impl Exchange {
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
-        let framed = rewrite::write_request(&mut bytes, request, forwarded, limits)?;
+        rewrite::write_request(&mut bytes, request, forwarded, limits)?;
         let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);
         Ok(Exchange {
@@ -96,7 +84,7 @@ impl Exchange {
             may_share: content.is_done() && request.method.is_idempotent(),
             content,
             received: 0,
-            framed,
+            framed: request.framing,
             method: request.method,
             version: request.version,
             client_keep_alive: request.keep_alive,
@@ -139,7 +127,6 @@ impl Exchange {
         Ok(taken)
     }
 
-    /// What is still to be sent to the backend.
     pub fn unsent(&self) -> &[u8] {
         &self.request[self.sent..]
     }

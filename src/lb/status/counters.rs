@@ -115,31 +115,3 @@ impl Sum {
         bucket.map(bucket_end)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_of_known_times() {
-        let counters = Counters::default();
-        assert_eq!(Sum::of([&counters].into_iter()).percentile(0.5), None);
-        for ms in 1..=100 {
-            counters.answered(Duration::from_millis(ms));
-        }
-        let sum = Sum::of([&counters].into_iter());
-        for (share, exact) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
-            let found = sum.percentile(share).expect("there are times");
-            assert!((exact..=exact * 1.2).contains(&found), "{share}: {found} for {exact}");
-        }
-    }
-
-    #[test]
-    fn every_time_lies_in_its_bucket() {
-        for us in (0..2000).chain((2000..100_000_000).step_by(99_991)) {
-            let time = Duration::from_micros(us);
-            assert!(us as f64 / 1000.0 <= bucket_end(bucket(time)), "{us}");
-        }
-        assert_eq!(bucket(Duration::from_secs(1 << 40)), BUCKETS - 1);
-    }
-}
