@@ -50,11 +50,6 @@ impl Fault {
             (false, false) => Fault::Refused,
         }
     }
-
-    /// Whether the request was sent in vain, and might be the reason.
-    fn is_loss(self) -> bool {
-        matches!(self, Fault::Stale | Fault::Closed | Fault::BadAnswer(_))
-    }
 }
 
 /// What is known when a backend did not serve a request.
@@ -156,13 +151,13 @@ impl History {
             self.lost = None;
             return;
         }
-        self.fresh |= fault.is_loss();
-        self.losses += usize::from(fault.is_loss() && sent);
+        // If it was sent in vain, it might be the reason.
+        let is_loss = matches!(fault, Fault::Stale | Fault::Closed | Fault::BadAnswer(_));
+        self.fresh |= is_loss;
+        self.losses += usize::from(is_loss && sent);
         if fault != Fault::Stale {
             self.tried.push(backend_id);
-            if fault.is_loss() {
-                self.lost = Some((backend_id, fault));
-            }
+            self.lost = if is_loss { Some((backend_id, fault)) } else { self.lost };
         }
     }
 

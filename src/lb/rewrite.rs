@@ -10,6 +10,7 @@ use crate::http::framing::Framing;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Head, end_of_head, write_status_line};
 use crate::http::{Limits, ParseError, Version, date};
+use std::fmt::Arguments;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -34,9 +35,9 @@ fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, b
     }
 }
 
-/// Appends the beginning of a field that grows by a member at each gateway. `before`: where its
-/// members stand, if it has any. Empty ones end here (RFC 9110 §5.6.1).
-fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
+/// Appends a field that grows by a member at each gateway. `before`: where its members stand, if it
+/// has any. Empty ones end here (RFC 9110 §5.6.1).
+fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: Arguments) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     let values = before.into_iter().flat_map(|fields| fields.values(name));
@@ -44,13 +45,8 @@ fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
         out.extend_from_slice(member);
         out.extend_from_slice(b", ");
     }
-}
-
-fn write_via(out: &mut Vec<u8>, before: Option<Fields>, own: &str) {
-    begin_list(out, "Via", before);
-    out.extend_from_slice(b"1.1 ");
-    out.extend_from_slice(own.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{own}\r\n");
 }
 
 /// On whose behalf a request is sent on, and through which gateway.
@@ -84,10 +80,8 @@ pub fn write_request(
         let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
         is_via || is_forwarded_for || is_rewritten
     });
-    begin_list(out, "X-Forwarded-For", forwarded_for);
-    // Writing into a Vec cannot fail.
-    let _ = write!(out, "{}\r\n", forwarded.peer);
-    write_via(out, via, forwarded.via);
+    write_list(out, "X-Forwarded-For", forwarded_for, format_args!("{}", forwarded.peer));
+    write_list(out, "Via", via, format_args!("1.1 {}", forwarded.via));
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
@@ -129,8 +123,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framing,
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_via(out, via, to.via);
-
+    write_list(out, "Via", via, format_args!("1.1 {}", to.via));
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let framing = match head.content_length {
         Some(length) if head.status != 204 => {

@@ -21,24 +21,15 @@ const KEPT: usize = 256;
 pub struct Upstream {
     pub connection: Connection,
     pub backend_id: usize,
-    /// The clients that it works for, by their slots, in the order of their requests. Empty: it
-    /// is idle, in the pool. More than one only with `--pipeline`.
+    /// The clients that it works for, by their slots, in the order of their requests: the first
+    /// one's answer comes next. None: it is idle, in the pool. Many: only with `--pipeline`.
     pub queue: VecDeque<usize>,
-    pub connecting: bool, // the handshake has not ended
-    pub ended: bool,      // the backend has sent all it will send
-    /// It has served before: the backend may close it just when the next request is sent.
-    pub reused: bool,
-    /// Close it after the first answer: the clients of the answers behind that one have left.
-    pub close_after: bool,
-    next_address: usize, // of the backend's, should this one refuse
-    idle_since: Instant, // if it is in the pool
-}
-
-impl Upstream {
-    /// Whether the answer that comes next is this client's.
-    pub fn serves_first(&self, client: usize) -> bool {
-        self.queue.front() == Some(&client)
-    }
+    pub connecting: bool,  // the handshake has not ended
+    pub ended: bool,       // the backend has sent all it will send
+    pub reused: bool,      // it has served: the backend may close it just as a request is sent
+    pub close_after: bool, // close it after the first answer: the clients behind that one have left
+    next_address: usize,   // of the backend's, should this one refuse
+    idle_since: Instant,   // if it is in the pool
 }
 
 pub struct Upstreams<'a> {

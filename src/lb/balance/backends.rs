@@ -118,15 +118,9 @@ impl Backends {
 
     /// It failed: it is passed over until then; None: until a probe finds it well. `refuses`: not
     /// even as a last resort is it asked.
-    pub fn eject(
-        &self,
-        backend_id: usize,
-        why: &dyn Display,
-        refuses: bool,
-        until: Option<Instant>,
-    ) {
+    pub fn eject(&self, id: usize, why: &dyn Display, refuses: bool, until: Option<Instant>) {
         let until = until.map_or(UNTIL_PROBED, |until| self.ms(until));
-        let backend = &self.list[backend_id];
+        let backend = &self.list[id];
         backend.refuses.store(refuses, Relaxed);
         if backend.down_until.fetch_max(until, Relaxed) == 0 {
             self.ejections.fetch_add(1, Relaxed);

@@ -65,19 +65,10 @@ impl Counters {
     /// An answer was passed on after so long.
     pub fn answered(&self, took: Duration) {
         self.answered.up();
-        let bucket = bucket(took);
+        let quarters = 4.0 * (took.as_micros().max(1) as f64).log2();
+        let bucket = (quarters as usize).min(BUCKETS - 1);
         self.times[bucket / 4][bucket % 4].up();
     }
-}
-
-fn bucket(time: Duration) -> usize {
-    let quarters = 4.0 * (time.as_micros().max(1) as f64).log2();
-    (quarters as usize).min(BUCKETS - 1)
-}
-
-/// The largest time that falls into the bucket, in ms.
-fn bucket_end(bucket: usize) -> f64 {
-    ((bucket + 1) as f64 / 4.0).exp2() / 1000.0
 }
 
 /// The numbers of all workers about one backend.
@@ -112,6 +103,7 @@ impl Sum {
             seen += count;
             seen >= rank
         });
-        bucket.map(bucket_end)
+        // The largest time that falls into it.
+        bucket.map(|bucket| ((bucket + 1) as f64 / 4.0).exp2() / 1000.0)
     }
 }

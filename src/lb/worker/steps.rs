@@ -134,7 +134,7 @@ impl Worker<'_> {
                 upstream.ended = upstream.connection.fill(buffers).is_err();
             }
         }
-        if upstream.serves_first(slot) { self.relay(slot) } else { Step::Wait }
+        if upstream.queue.front() == Some(&slot) { self.relay(slot) } else { Step::Wait }
     }
 
     /// Passes on what has come of the answer.

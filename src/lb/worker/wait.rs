@@ -53,7 +53,7 @@ pub fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) ->
 /// How far an exchange is, for the client in this slot; `upstream`: its connection, if it has one.
 fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase {
     match upstream {
-        Some(upstream) if !upstream.serves_first(slot) => Phase::Behind,
+        Some(upstream) if upstream.queue.front() != Some(&slot) => Phase::Behind,
         Some(upstream) if upstream.connecting => Phase::Connect,
         _ if exchange.status().is_some() => Phase::Relay,
         _ if exchange.history.checks => Phase::Check,
