@@ -41,6 +41,7 @@ pub struct Exchange {
     pub version: Version, // that the client speaks
     client_keep_alive: bool,
     expects_continue: bool,
+    limits: Limits,              // of the request's head, and of the answer's
     pub upstream: Option<usize>, // the connection to the backend, by its slot
     /// Others may wait for their answers behind it, and it behind others: it has no content, may
     /// be sent once more if they fail, and no connection has failed it yet.
@@ -89,6 +90,7 @@ impl Exchange {
             version: request.version,
             client_keep_alive: request.keep_alive,
             expects_continue: request.expects_continue,
+            limits: *limits,
             upstream: None,
             shares: false,
             history: History::default(),
@@ -167,12 +169,11 @@ impl Exchange {
         input: &mut Input,
         ended: bool,
         output: &mut Output,
-        limits: &Limits,
         to: ToClient,
     ) -> Result<bool, Fault> {
         while !output.is_full() {
             let used = match &mut self.answer {
-                None => self.read_head(input, output, limits, to)?,
+                None => self.read_head(input.unused(), &mut output.bytes, to)?,
                 Some(answer) => {
                     let read = answer.content.read(input.unused());
                     let (used, data) = read.map_err(Fault::BadAnswer)?;
@@ -198,17 +199,11 @@ impl Exchange {
     /// Reads the answer's head and writes it to the client. Returns its length; 0: it is not here
     /// yet, and is read anew from its first byte when more of it is. A backend that sends 24 KiB
     /// byte by byte costs 0.4 s of CPU time that way, but backends are the operator's own.
-    fn read_head(
-        &mut self,
-        input: &Input,
-        output: &mut Output,
-        limits: &Limits,
-        to: ToClient,
-    ) -> Result<usize, Fault> {
-        let parsed = response::parse(input.unused(), limits, to.to_head);
+    fn read_head(&mut self, input: &[u8], out: &mut Vec<u8>, to: ToClient) -> Result<usize, Fault> {
+        let parsed = response::parse(input, &self.limits, to.to_head);
         let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else { return Ok(0) };
         if head.status >= 200 {
-            let (framed, client_keep_alive) = rewrite::write_response(&mut output.bytes, &head, to);
+            let (framed, client_keep_alive) = rewrite::write_response(out, &head, to);
             self.answer = Some(Answer {
                 status: head.status,
                 content: Body::new(head.framing),
@@ -224,7 +219,7 @@ impl Exchange {
             return Err(Fault::BadAnswer(ParseError::StatusLine));
         }
         if head.status == 100 && self.expects_continue {
-            output.bytes.extend_from_slice(CONTINUE);
+            out.extend_from_slice(CONTINUE);
         }
         Ok(used)
     }

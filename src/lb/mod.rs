@@ -226,9 +226,7 @@ fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
 /// Leaves each client a descriptor for its connection to a backend: if clients took all, everyone
 /// would be let in and nobody served. An error if there are too few for one client per worker.
 fn cap(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String> {
-    let Ok(descriptors) = sys::raise_descriptor_limit() else {
-        return Ok(limits);
-    };
+    let Ok(descriptors) = sys::raise_descriptor_limit() else { return Ok(limits) };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     // The standard streams, the listener, and what waits for Ctrl-C; a worker's poller and its
     // copy of the listener; a probe's connection.

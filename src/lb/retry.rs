@@ -138,11 +138,6 @@ pub struct History {
 }
 
 impl History {
-    /// Whether the time for all attempts together is over.
-    pub fn is_overdue(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
-    }
-
     /// A backend did not serve. `sent`: it may have seen some of the request.
     pub fn note(&mut self, backend_id: usize, fault: Fault, sent: bool) {
         if std::mem::take(&mut self.checks) {

@@ -83,7 +83,7 @@ impl Worker<'_> {
             suspect: exchange.history.lost.is_some(),
             another: backends.has_next(&exchange.history.tried, now),
             budget: self.budget >= RETRY,
-            in_time: !exchange.history.is_overdue(now),
+            in_time: exchange.history.due.is_none_or(|due| now < due),
         };
         match retry::decide(&situation) {
             Verdict::Elsewhere => {

@@ -152,8 +152,8 @@ impl Worker<'_> {
             date: self.date.at(self.events.clock.second),
         };
         let (input, output) = (&mut upstream.connection.input, &mut client.connection.output);
-        let (before, limits) = (input.unused().len(), &self.shared.limits.head);
-        let relayed = exchange.relay(input, upstream.ended, output, limits, to);
+        let before = input.unused().len();
+        let relayed = exchange.relay(input, upstream.ended, output, to);
         if input.unused().len() != before {
             let now_ms = self.shared.backends.ms(self.events.clock.now);
             self.upstreams.counters[upstream.backend_id].heard.set(now_ms);

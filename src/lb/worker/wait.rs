@@ -144,7 +144,7 @@ impl Worker<'_> {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let now = self.events.clock.now;
         let history = client.exchange.as_ref().map(|exchange| &exchange.history);
-        let is_overdue = history.is_some_and(|history| history.is_overdue(now));
+        let is_overdue = history.and_then(|history| history.due).is_some_and(|due| due <= now);
         let step = match client.phase {
             Phase::Idle | Phase::Write | Phase::Linger => Step::Cut,
             Phase::Head => self.refuse(slot, ParseError::HeadTimeout),
