@@ -10,8 +10,6 @@ use crate::http::framing::Framing;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Head, end_of_head, write_status_line};
 use crate::http::{Limits, ParseError, Version, date};
-use std::fmt::Arguments;
-use std::io::Write;
 use std::net::IpAddr;
 
 /// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
@@ -37,7 +35,7 @@ fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, b
 
 /// Appends a field that grows by a member at each gateway. `before`: where its members stand, if it
 /// has any. Empty ones end here (RFC 9110 §5.6.1).
-fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: Arguments) {
+fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: &[&str]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     let values = before.into_iter().flat_map(|fields| fields.values(name));
@@ -45,8 +43,8 @@ fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: Argume
         out.extend_from_slice(member);
         out.extend_from_slice(b", ");
     }
-    // Writing into a Vec cannot fail.
-    let _ = write!(out, "{own}\r\n");
+    own.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// On whose behalf a request is sent on, and through which gateway.
@@ -80,8 +78,8 @@ pub fn write_request(
         let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
         is_via || is_forwarded_for || is_rewritten
     });
-    write_list(out, "X-Forwarded-For", forwarded_for, format_args!("{}", forwarded.peer));
-    write_list(out, "Via", via, format_args!("1.1 {}", forwarded.via));
+    write_list(out, "X-Forwarded-For", forwarded_for, &[&forwarded.peer.to_string()]);
+    write_list(out, "Via", via, &["1.1 ", forwarded.via]);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
@@ -123,7 +121,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framing,
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_list(out, "Via", via, format_args!("1.1 {}", to.via));
+    write_list(out, "Via", via, &["1.1 ", to.via]);
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let framing = match head.content_length {
         Some(length) if head.status != 204 => {
