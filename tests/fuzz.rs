@@ -391,10 +391,10 @@ fn what_the_load_balancer_forwards_is_what_it_was_told() {
             via: "lb",
             authority: "127.0.0.1:44444",
         };
-        let framed = rewrite::write_request(&mut out, &request, &from, &Limits::DEFAULT);
-        let framed = framed.expect("the seeds are short");
-        framed.write(&mut out, &content);
-        framed.finish(&mut out);
+        let written = rewrite::write_request(&mut out, &request, &from, &Limits::DEFAULT);
+        written.expect("the seeds are short");
+        request.framing.write(&mut out, &content);
+        request.framing.finish(&mut out);
         check_forwarded(&message[..used], &request, &content, &out);
         forwarded += 1;
     }

@@ -1,5 +1,5 @@
 //! What the load balancer decides without a socket: what follows when a backend does not serve,
-//! whom that speaks against, and how much of a request is held.
+//! whom that speaks against, what is waited for, and how much of a request is held.
 
 mod support;
 
@@ -10,7 +10,8 @@ use progjar::lb::exchange::{Exchange, KEPT, WAITING};
 use progjar::lb::retry::Fault::{self, *};
 use progjar::lb::retry::Verdict::*;
 use progjar::lb::retry::{Blame, History, Situation, blame, decide};
-use progjar::lb::rewrite::{Forwarded, Framed};
+use progjar::lb::rewrite::Forwarded;
+use progjar::lb::worker::wait::{Phase, phase};
 use std::time::Instant;
 use support::Random;
 
@@ -116,6 +117,27 @@ fn a_loss_to_a_backend_that_has_died_is_no_loss() {
     assert_eq!(history.tried, [1]);
 }
 
+#[test]
+fn each_state_of_both_sides_has_its_phase() {
+    // drained, closing, begun, stage
+    for (drained, closing, begun, stage, expected) in [
+        (true, false, false, None, Phase::Idle),
+        (true, false, true, None, Phase::Head),
+        (true, false, false, Some(Phase::Content), Phase::Content),
+        (true, false, true, Some(Phase::Connect), Phase::Connect),
+        (true, false, false, Some(Phase::Response), Phase::Response),
+        (true, false, false, Some(Phase::Behind), Phase::Behind),
+        (true, false, true, Some(Phase::Relay), Phase::Relay),
+        (false, false, true, Some(Phase::Relay), Phase::Write),
+        (false, false, false, Some(Phase::Connect), Phase::Write),
+        (false, false, false, Some(Phase::Behind), Phase::Behind),
+        (false, true, false, None, Phase::Write),
+        (true, true, true, None, Phase::Linger),
+    ] {
+        assert_eq!(phase(drained, closing, begun, stage), expected, "{stage:?}");
+    }
+}
+
 /// The most that may be held of a request: what may be kept for another try, what may wait, and
 /// what one read brings, with the frame of a chunk.
 const BOUND: usize = KEPT + WAITING + READ + 16;
@@ -180,8 +202,8 @@ fn what_is_held_of_an_upload_is_bounded_however_it_is_taken_and_sent() {
         let length = random.below(3 << 20);
         let content: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         let mut chunks = Vec::new();
-        content.chunks(1 + random.below(READ)).for_each(|c| Framed::Chunks.write(&mut chunks, c));
-        Framed::Chunks.finish(&mut chunks);
+        content.chunks(1 + random.below(READ)).for_each(|c| Framing::Chunked.write(&mut chunks, c));
+        Framing::Chunked.finish(&mut chunks);
         for (field, message, framing) in [
             (format!("Content-Length: {length}"), &content, Framing::Length(length as u64)),
             ("Transfer-Encoding: chunked".to_owned(), &chunks, Framing::Chunked),

@@ -223,10 +223,8 @@ impl Client {
             return Err(ErrorKind::ConnectionReset.into()); // with no interest, only that is told
         }
         let connection = &mut self.connection;
-        let taken = connection.output.taken();
-        connection.flush()?;
         // That it is called ready is no progress: scan calls everybody ready, always.
-        self.progress |= connection.output.taken() > taken;
+        self.progress |= connection.flush()?;
         if !connection.output.is_empty() {
             return Ok(());
         }
@@ -265,7 +263,7 @@ impl Client {
         if self.ended && !self.has_more && !connection.output.is_full() {
             self.session.end(&mut connection.output, context);
         }
-        connection.flush()
+        connection.flush().map(drop)
     }
 
     /// The time of its phase is up: it is told so if it has begun to say something.
@@ -280,7 +278,7 @@ impl Client {
         }
         self.connection.borrow_output(buffers);
         self.session.time_out(&mut self.connection.output, context);
-        self.connection.flush()
+        self.connection.flush().map(drop)
     }
 
     /// What it needs next; None: nothing, it has had its last answer.

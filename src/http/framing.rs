@@ -230,14 +230,22 @@ impl Body {
     }
 }
 
-/// Writes `data` as one chunk; nothing for no data, which would mean the end.
-pub(crate) fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
-    if !data.is_empty() {
-        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-        out.extend_from_slice(data);
-        out.extend_from_slice(b"\r\n");
+impl Framing {
+    /// Writes a piece of content; nothing for no data, which as a chunk would mean the end.
+    pub fn write(self, out: &mut Vec<u8>, data: &[u8]) {
+        if self != Framing::Chunked {
+            out.extend_from_slice(data);
+        } else if !data.is_empty() {
+            out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            out.extend_from_slice(data);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Writes the end of the content: if it is chunked, a last chunk without trailers.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if self == Framing::Chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
     }
 }
-
-/// The chunk that ends chunked content, without trailers.
-pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

@@ -5,8 +5,8 @@
 //! Note: `notes/lb.md`.
 
 use super::retry::{Fault, History};
-use super::rewrite::{self, Forwarded, Framed, ToClient};
-use crate::http::framing::Body;
+use super::rewrite::{self, Forwarded, ToClient};
+use crate::http::framing::{Body, Framing};
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
 use crate::http::{Limits, ParseError, Version};
@@ -28,49 +28,38 @@ const SHORT: u64 = 16 * 1024;
 const INTERIM: u32 = 16;
 
 /// See the module.
-#[derive(Debug)]
 pub struct Exchange {
     /// The request in this gateway's words, from its first byte if it is replayable: at most
     /// [`KEPT`] and [`WAITING`] and what one read brings.
     pub request: Vec<u8>,
     sent: usize,
-    /// Nothing of it has been dropped.
-    replayable: bool,
-    /// What has come of its content.
-    pub content: Body,
+    replayable: bool,  // nothing of it has been dropped
+    pub content: Body, // what has come of its content
     received: u64,
-    framed: Framed,
-    /// What to do.
+    framed: Framing,
     pub method: Method,
-    /// What the client speaks.
-    pub version: Version,
+    pub version: Version, // that the client speaks
     client_keep_alive: bool,
     expects_continue: bool,
-    /// The connection to the backend, by its slot.
-    pub upstream: Option<usize>,
+    limits: Limits,              // of the request's head, and of the answer's
+    pub upstream: Option<usize>, // the connection to the backend, by its slot
     /// Others may wait for their answers behind it, and it behind others: it has no content, may
     /// be sent once more if they fail, and no connection has failed it yet.
     pub may_share: bool,
-    /// It leaves with others in one write.
-    pub shares: bool,
-    /// What became of it so far.
+    pub shares: bool, // it leaves with others in one write
     pub history: History,
     interim: u32,
     answer: Option<Answer>,
-    /// Bytes of the answer's content that have been passed on.
-    relayed: u64,
-    /// When its head had been read.
-    pub started: Instant,
-    /// `GET /page.html`, if there is a log.
-    pub log_line: String,
+    relayed: u64,         // bytes of the answer's content that have been passed on
+    pub started: Instant, // when its head had been read
+    pub log_line: String, // `GET /page.html`, if there is a log
 }
 
 /// The part of the answer that has been understood.
-#[derive(Debug)]
 struct Answer {
     status: u16,
     content: Body,
-    framed: Framed,
+    framed: Framing,
     client_keep_alive: bool,
     upstream_keep_alive: bool,
 }
@@ -86,7 +75,7 @@ impl Exchange {
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
-        let framed = rewrite::write_request(&mut bytes, request, forwarded, limits)?;
+        rewrite::write_request(&mut bytes, request, forwarded, limits)?;
         let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);
         Ok(Exchange {
@@ -96,11 +85,12 @@ impl Exchange {
             may_share: content.is_done() && request.method.is_idempotent(),
             content,
             received: 0,
-            framed,
+            framed: request.framing,
             method: request.method,
             version: request.version,
             client_keep_alive: request.keep_alive,
             expects_continue: request.expects_continue,
+            limits: *limits,
             upstream: None,
             shares: false,
             history: History::default(),
@@ -139,7 +129,6 @@ impl Exchange {
         Ok(taken)
     }
 
-    /// What is still to be sent to the backend.
     pub fn unsent(&self) -> &[u8] {
         &self.request[self.sent..]
     }
@@ -180,12 +169,11 @@ impl Exchange {
         input: &mut Input,
         ended: bool,
         output: &mut Output,
-        limits: &Limits,
         to: ToClient,
     ) -> Result<bool, Fault> {
         while !output.is_full() {
             let used = match &mut self.answer {
-                None => self.read_head(input, output, limits, to)?,
+                None => self.read_head(input.unused(), &mut output.bytes, to)?,
                 Some(answer) => {
                     let read = answer.content.read(input.unused());
                     let (used, data) = read.map_err(Fault::BadAnswer)?;
@@ -211,17 +199,11 @@ impl Exchange {
     /// Reads the answer's head and writes it to the client. Returns its length; 0: it is not here
     /// yet, and is read anew from its first byte when more of it is. A backend that sends 24 KiB
     /// byte by byte costs 0.4 s of CPU time that way, but backends are the operator's own.
-    fn read_head(
-        &mut self,
-        input: &Input,
-        output: &mut Output,
-        limits: &Limits,
-        to: ToClient,
-    ) -> Result<usize, Fault> {
-        let parsed = response::parse(input.unused(), limits, to.to_head);
+    fn read_head(&mut self, input: &[u8], out: &mut Vec<u8>, to: ToClient) -> Result<usize, Fault> {
+        let parsed = response::parse(input, &self.limits, to.to_head);
         let Some((head, used)) = parsed.map_err(Fault::BadAnswer)? else { return Ok(0) };
         if head.status >= 200 {
-            let (framed, client_keep_alive) = rewrite::write_response(&mut output.bytes, &head, to);
+            let (framed, client_keep_alive) = rewrite::write_response(out, &head, to);
             self.answer = Some(Answer {
                 status: head.status,
                 content: Body::new(head.framing),
@@ -237,7 +219,7 @@ impl Exchange {
             return Err(Fault::BadAnswer(ParseError::StatusLine));
         }
         if head.status == 100 && self.expects_continue {
-            output.bytes.extend_from_slice(CONTINUE);
+            out.extend_from_slice(CONTINUE);
         }
         Ok(used)
     }

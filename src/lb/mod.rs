@@ -3,9 +3,14 @@
 //! A reverse proxy that understands what it forwards. `--workers` event loops share one
 //! listener and, in [`Shared`], the index that makes the backends take turns.
 //! Entry point: [`run`]. Note: `notes/lb.md`.
+#![allow(missing_docs)] // public for the tables in tests/ only
 
-// which backend is next, and which are up
-pub mod balance;
+// which backend is next, and which are up: three policies; the list; active checks
+pub mod balance {
+    pub mod backends;
+    pub(super) mod health;
+    pub mod policy;
+}
 // this gateway's own words for either side
 pub mod rewrite;
 // what follows when a backend does not serve
@@ -15,7 +20,7 @@ pub mod exchange;
 // connections to the backends
 mod upstreams;
 // one event loop: the sockets of both sides
-mod worker;
+pub mod worker;
 // the status page
 pub mod status;
 
@@ -27,9 +32,9 @@ use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::net::{listener, sys};
+use balance::backends::{Backend, Backends};
 use balance::health;
 use balance::policy::{self, Policy};
-use balance::{Backend, Backends};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -78,38 +83,21 @@ fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
 }
 
 /// What all workers share.
-#[derive(Debug)]
 struct Shared {
     backends: Backends,
     limits: Limits,
-    times: Times,
-    /// None: no probes.
-    check_interval: Option<Duration>,
+    connect_timeout: Duration,
+    response_timeout: Duration, // also to take more of a request
+    relay_timeout: Duration,
+    upstream_idle_timeout: Duration,
+    check_interval: Option<Duration>, // None: no probes
     log: Log,
-    /// This gateway's name in Via: it knows its own requests by it, should they come back.
-    via: String,
-    /// Where it listens.
-    authority: String,
-    /// Its name in X-Served-By, when it answers itself.
-    served_by: String,
-    /// How many each worker has, as of its last turn.
-    clients: Vec<AtomicUsize>,
+    via: String,               // its name in Via, by which it knows its own requests
+    authority: String,         // where it listens
+    served_by: String,         // its name in X-Served-By, when it answers itself
+    clients: Vec<AtomicUsize>, // of each worker, as of its last turn
     status_public: bool,
-    /// Requests that may wait for their answers on one connection.
-    pipeline: usize,
-}
-
-/// How long a backend may take.
-#[derive(Debug)]
-struct Times {
-    /// To take a connection.
-    connect: Duration,
-    /// To take more of a request; and, all attempts together, to begin the answer.
-    response: Duration,
-    /// Between two pieces of its answer.
-    relay: Duration,
-    /// Until the next request on a kept connection.
-    upstream_idle: Duration,
+    pipeline: usize, // requests that may wait for their answers on one connection
 }
 
 impl Shared {
@@ -142,12 +130,9 @@ impl Shared {
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (port, limits) = (given.port()?, Limits::from(given)?);
     let time = |name| given.duration(name).map(Option::unwrap_or_default);
-    let times = Times {
-        connect: time("--connect-timeout")?,
-        response: time("--response-timeout")?,
-        relay: time("--relay-timeout")?,
-        upstream_idle: time("--upstream-idle-timeout")?,
-    };
+    let (connect_timeout, relay_timeout) = (time("--connect-timeout")?, time("--relay-timeout")?);
+    let response_timeout = time("--response-timeout")?;
+    let upstream_idle_timeout = time("--upstream-idle-timeout")?;
     let check_interval = time("--check-interval")?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = given.number("--workers", 1..=256)?.map_or(cores, |n| n as usize);
@@ -161,7 +146,10 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let shared = Shared {
             limits: cap(limits, workers, backends.list.len())?,
             backends,
-            times,
+            connect_timeout,
+            response_timeout,
+            relay_timeout,
+            upstream_idle_timeout,
             check_interval: (!given.has("--no-checks")).then_some(check_interval),
             log,
             via: format!("progjar-lb-{:08x}", RandomState::new().hash_one(address) as u32),
@@ -238,9 +226,7 @@ fn refuse_self(backends: &Backends, own: SocketAddr) -> Result<(), String> {
 /// Leaves each client a descriptor for its connection to a backend: if clients took all, everyone
 /// would be let in and nobody served. An error if there are too few for one client per worker.
 fn cap(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String> {
-    let Ok(descriptors) = sys::raise_descriptor_limit() else {
-        return Ok(limits);
-    };
+    let Ok(descriptors) = sys::raise_descriptor_limit() else { return Ok(limits) };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     // The standard streams, the listener, and what waits for Ctrl-C; a worker's poller and its
     // copy of the listener; a probe's connection.

@@ -11,7 +11,6 @@ const SENDINGS: usize = 2;
 
 /// Why a backend did not serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the sentences below say it
 pub enum Fault {
     Refused,
     ConnectTimeout,
@@ -51,34 +50,20 @@ impl Fault {
             (false, false) => Fault::Refused,
         }
     }
-
-    /// Whether the request was sent in vain, and might be the reason.
-    fn is_loss(self) -> bool {
-        matches!(self, Fault::Stale | Fault::Closed | Fault::BadAnswer(_))
-    }
 }
 
 /// What is known when a backend did not serve a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation {
-    /// What happened.
     pub fault: Fault,
-    /// The whole request is still here, and sent twice it does no harm.
-    pub may_repeat: bool,
-    /// The backend may have seen some of it.
-    pub sent: bool,
-    /// Some of the answer may have gone to the client.
-    pub begun: bool,
-    /// How often the request was sent and its answer lost, this time included.
-    pub losses: usize,
-    /// It is not known whether the backend that lost it last still lives.
-    pub suspect: bool,
-    /// There is another backend to ask.
-    pub another: bool,
-    /// There is a retry left to spend.
-    pub budget: bool,
-    /// The response timeout has not passed.
-    pub in_time: bool,
+    pub may_repeat: bool, // the whole request is still here, and sent twice it does no harm
+    pub sent: bool,       // the backend may have seen some of it
+    pub begun: bool,      // some of the answer may have gone to the client
+    pub losses: usize,    // how often the request was sent and its answer lost, this time included
+    pub suspect: bool,    // it is not known whether the backend that lost it last still lives
+    pub another: bool,    // there is another backend to ask
+    pub budget: bool,     // there is a retry left to spend
+    pub in_time: bool,    // the response timeout has not passed
 }
 
 /// What the worker is to do.
@@ -89,8 +74,7 @@ pub enum Verdict {
     /// Connect to the backend that lost the request last: if it refuses, or closes at once, it has
     /// died, and the request is not to blame.
     Check,
-    /// Answer with this status.
-    Answer(u16),
+    Answer(u16), // with this status
     /// Cut the client's connection: nothing else tells it that the answer is not complete.
     Cut,
 }
@@ -121,12 +105,9 @@ impl Situation {
 /// What a fault says of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// Nothing.
     Nothing,
-    /// It failed this request: that is counted.
-    Count,
-    /// It serves nobody now: it is passed over for a while.
-    Eject,
+    Count, // it failed this request: that is counted
+    Eject, // it serves nobody now: it is passed over for a while
 }
 
 /// Whether the fault speaks against the backend. `silent`: it has answered nobody for a whole
@@ -144,28 +125,19 @@ pub fn blame(fault: Fault, silent: bool) -> Blame {
 /// What a request has met so far.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The backends that were tried in vain.
-    pub tried: Vec<usize>,
+    pub tried: Vec<usize>, // the backends, in vain
     /// When the answer must have begun: a response timeout after the whole request was first
     /// sent, whichever backend is asked then.
     pub due: Option<Instant>,
-    /// How often it was sent and its answer lost.
-    pub losses: usize,
+    pub losses: usize, // how often it was sent and its answer lost
     /// The backend that lost it last, and how; not by a stale connection. If another one then
     /// answers the request, the request was not the reason.
     pub lost: Option<(usize, Fault)>,
-    /// What is wanted now is only to know whether that one lives.
-    pub checks: bool,
-    /// A connection was lost, and more may be: only new ones are used from then on.
-    pub fresh: bool,
+    pub checks: bool, // what is wanted now is only to know whether that one lives
+    pub fresh: bool,  // a connection was lost, and more may be: only new ones are used from then on
 }
 
 impl History {
-    /// Whether the time for all attempts together is over.
-    pub fn is_overdue(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
-    }
-
     /// A backend did not serve. `sent`: it may have seen some of the request.
     pub fn note(&mut self, backend_id: usize, fault: Fault, sent: bool) {
         if std::mem::take(&mut self.checks) {
@@ -174,13 +146,13 @@ impl History {
             self.lost = None;
             return;
         }
-        self.fresh |= fault.is_loss();
-        self.losses += usize::from(fault.is_loss() && sent);
+        // If it was sent in vain, it might be the reason.
+        let is_loss = matches!(fault, Fault::Stale | Fault::Closed | Fault::BadAnswer(_));
+        self.fresh |= is_loss;
+        self.losses += usize::from(is_loss && sent);
         if fault != Fault::Stale {
             self.tried.push(backend_id);
-            if fault.is_loss() {
-                self.lost = Some((backend_id, fault));
-            }
+            self.lost = if is_loss { Some((backend_id, fault)) } else { self.lost };
         }
     }
 

@@ -6,38 +6,11 @@
 //! Knows no sockets. Note: `notes/lb.md`.
 
 use crate::http::fields::{self, Field, Fields, write_field, write_number};
-use crate::http::framing::{Framing, LAST_CHUNK, write_chunk};
+use crate::http::framing::Framing;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Head, end_of_head, write_status_line};
 use crate::http::{Limits, ParseError, Version, date};
-use std::io::Write;
 use std::net::IpAddr;
-
-/// How content is framed on the way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framed {
-    /// As it is: its length was told, or its end is the end of the connection.
-    Plain,
-    /// In chunks.
-    Chunks,
-}
-
-impl Framed {
-    /// Appends a piece of content.
-    pub fn write(self, out: &mut Vec<u8>, data: &[u8]) {
-        match self {
-            Framed::Plain => out.extend_from_slice(data),
-            Framed::Chunks => write_chunk(out, data),
-        }
-    }
-
-    /// Appends the end of the content.
-    pub fn finish(self, out: &mut Vec<u8>) {
-        if self == Framed::Chunks {
-            out.extend_from_slice(LAST_CHUNK);
-        }
-    }
-}
 
 /// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
 /// which is written anew for each side.
@@ -60,9 +33,9 @@ fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, b
     }
 }
 
-/// Appends the beginning of a field that grows by a member at each gateway. `before`: where its
-/// members stand, if it has any. Empty ones end here (RFC 9110 §5.6.1).
-fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
+/// Appends a field that grows by a member at each gateway. `before`: where its members stand, if it
+/// has any. Empty ones end here (RFC 9110 §5.6.1).
+fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: &[&str]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     let values = before.into_iter().flat_map(|fields| fields.values(name));
@@ -70,24 +43,16 @@ fn begin_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>) {
         out.extend_from_slice(member);
         out.extend_from_slice(b", ");
     }
-}
-
-fn write_via(out: &mut Vec<u8>, before: Option<Fields>, own: &str) {
-    begin_list(out, "Via", before);
-    out.extend_from_slice(b"1.1 ");
-    out.extend_from_slice(own.as_bytes());
+    own.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     out.extend_from_slice(b"\r\n");
 }
 
 /// On whose behalf a request is sent on, and through which gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Forwarded<'a> {
-    /// The client.
-    pub peer: IpAddr,
-    /// This gateway's name in Via.
-    pub via: &'a str,
-    /// Its address: the Host of a client that spoke HTTP/1.0 and named none.
-    pub authority: &'a str,
+    pub peer: IpAddr,       // the client
+    pub via: &'a str,       // this gateway's name in Via
+    pub authority: &'a str, // its address: the Host of an HTTP/1.0 client that named none
 }
 
 /// Appends the request head for a backend. The error: with what is added here its fields are
@@ -98,7 +63,7 @@ pub fn write_request(
     request: &Request,
     forwarded: &Forwarded,
     limits: &Limits,
-) -> Result<Framed, ParseError> {
+) -> Result<(), ParseError> {
     out.extend_from_slice(request.method.name().as_bytes());
     out.extend_from_slice(if request.target.starts_with('?') { b" /" } else { b" " });
     out.extend_from_slice(request.target.as_bytes());
@@ -113,54 +78,39 @@ pub fn write_request(
         let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
         is_via || is_forwarded_for || is_rewritten
     });
-    begin_list(out, "X-Forwarded-For", forwarded_for);
-    // Writing into a Vec cannot fail.
-    let _ = write!(out, "{}\r\n", forwarded.peer);
-    write_via(out, via, forwarded.via);
+    write_list(out, "X-Forwarded-For", forwarded_for, &[&forwarded.peer.to_string()]);
+    write_list(out, "Via", via, &["1.1 ", forwarded.via]);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
     if request.expects_continue {
         write_field(out, b"Expect", b"100-continue");
     }
-    let framed = write_request_framing(out, request);
-    limits.check(&out[section..])?;
-    out.extend_from_slice(b"\r\n");
-    Ok(framed)
-}
-
-fn write_request_framing(out: &mut Vec<u8>, request: &Request) -> Framed {
     match request.framing {
-        Framing::Chunked | Framing::UntilClose => {
-            write_field(out, b"Transfer-Encoding", b"chunked");
-            return Framed::Chunks;
-        }
         // RFC 9110 §8.6: a method that gives content a meaning says so even if there is none.
         Framing::Length(0)
             if !matches!(request.method, Method::Post | Method::Put | Method::Patch) => {}
         Framing::Length(length) => write_number(out, b"Content-Length", length),
+        _ => write_field(out, b"Transfer-Encoding", b"chunked"),
     }
-    Framed::Plain
+    limits.check(&out[section..])?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// What a client must be told beside the backend's head.
 #[derive(Debug, Clone, Copy)]
 pub struct ToClient<'a> {
-    /// The version that it speaks.
-    pub version: Version,
-    /// Whether the connection to it may persist.
-    pub keep_alive: bool,
-    /// Whether its request was HEAD.
-    pub to_head: bool,
-    /// This gateway's name.
+    pub version: Version, // that it speaks
+    pub keep_alive: bool, // whether the connection to it may persist
+    pub to_head: bool,    // whether its request was HEAD
     pub via: &'a str,
-    /// For a backend that forgot it.
-    pub date: &'a [u8; date::LENGTH],
+    pub date: &'a [u8; date::LENGTH], // for a backend that forgot it
 }
 
 /// Appends the response head for a client. Returns how the content follows, and whether the
 /// client's connection is kept behind it.
-pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, bool) {
+pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framing, bool) {
     write_status_line(out, head.status, head.reason);
     let (mut has_date, mut via) = (false, None);
     write_fields(out, head.fields, |field, ends_here| {
@@ -171,21 +121,21 @@ pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framed, 
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_via(out, via, to.via);
-
+    write_list(out, "Via", via, &["1.1 ", to.via]);
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
-    let (framed, keep_alive) = match (head.framing, head.content_length) {
-        (_, Some(length)) if head.status != 204 => {
+    let framing = match head.content_length {
+        Some(length) if head.status != 204 => {
             write_number(out, b"Content-Length", length);
-            (Framed::Plain, to.keep_alive)
+            Framing::Length(length)
         }
-        _ if !has_content => (Framed::Plain, to.keep_alive),
+        _ if !has_content => Framing::Length(0),
         _ if to.version == Version::Http11 => {
             write_field(out, b"Transfer-Encoding", b"chunked");
-            (Framed::Chunks, to.keep_alive)
+            Framing::Chunked
         }
-        _ => (Framed::Plain, false),
+        _ => Framing::UntilClose,
     };
+    let keep_alive = to.keep_alive && framing != Framing::UntilClose;
     out.extend_from_slice(end_of_head(to.version, keep_alive));
-    (framed, keep_alive)
+    (framing, keep_alive)
 }

@@ -3,10 +3,11 @@
 //! Knows sockets, not HTTP. Entry points: [`Upstreams::take`], [`Upstreams::keep`],
 //! [`Upstreams::close`]. Note: `notes/lb.md`.
 
+use super::balance::backends::Backends;
 use super::status::counters::Counters;
 use crate::net::connection::Connection;
 use crate::net::event_loop::EventLoop;
-use crate::net::poller::{Interest, Poller, Token};
+use crate::net::poller::{Interest, Token};
 use crate::net::slots::Slots;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -17,42 +18,27 @@ use std::time::Instant;
 const KEPT: usize = 256;
 
 /// A connection to a backend.
-#[derive(Debug)]
 pub struct Upstream {
     pub connection: Connection,
     pub backend_id: usize,
-    /// The clients that it works for, by their slots, in the order of their requests. Empty: it
-    /// is idle, in the pool. More than one only with `--pipeline`.
+    /// The clients that it works for, by their slots, in the order of their requests: the first
+    /// one's answer comes next. None: it is idle, in the pool. Many: only with `--pipeline`.
     pub queue: VecDeque<usize>,
-    /// The handshake has not ended.
-    pub connecting: bool,
-    /// It has served before: the backend may close it just when the next request is sent.
-    pub reused: bool,
-    /// The backend has sent all it will send.
-    pub ended: bool,
-    /// Close it after the first answer: the clients of the answers behind that one have left.
-    pub close_after: bool,
-    /// Which of the backend's addresses is next, should this one refuse.
-    next_address: usize,
-    /// Since when it has been in the pool, if it is there.
-    idle_since: Instant,
+    pub connecting: bool,  // the handshake has not ended
+    pub ended: bool,       // the backend has sent all it will send
+    pub reused: bool,      // it has served: the backend may close it just as a request is sent
+    pub close_after: bool, // close it after the first answer: the clients behind that one have left
+    next_address: usize,   // of the backend's, should this one refuse
+    idle_since: Instant,   // if it is in the pool
 }
 
-impl Upstream {
-    /// Whether the answer that comes next is this client's.
-    pub fn serves_first(&self, client: usize) -> bool {
-        self.queue.front() == Some(&client)
-    }
-}
-
-#[derive(Debug)]
 pub struct Upstreams<'a> {
     pub slots: Slots<Upstream>,
     /// The idle ones, by backend. The one used last is used next: it is the least likely to
     /// have been closed by its peer.
     pool: Vec<Vec<usize>>,
-    /// By backend.
-    pub counters: &'a [Counters],
+    pub counters: &'a [Counters], // by backend
+    backends: &'a Backends,
 }
 
 /// The token of the connection in this slot; even ones, see `worker`.
@@ -61,8 +47,9 @@ pub fn token(slot: usize) -> Token {
 }
 
 impl<'a> Upstreams<'a> {
-    pub fn new(counters: &'a [Counters]) -> Upstreams<'a> {
-        Upstreams { slots: Slots::new(), pool: vec![Vec::new(); counters.len()], counters }
+    pub fn new(backends: &'a Backends, worker_id: usize) -> Upstreams<'a> {
+        let (counters, pool) = (&*backends.counters[worker_id], vec![vec![]; backends.list.len()]);
+        Upstreams { slots: Slots::new(), pool, counters, backends }
     }
 
     /// A connection to the backend for the client: an idle one, or a new one that connects; a
@@ -71,7 +58,6 @@ impl<'a> Upstreams<'a> {
     pub fn take(
         &mut self,
         backend_id: usize,
-        addresses: &[SocketAddr],
         client: usize,
         fresh: bool,
         looks: bool,
@@ -83,7 +69,7 @@ impl<'a> Upstreams<'a> {
             }
             self.close(slot, events);
         }
-        let (connection, next_address) = connect(addresses, 0)?;
+        let (connection, next_address) = connect(&self.backends.list[backend_id].addresses, 0)?;
         self.counters[backend_id].open.up();
         Ok(self.slots.insert(Upstream {
             connection,
@@ -109,18 +95,12 @@ impl<'a> Upstreams<'a> {
     }
 
     /// After a refusal: connects to the next of the backend's addresses. False: there is none.
-    pub fn connect_elsewhere(
-        &mut self,
-        slot: usize,
-        addresses: &[SocketAddr],
-        poller: &mut Poller,
-    ) -> bool {
+    pub fn connect_elsewhere(&mut self, slot: usize, events: &mut EventLoop) -> bool {
         let upstream = &mut self.slots[slot];
-        let Ok((connection, next)) = connect(addresses, upstream.next_address) else {
-            return false;
-        };
+        let addresses = &self.backends.list[upstream.backend_id].addresses;
+        let Ok((new, next)) = connect(addresses, upstream.next_address) else { return false };
         upstream.next_address = next;
-        std::mem::replace(&mut upstream.connection, connection).close(poller, token(slot));
+        std::mem::replace(&mut upstream.connection, new).close(&mut events.poller, token(slot));
         true
     }
 

@@ -139,11 +139,12 @@ impl Connection {
 
     /// Writes what can be written now, a turn's share at most. Whether that was all is
     /// [`Output::is_empty`]; if not, wait until the socket is writable: if the share was the
-    /// reason, that is so in the next turn.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// reason, that is so in the next turn. Returns whether the peer took any.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let before = self.share;
         match self.output.write_share(&mut self.stream, &mut self.share) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
-            result => result,
+            Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
+            _ => Ok(self.share < before),
         }
     }
 

@@ -31,8 +31,6 @@ pub struct Output {
     /// How many of these have been sent; when all have, they are cleared.
     sent: usize,
     tail: Tail,
-    /// Bytes that the peer has taken, ever.
-    taken: u64,
 }
 
 #[derive(Default)]
@@ -55,11 +53,6 @@ impl Output {
     /// have piled up, because the peer asks faster than it reads.
     pub fn is_full(&self) -> bool {
         !matches!(self.tail, Tail::Nothing) || self.bytes.len() - self.sent > 4 * COPIED
-    }
-
-    /// How many bytes the peer has taken, ever: whether it reads on shows in this alone.
-    pub fn taken(&self) -> u64 {
-        self.taken
     }
 
     /// Puts content that many may share behind the bytes. Only when it is not full.
@@ -120,7 +113,6 @@ impl Output {
     }
 
     fn advance(&mut self, n: usize) {
-        self.taken += n as u64;
         let small = n.min(self.bytes.len() - self.sent);
         self.sent += small;
         if self.sent == self.bytes.len() {

@@ -10,6 +10,7 @@ use crate::cli::shutdown::{Stop, TICK};
 use crate::http::{Limits, response};
 use crate::lb::Shared;
 use crate::lb::retry::Fault;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -20,30 +21,27 @@ pub fn watch(shared: &Shared, backend_id: usize, interval: Duration, stop: &Stop
     let (backends, interval) = (&shared.backends, interval.max(Duration::from_millis(10)));
     // Two probes that stay without an answer, and the wait before them, take less than three
     // intervals. No probe waits longer than a request.
-    let timeout = (interval * 3 / 4).max(Duration::from_millis(100)).min(shared.times.response);
+    let timeout = (interval * 3 / 4).max(Duration::from_millis(100)).min(shared.response_timeout);
     let mut was_silent = false;
     while !stop.is_raised() {
         let begun = Instant::now();
-        let answer = probe(backends.get(backend_id), begun + timeout);
+        let answer = probe(&backends.list[backend_id], begun + timeout);
         let is_silent = matches!(answer, Err(Fault::ConnectTimeout | Fault::ResponseTimeout));
+        let failed = |why: &dyn Display, refuses| {
+            backends.eject(backend_id, why, refuses, None);
+            // While it is down it is asked more often, so that it serves again soon.
+            interval / 4
+        };
         let pause = match answer {
             Ok(200..=399) => {
-                backends.probe_succeeded(backend_id, Instant::now());
+                backends.succeeded(backend_id, true, Instant::now());
                 interval
             }
             // A busy machine may keep a healthy backend silent for a moment, so after one silence
             // it is asked again at once.
             _ if is_silent && !was_silent => Duration::ZERO,
-            // While it is down it is asked more often, so that it serves again soon.
-            Ok(status) => {
-                let why = format_args!("answered a probe with status {status}");
-                backends.probe_failed(backend_id, &why, true);
-                interval / 4
-            }
-            Err(fault) => {
-                backends.probe_failed(backend_id, &fault, !is_silent);
-                interval / 4
-            }
+            Ok(status) => failed(&format_args!("answered a probe with status {status}"), true),
+            Err(fault) => failed(&fault, !is_silent),
         };
         was_silent = is_silent;
         let left = || (begun + pause).saturating_duration_since(Instant::now());
@@ -85,7 +83,7 @@ fn connect(backend: &Backend, deadline: Instant) -> Result<TcpStream, Fault> {
             // See `upstreams::is_connected`: a socket may have connected to itself.
             Ok(stream) if stream.local_addr().ok() == Some(*address) => {}
             Ok(stream) => return Ok(stream),
-            Err(error) if is_timeout(&error) => return Err(Fault::ConnectTimeout),
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Fault::ConnectTimeout),
             Err(_) => {}
         }
     }
@@ -98,11 +96,10 @@ fn left(deadline: Instant) -> Result<Duration, Fault> {
     if left.is_zero() { Err(Fault::ResponseTimeout) } else { Ok(left) }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    // A blocking read that took too long is "would block" on Unix, "timed out" on Windows.
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
 fn fault(error: io::Error) -> Fault {
-    if is_timeout(&error) { Fault::ResponseTimeout } else { Fault::Closed }
+    match error.kind() {
+        // A blocking read that took too long is "would block" on Unix, "timed out" on Windows.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Fault::ResponseTimeout,
+        _ => Fault::Closed,
+    }
 }

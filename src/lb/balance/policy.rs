@@ -11,21 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// The words for `--policy`.
 pub const NAMES: [&str; 3] = ["round-robin", "least-connections", "two-choices"];
 
-/// Whether a backend may be picked now.
-pub type Serves<'a> = &'a dyn Fn(usize) -> bool;
-/// How many requests a backend is busy with.
-pub type Load<'a> = &'a dyn Fn(usize) -> u64;
+type Serves<'a> = &'a dyn Fn(usize) -> bool; // whether a backend may be picked now
+type Load<'a> = &'a dyn Fn(usize) -> u64; // how many requests a backend is busy with
 
 /// One of [`NAMES`], for backends of given weights.
-#[derive(Debug)]
 pub struct Policy {
-    /// As the user wrote it.
-    pub name: &'static str,
+    pub name: &'static str, // as the user wrote it
     weights: Vec<u32>,
-    /// One round: see [`turns`].
-    turns: Vec<usize>,
-    /// Turns taken so far.
-    index: AtomicUsize,
+    turns: Vec<usize>,  // one round: see `turns`
+    index: AtomicUsize, // turns taken so far
 }
 
 impl Policy {

@@ -4,7 +4,7 @@
 //! Note: `notes/lb.md`.
 
 // what the workers count for it
-pub(super) mod counters;
+pub mod counters;
 
 use super::Shared;
 use crate::http::request::{Method, Request};
@@ -60,7 +60,7 @@ fn json(shared: &Shared) -> String {
     let (backends, now, sums) = (&shared.backends, Instant::now(), shared.backends.sums());
     let all: u64 = sums.iter().map(Sum::answered).sum();
     let backend = |(backend_id, sum): (usize, &Sum)| {
-        let backend = backends.get(backend_id);
+        let backend = &backends.list[backend_id];
         let state = if backends.is_up(backend_id, now) { "up" } else { "down" };
         let share = sum.answered() as f64 / all.max(1) as f64;
         let ms = |share| sum.percentile(share).map_or("null".to_owned(), |ms| format!("{ms:.3}"));
@@ -92,7 +92,7 @@ fn json(shared: &Shared) -> String {
 }
 
 /// A string as JSON and Prometheus write it. (Writing into a String cannot fail.)
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         let _ = match c {
@@ -111,7 +111,7 @@ fn prometheus(shared: &Shared) -> String {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         let _ = writeln!(out, "# HELP progjar_lb_{name} {help}\n# TYPE progjar_lb_{name} {kind}");
         for backend_id in 0..sums.len() {
-            let backend = quoted(&backends.get(backend_id).name);
+            let backend = quoted(&backends.list[backend_id].name);
             let _ = writeln!(out, "progjar_lb_{name}{{backend={backend}}} {}", value(backend_id));
         }
     };
@@ -124,14 +124,4 @@ fn prometheus(shared: &Shared) -> String {
     let p99 = |backend_id: usize| sums[backend_id].percentile(0.99).unwrap_or(f64::NAN) / 1000.0;
     family("response_p99_seconds", help, &p99);
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_quoted_as_json_wants() {
-        assert_eq!(quoted("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
-    }
 }

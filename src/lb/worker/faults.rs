@@ -1,15 +1,17 @@
 //! What a worker does when a backend does not serve, or when it answers by itself: the answers in
 //! this gateway's own words have one exit, [`Worker::respond`]. Note: `notes/lb.md`.
 
+use super::super::balance::backends::DOWN_FOR;
 use super::super::exchange::Exchange;
 use super::super::retry::{self, Blame, Fault, Situation, Verdict};
-use super::{Client, Closing, RETRY, Step, Worker};
+use super::{Client, RETRY, Step, Worker};
 use crate::http::request::{self, Method};
 use crate::http::response::{Content, Response};
 use crate::http::{ParseError, Version};
-use std::fmt::Display;
+use std::fmt::Arguments;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What clients are told with 503.
 pub const NOBODY: &str = "No backend can serve the request now.\n";
@@ -19,7 +21,7 @@ impl Worker<'_> {
     /// up.
     pub fn retry_ejected(&mut self) {
         let (backends, now) = (&self.shared.backends, self.events.clock.now);
-        let before = std::mem::replace(&mut self.ejections, backends.ejections());
+        let before = std::mem::replace(&mut self.ejections, backends.ejections.load(Relaxed));
         if before == self.ejections || !backends.is_anyone_up(now) {
             return;
         }
@@ -63,12 +65,13 @@ impl Worker<'_> {
         let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
         let Some(exchange) = &mut client.exchange else { return Step::Wait };
         let backends = &shared.backends;
-        let blame = retry::blame(fault, backends.is_silent(backend_id, shared.times.response, now));
+        let blame =
+            retry::blame(fault, backends.is_silent(backend_id, shared.response_timeout, now));
         if blame != Blame::Nothing {
             self.upstreams.counters[backend_id].failures.up();
         }
         if blame == Blame::Eject {
-            backends.failed(backend_id, &fault, fault == Fault::Refused, now);
+            backends.eject(backend_id, &fault, fault == Fault::Refused, Some(now + DOWN_FOR));
         }
         exchange.history.note(backend_id, fault, sent);
         let situation = Situation {
@@ -80,7 +83,7 @@ impl Worker<'_> {
             suspect: exchange.history.lost.is_some(),
             another: backends.has_next(&exchange.history.tried, now),
             budget: self.budget >= RETRY,
-            in_time: !exchange.history.is_overdue(now),
+            in_time: exchange.history.due.is_none_or(|due| now < due),
         };
         match retry::decide(&situation) {
             Verdict::Elsewhere => {
@@ -94,25 +97,27 @@ impl Worker<'_> {
             Verdict::Answer(status) => self.answer_fault(slot, status, backend_id, fault),
             Verdict::Cut => {
                 let (peer, exchange) = (client.peer, client.exchange.take());
-                self.log(peer, exchange.as_deref(), &backends.get(backend_id).name, &"cut", "");
+                self.log(
+                    peer,
+                    exchange.as_deref(),
+                    format_args!("{} cut", backends.list[backend_id].name),
+                    "",
+                );
                 Step::Cut
             }
         }
     }
 
-    /// The backend that lost the answer lives, so it is the request that no backend answers.
-    pub fn end_check(&mut self, slot: usize) -> Step {
-        let exchange = self.clients[slot].exchange.as_ref();
-        match exchange.and_then(|exchange| exchange.history.suspect()) {
-            Some((backend_id, fault)) => self.answer_fault(slot, 502, backend_id, fault),
-            None => Step::Wait,
-        }
-    }
-
     /// 502, 503 or 504, in place of the answer of a backend that did not serve.
-    fn answer_fault(&mut self, slot: usize, status: u16, backend_id: usize, fault: Fault) -> Step {
+    pub fn answer_fault(
+        &mut self,
+        slot: usize,
+        status: u16,
+        backend_id: usize,
+        fault: Fault,
+    ) -> Step {
         let text = if status == 503 { NOBODY } else { "The backend did not serve the request.\n" };
-        let why = format!("{} {fault}", self.shared.backends.get(backend_id).name);
+        let why = format!("{} {fault}", self.shared.backends.list[backend_id].name);
         self.respond_error(slot, status, text, &why)
     }
 
@@ -138,11 +143,11 @@ impl Worker<'_> {
             output.send_shared(bytes.0);
         }
         if !keep_alive {
-            client.closing = Some(if lingers { Closing::Linger } else { Closing::Now });
+            client.closing = Some(lingers);
         }
         client.progress = true;
         let peer = client.peer;
-        self.log(peer, exchange.as_deref(), "-", &response.status, why);
+        self.log(peer, exchange.as_deref(), format_args!("- {}", response.status), why);
         if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
             self.release(upstream_slot, slot, false);
         }
@@ -167,22 +172,15 @@ impl Worker<'_> {
     }
 
     /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
-    pub fn log(
-        &mut self,
-        peer: SocketAddr,
-        exchange: Option<&Exchange>,
-        backend: &str,
-        outcome: &dyn Display,
-        why: &str,
-    ) {
+    pub fn log(&mut self, peer: SocketAddr, of: Option<&Exchange>, outcome: Arguments, why: &str) {
         if self.shared.log.is_quiet() {
             return;
         }
-        let request = exchange.map_or("-", |exchange| &exchange.log_line);
+        let request = of.map_or("-", |exchange| &exchange.log_line);
         let took = |exchange: &Exchange| exchange.started.elapsed().as_secs_f64() * 1000.0;
-        let took = exchange.map_or(String::new(), |e| format!(" {:.1} ms", took(e)));
+        let took = of.map_or(String::new(), |exchange| format!(" {:.1} ms", took(exchange)));
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         // Writing into a Vec cannot fail.
-        let _ = writeln!(self.lines, "{peer} {request} -> {backend} {outcome}{took}{why}");
+        let _ = writeln!(self.lines, "{peer} {request} -> {outcome}{took}{why}");
     }
 }

@@ -9,7 +9,7 @@ mod steps;
 // what if a backend fails, and answers of this gateway's own
 mod faults;
 // what is waited for, and for how long
-mod wait;
+pub mod wait;
 // requests that share a connection: see `--pipeline`
 mod sharing;
 
@@ -49,58 +49,40 @@ const RETRIES: usize = 100 * RETRY;
 struct Client {
     connection: Connection,
     peer: SocketAddr,
-    /// What is known of a head that has not arrived as a whole.
-    head: Partial,
+    head: Partial, // what is known of a head that has not arrived as a whole
     phase: Phase,
-    /// Something moved, so the time of the phase begins anew.
-    progress: bool,
-    /// Requests are left in the input for the next turn.
-    has_more: bool,
-    /// It has sent all it will send.
-    ended: bool,
+    progress: bool, // something moved, so the time of the phase begins anew
+    ended: bool,    // it has sent all it will send
     exchange: Option<Box<Exchange>>,
-    /// What is in the output is the last it gets.
-    closing: Option<Closing>,
-}
-
-/// How the end comes once the last answer is out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closing {
-    Now,
-    /// After the client has had time to read: it may still be sending (RFC 9112 §9.6).
-    Linger,
-    /// It is being given that time.
-    Lingering,
+    /// What is in the output is the last it gets. True: it may be sending on, so before the close
+    /// it is given time to read (RFC 9112 §9.6).
+    closing: Option<bool>,
 }
 
 /// What became of a step.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+#[derive(PartialEq, Eq)]
+pub(super) enum Step {
     Again, // there may be more to do
     Wait,  // nothing more can be done now
     Cut,   // the client's connection is to be closed
 }
 
-pub struct Worker<'a> {
+pub(super) struct Worker<'a> {
     shared: &'a Shared,
     worker_id: usize,
     events: EventLoop,
     clients: Slots<Client>,
     upstreams: Upstreams<'a>,
     date: date::Cached,
-    /// What retries are paid with.
-    budget: usize,
+    budget: usize, // what retries are paid with
     /// Clients to be taken further before the turn ends: what they waited for on a shared
     /// connection has come, or will not.
     ready: Vec<usize>,
     /// Connections on which requests wait for the end of this turn, to leave together.
     batches: Vec<usize>,
-    /// The count of ejections when they were last looked at.
-    ejections: usize,
-    /// How many clients it takes before it leaves newcomers to the others.
-    share: usize,
-    /// Lines of the log of this turn.
-    lines: Vec<u8>,
+    ejections: usize, // how many there were when this was last looked at
+    share: usize,     // how many clients it takes before it leaves newcomers to the others
+    lines: Vec<u8>,   // of the log, in this turn
 }
 
 impl<'a> Worker<'a> {
@@ -114,7 +96,7 @@ impl<'a> Worker<'a> {
             date: date::Cached::new(events.clock.second),
             events,
             clients: Slots::new(),
-            upstreams: Upstreams::new(shared.backends.counters(worker_id)),
+            upstreams: Upstreams::new(&shared.backends, worker_id),
             budget: RETRIES,
             ready: Vec::new(),
             batches: Vec::new(),
@@ -148,7 +130,6 @@ impl<'a> Worker<'a> {
             head: Partial::default(),
             phase: Phase::Idle,
             progress: true,
-            has_more: false,
             ended: false,
             exchange: None,
             closing: None,
@@ -159,11 +140,10 @@ impl<'a> Worker<'a> {
 
     fn client_ready(&mut self, slot: usize, readable: bool) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let taken = client.connection.output.taken();
-        if client.connection.flush().is_err() {
-            return self.close(slot);
+        match client.connection.flush() {
+            Ok(moved) => client.progress |= moved,
+            Err(_) => return self.close(slot),
         }
-        client.progress |= client.connection.output.taken() > taken;
         if client.ended || client.connection.is_full() {
             // Nothing can be read: if it is called ready all the same, it may have been reset.
             if readable && client.connection.is_broken() {
@@ -188,13 +168,8 @@ impl<'a> Worker<'a> {
             match is_connected(&upstream.connection) {
                 Ok(true) => upstream.connecting = false,
                 Ok(false) => return,
-                Err(_) => {
-                    let addresses = &self.shared.backends.get(upstream.backend_id).addresses;
-                    let poller = &mut self.events.poller;
-                    if !self.upstreams.connect_elsewhere(upstream_slot, addresses, poller) {
-                        return self.fail(slot, Fault::Refused);
-                    }
-                }
+                Err(_) if self.upstreams.connect_elsewhere(upstream_slot, &mut self.events) => {}
+                Err(_) => return self.fail(slot, Fault::Refused),
             }
         } else if !upstream.ended {
             // If the write fails, the backend may have answered before it closed: read first.
@@ -210,8 +185,7 @@ impl<'a> Worker<'a> {
 
     /// Takes a client as far as it gets now, then decides what to wait for.
     fn advance(&mut self, slot: usize) {
-        let mut begun = 0;
-        self.clients[slot].has_more = false;
+        let (mut begun, mut has_more) = (0, false);
         loop {
             let client = &mut self.clients[slot];
             let step = if client.closing.is_some() {
@@ -221,7 +195,7 @@ impl<'a> Worker<'a> {
             } else if !client.connection.output.is_empty() {
                 Step::Wait
             } else if begun == ANSWERS {
-                client.has_more = !client.connection.input.unused().is_empty();
+                has_more = !client.connection.input.unused().is_empty();
                 break;
             } else {
                 begun += 1;
@@ -237,7 +211,7 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        self.wait(slot);
+        self.wait(slot, has_more);
     }
 
     /// Goes on after a step that was taken outside [`Worker::advance`].
@@ -247,18 +221,14 @@ impl<'a> Worker<'a> {
 
     /// After the last answer: what still comes is dropped, and at last the connection is closed.
     fn end_client(&mut self, slot: usize) -> Step {
-        let client = &mut self.clients[slot];
-        let unread = client.connection.input.unused().len();
-        client.connection.input.consume(unread);
-        match client.closing {
-            _ if !client.connection.output.is_empty() => Step::Wait,
-            Some(Closing::Linger) if !client.ended && client.connection.end_output().is_ok() => {
-                client.closing = Some(Closing::Lingering);
-                Step::Wait
-            }
-            Some(Closing::Lingering) if !client.ended => Step::Wait,
-            _ => Step::Cut,
+        let Client { connection, phase, ended, closing, .. } = &mut self.clients[slot];
+        connection.input.consume(connection.input.unused().len());
+        if !connection.output.is_empty() {
+            return Step::Wait;
         }
+        let lingers = *closing == Some(true) && !*ended;
+        let waits = lingers && (*phase == Phase::Linger || connection.end_output().is_ok());
+        if waits { Step::Wait } else { Step::Cut }
     }
 
     /// Closes a client's connection, and ends what is done on its behalf.
@@ -276,7 +246,7 @@ impl<'a> Worker<'a> {
     fn end_turn(&mut self) {
         self.retry_ejected();
         self.send_batches();
-        if let Some(since) = self.events.clock.now.checked_sub(self.shared.times.upstream_idle) {
+        if let Some(since) = self.events.clock.now.checked_sub(self.shared.upstream_idle_timeout) {
             self.upstreams.close_idle(since, &mut self.events);
         }
         self.clients.end_turn();

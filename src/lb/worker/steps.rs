@@ -4,12 +4,13 @@
 //!
 //! Note: `notes/lb.md`.
 
+use super::super::balance::backends::DOWN_FOR;
 use super::super::exchange::Exchange;
 use super::super::retry::Fault;
 use super::super::rewrite::{Forwarded, ToClient};
 use super::super::upstreams::is_the_backends_fault;
 use super::faults::NOBODY;
-use super::{Closing, RETRIES, RETRY, Step, Worker};
+use super::{RETRIES, RETRY, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
 use crate::http::{Limits, ParseError};
@@ -70,13 +71,9 @@ impl Worker<'_> {
         client.progress = true;
         let (fresh, may_share) = (exchange.history.fresh, exchange.may_share);
         let batch = if may_share { self.join_batch(backend_id, slot) } else { None };
-        let addresses = &shared.backends.get(backend_id).addresses;
         let taken = match batch {
             Some(upstream_slot) => Ok(upstream_slot),
-            None => {
-                let events = &mut self.events;
-                self.upstreams.take(backend_id, addresses, slot, fresh, !may_share, events)
-            }
+            None => self.upstreams.take(backend_id, slot, fresh, !may_share, &mut self.events),
         };
         match taken {
             Ok(upstream_slot) => {
@@ -137,7 +134,7 @@ impl Worker<'_> {
                 upstream.ended = upstream.connection.fill(buffers).is_err();
             }
         }
-        if upstream.serves_first(slot) { self.relay(slot) } else { Step::Wait }
+        if upstream.queue.front() == Some(&slot) { self.relay(slot) } else { Step::Wait }
     }
 
     /// Passes on what has come of the answer.
@@ -155,8 +152,8 @@ impl Worker<'_> {
             date: self.date.at(self.events.clock.second),
         };
         let (input, output) = (&mut upstream.connection.input, &mut client.connection.output);
-        let (before, limits) = (input.unused().len(), &self.shared.limits.head);
-        let relayed = exchange.relay(input, upstream.ended, output, limits, to);
+        let before = input.unused().len();
+        let relayed = exchange.relay(input, upstream.ended, output, to);
         if input.unused().len() != before {
             let now_ms = self.shared.backends.ms(self.events.clock.now);
             self.upstreams.counters[upstream.backend_id].heard.set(now_ms);
@@ -176,7 +173,7 @@ impl Worker<'_> {
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
         client.progress = true;
         if !exchange.client_keep_alive() {
-            client.closing = Some(if exchange.lingers() { Closing::Linger } else { Closing::Now });
+            client.closing = Some(exchange.lingers());
         }
         let peer = client.peer;
         let upstream = &self.upstreams.slots[upstream_slot];
@@ -187,15 +184,15 @@ impl Worker<'_> {
         self.release(upstream_slot, slot, keep);
         let took = now.saturating_duration_since(exchange.started);
         self.upstreams.counters[backend_id].answered(took);
-        shared.backends.succeeded(backend_id, now);
+        shared.backends.succeeded(backend_id, false, now);
         if let Some((loser, fault)) = exchange.history.lost
             && loser != backend_id
         {
-            shared.backends.failed(loser, &fault, false, now);
+            shared.backends.eject(loser, &fault, false, Some(now + DOWN_FOR));
         }
         self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
-        let (name, status) = (&shared.backends.get(backend_id).name, exchange.status());
-        self.log(peer, Some(&exchange), name, &status.unwrap_or_default(), "");
+        let (name, status) = (&shared.backends.list[backend_id].name, exchange.status());
+        self.log(peer, Some(&exchange), format_args!("{name} {}", status.unwrap_or_default()), "");
         self.events.buffers.give(exchange.request);
         Step::Again
     }

@@ -39,7 +39,7 @@ pub enum Phase {
 
 /// What is waited for. `drained`: the client has all that was written so far. `begun`: the first
 /// bytes of a request are here. `stage`: how far its exchange is, if there is one.
-fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) -> Phase {
+pub fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) -> Phase {
     match stage {
         Some(Phase::Behind) => Phase::Behind,
         _ if !drained => Phase::Write,
@@ -53,7 +53,7 @@ fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) -> Pha
 /// How far an exchange is, for the client in this slot; `upstream`: its connection, if it has one.
 fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase {
     match upstream {
-        Some(upstream) if !upstream.serves_first(slot) => Phase::Behind,
+        Some(upstream) if upstream.queue.front() != Some(&slot) => Phase::Behind,
         Some(upstream) if upstream.connecting => Phase::Connect,
         _ if exchange.status().is_some() => Phase::Relay,
         _ if exchange.history.checks => Phase::Check,
@@ -65,12 +65,13 @@ fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase
 
 impl Worker<'_> {
     /// Decides what to wait for on the client's side and on its backend's, and for how long.
-    pub fn wait(&mut self, slot: usize) {
+    /// `has_more`: requests are left in the input for the next turn.
+    pub fn wait(&mut self, slot: usize, has_more: bool) {
         let client = &mut self.clients[slot];
         let EventLoop { buffers, poller, .. } = &mut self.events;
         client.connection.release(buffers);
         // If requests are left for the next turn, a socket that can be written to brings it.
-        let drained = client.connection.output.is_empty() && !client.has_more;
+        let drained = client.connection.output.is_empty() && !has_more;
         let (mut reads, mut reached) = (drained || client.closing.is_some(), None);
         if let Some(exchange) = &client.exchange {
             reads = exchange.has_room();
@@ -109,17 +110,17 @@ impl Worker<'_> {
     }
 
     fn begin_phase(&mut self, slot: usize, phase: Phase) {
-        let (limits, times) = (&self.shared.limits, &self.shared.times);
+        let (shared, limits) = (self.shared, &self.shared.limits);
         let limit = match phase {
             Phase::Idle if self.events.is_stopping() => LAST_CHANCE,
             Phase::Idle => limits.idle_timeout,
             Phase::Head => limits.header_timeout,
             Phase::Content => limits.content_timeout,
-            Phase::Connect => times.connect,
+            Phase::Connect => shared.connect_timeout,
             Phase::Check => SIGN_OF_LIFE,
-            Phase::Send | Phase::Response => times.response,
+            Phase::Send | Phase::Response => shared.response_timeout,
             Phase::Behind => BEHIND,
-            Phase::Relay => times.relay,
+            Phase::Relay => shared.relay_timeout,
             Phase::Write => limits.write_timeout,
             Phase::Linger => LINGER,
         };
@@ -142,7 +143,8 @@ impl Worker<'_> {
     pub fn expire(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let now = self.events.clock.now;
-        let is_overdue = client.exchange.as_ref().is_some_and(|e| e.history.is_overdue(now));
+        let history = client.exchange.as_ref().map(|exchange| &exchange.history);
+        let is_overdue = history.and_then(|history| history.due).is_some_and(|due| due <= now);
         let step = match client.phase {
             Phase::Idle | Phase::Write | Phase::Linger => Step::Cut,
             Phase::Head => self.refuse(slot, ParseError::HeadTimeout),
@@ -152,7 +154,11 @@ impl Worker<'_> {
             Phase::Connect | Phase::Response | Phase::Relay => {
                 self.after_fault(slot, Fault::ResponseTimeout)
             }
-            Phase::Check => self.end_check(slot),
+            Phase::Check => match history.and_then(|history| history.suspect()) {
+                // It lives, so it is the request that no backend answers.
+                Some((backend_id, fault)) => self.answer_fault(slot, 502, backend_id, fault),
+                None => Step::Wait,
+            },
             Phase::Behind => return self.leave_queue(slot),
         };
         self.go_on(slot, step);
@@ -164,32 +170,6 @@ impl Worker<'_> {
             if client.phase == Phase::Idle {
                 self.events.set_deadline(client_token(slot), LAST_CHANCE);
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_state_of_both_sides_has_its_phase() {
-        // drained, closing, begun, stage
-        for (drained, closing, begun, stage, expected) in [
-            (true, false, false, None, Phase::Idle),
-            (true, false, true, None, Phase::Head),
-            (true, false, false, Some(Phase::Content), Phase::Content),
-            (true, false, true, Some(Phase::Connect), Phase::Connect),
-            (true, false, false, Some(Phase::Response), Phase::Response),
-            (true, false, false, Some(Phase::Behind), Phase::Behind),
-            (true, false, true, Some(Phase::Relay), Phase::Relay),
-            (false, false, true, Some(Phase::Relay), Phase::Write),
-            (false, false, false, Some(Phase::Connect), Phase::Write),
-            (false, false, false, Some(Phase::Behind), Phase::Behind),
-            (false, true, false, None, Phase::Write),
-            (true, true, true, None, Phase::Linger),
-        ] {
-            assert_eq!(phase(drained, closing, begun, stage), expected, "{stage:?}");
         }
     }
 }
