@@ -247,6 +247,24 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_root_that_is_no_folder_is_refused_in_one_line() {
+    for topic in ["async_server", "thread_server"] {
+        for root in ["", "/no/such/folder", "/dev/null"] {
+            let mut command = Command::new(PROGRAM);
+            command.args([topic, "0", "--quiet", "--root", root]);
+            let start = start(command, PATIENCE);
+            assert_eq!(
+                (start.listens.is_some(), start.code),
+                (false, Some(1)),
+                "{root}: {start:?}"
+            );
+            assert!(start.stderr.contains("cannot serve files from"), "{start:?}");
+            assert_eq!(start.stderr.lines().count(), 1, "{start:?}");
+        }
+    }
+}
+
 const SERVERS: [&str; 3] = ["async_server", "thread_server", "lb"];
 
 /// With this limit in force, it serves if it says that it listens; else one line, exit code 1.

@@ -248,7 +248,8 @@ impl Client {
             let (input, output) = (&mut connection.input, &mut connection.output);
             let used = self.session.answer(input.unused(), output, context);
             input.consume(used);
-            self.progress |= used > 0;
+            // What is thrown away behind the last answer is no progress.
+            self.progress |= used > 0 && !matches!(self.session.waits_for(), Wait::Close { .. });
             self.has_more = used > 0 && !input.unused().is_empty();
             if output.is_full() {
                 connection.flush()?;

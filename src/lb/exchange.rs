@@ -163,11 +163,12 @@ impl Exchange {
     }
 
     /// Moves the answer from a backend's input to a client's output, until that is full. Returns
-    /// whether the answer is complete. `ended`: the backend will send no more.
+    /// whether the answer is complete. `end`: nothing more comes from the backend, and whether that
+    /// is because the connection broke.
     pub fn relay(
         &mut self,
         input: &mut Input,
-        ended: bool,
+        end: Option<bool>,
         output: &mut Output,
         to: ToClient,
     ) -> Result<bool, Fault> {
@@ -179,7 +180,8 @@ impl Exchange {
                     let (used, data) = read.map_err(Fault::BadAnswer)?;
                     answer.framed.write(&mut output.bytes, data);
                     self.relayed += data.len() as u64;
-                    let ends_now = used == 0 && ended && answer.content.ends_with_close();
+                    let ends_now =
+                        used == 0 && end == Some(false) && answer.content.ends_with_close();
                     if answer.content.is_done() || ends_now {
                         answer.framed.finish(&mut output.bytes);
                         input.consume(used);
@@ -189,11 +191,16 @@ impl Exchange {
                 }
             };
             if used == 0 {
-                return if ended { Err(Fault::Closed) } else { Ok(false) };
+                return if end.is_some() { Err(Fault::Closed) } else { Ok(false) };
             }
             input.consume(used);
         }
         Ok(false)
+    }
+
+    /// Whether the client takes the close of its connection for the end of the answer.
+    pub fn ends_with_close(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.framed == Framing::UntilClose)
     }
 
     /// Reads the answer's head and writes it to the client. Returns its length; 0: it is not here

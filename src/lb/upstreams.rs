@@ -5,7 +5,7 @@
 
 use super::balance::backends::Backends;
 use super::status::counters::Counters;
-use crate::net::connection::Connection;
+use crate::net::connection::{BufferPool, Connection, Filled};
 use crate::net::event_loop::EventLoop;
 use crate::net::poller::{Interest, Token};
 use crate::net::slots::Slots;
@@ -25,11 +25,21 @@ pub struct Upstream {
     /// one's answer comes next. None: it is idle, in the pool. Many: only with `--pipeline`.
     pub queue: VecDeque<usize>,
     pub connecting: bool,  // the handshake has not ended
-    pub ended: bool,       // the backend has sent all it will send
+    pub ended: bool,       // nothing more comes from the backend
+    pub broken: bool,      // it takes nothing more, and an answer that ends with it is cut
     pub reused: bool,      // it has served: the backend may close it just as a request is sent
     pub close_after: bool, // close it after the first answer: the clients behind that one have left
     next_address: usize,   // of the backend's, should this one refuse
     idle_since: Instant,   // if it is in the pool
+}
+
+impl Upstream {
+    /// Reads once.
+    pub fn read(&mut self, buffers: &mut BufferPool) {
+        let filled = self.connection.fill(buffers);
+        self.broken |= filled.is_err();
+        self.ended |= !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+    }
 }
 
 pub struct Upstreams<'a> {
@@ -78,6 +88,7 @@ impl<'a> Upstreams<'a> {
             connecting: true,
             reused: false,
             ended: false,
+            broken: false,
             close_after: false,
             next_address,
             idle_since: events.clock.now,

@@ -13,8 +13,9 @@ pub use linux::{accept, connect, raise_descriptor_limit};
 #[cfg(not(target_os = "linux"))]
 pub use portable::{accept, connect, raise_descriptor_limit};
 
+use std::ffi::c_void;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ unsafe extern "C" {
     #[link_name = "poll"]
     fn c_poll(fds: *mut PollFd, nfds: Nfds, timeout: i32) -> i32;
     fn listen(fd: RawFd, backlog: i32) -> i32;
+    fn setsockopt(fd: RawFd, level: i32, name: i32, value: *const c_void, length: u32) -> i32;
 }
 
 /// How many are ready, by the result of a wait. One that a signal interrupted brought nothing.
@@ -102,6 +104,21 @@ pub(crate) fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<
 pub fn listen_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
     // SAFETY: no memory is passed, and `listener` keeps the descriptor open.
     check(unsafe { listen(listener.as_raw_fd(), backlog) }).map(drop)
+}
+
+/// SOL_SOCKET and SO_LINGER.
+#[cfg(target_os = "linux")]
+const SO_LINGER: (i32, i32) = (1, 13);
+#[cfg(not(target_os = "linux"))]
+const SO_LINGER: (i32, i32) = (0xffff, 0x80);
+
+/// When the socket is closed, the peer gets a reset, not an orderly end: lingering for no time,
+/// see SO_LINGER in socket(7).
+pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    let (on_and_seconds, (level, name)) = ([1_i32, 0], SO_LINGER);
+    let (value, length) = (on_and_seconds.as_ptr().cast(), size_of_val(&on_and_seconds) as u32);
+    // SAFETY: two ints are the C layout of `struct linger`, and they outlive the call.
+    check(unsafe { setsockopt(stream.as_raw_fd(), level, name, value, length) }).map(drop)
 }
 
 /// What Linux adds.

@@ -62,7 +62,8 @@ impl Revision {
 impl Files {
     pub fn new(root: &Path, served_by: &str) -> Result<Files, String> {
         // With the dot behind it, a root that is no folder is an error.
-        let root = root.join(".").canonicalize().map_err(|e| {
+        let folder = root.canonicalize().and_then(|root| root.join(".").canonicalize());
+        let root = folder.map_err(|e| {
             let root = root.display();
             format!("cannot serve files from '{root}': {e}; choose a folder with --root")
         })?;

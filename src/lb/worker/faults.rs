@@ -103,6 +103,7 @@ impl Worker<'_> {
                     format_args!("{} cut", backends.list[backend_id].name),
                     "",
                 );
+                self.clients[slot].exchange = exchange;
                 Step::Cut
             }
         }

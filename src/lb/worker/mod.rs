@@ -24,6 +24,7 @@ use crate::net::connection::{Connection, Filled};
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::poller::{Kind, Token};
 use crate::net::slots::Slots;
+use crate::net::sys;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -173,10 +174,9 @@ impl<'a> Worker<'a> {
             }
         } else if !upstream.ended {
             // If the write fails, the backend may have answered before it closed: read first.
-            let _ = upstream.connection.flush();
+            upstream.broken |= upstream.connection.flush().is_err();
             if readable {
-                let filled = upstream.connection.fill(&mut self.events.buffers);
-                upstream.ended = !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+                upstream.read(&mut self.events.buffers);
             }
         }
         self.advance(slot);
@@ -237,6 +237,10 @@ impl<'a> Worker<'a> {
         let token = client_token(slot);
         self.events.timers.set(token, None);
         client.connection.release(&mut self.events.buffers);
+        if client.exchange.as_ref().is_some_and(|exchange| exchange.ends_with_close()) {
+            // An orderly end would say that the answer is complete.
+            let _ = sys::reset_on_close(client.connection.stream());
+        }
         client.connection.close(&mut self.events.poller, token);
         if let Some(upstream_slot) = client.exchange.and_then(|exchange| exchange.upstream) {
             self.release(upstream_slot, slot, false);

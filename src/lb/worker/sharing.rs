@@ -36,10 +36,12 @@ impl Worker<'_> {
         while let Some(upstream_slot) = self.batches.pop() {
             let Some(upstream) = self.upstreams.slots.get_mut(upstream_slot) else { continue };
             if upstream.connection.flush().is_err() {
-                upstream.ended = upstream.connection.fill(&mut self.events.buffers).is_err();
+                upstream.broken = true;
+                upstream.read(&mut self.events.buffers);
             }
             upstream.connection.release(&mut self.events.buffers);
-            let is_stuck = upstream.ended || !upstream.connection.output.is_empty();
+            let is_stuck =
+                upstream.broken || upstream.ended || !upstream.connection.output.is_empty();
             if is_stuck && let Some(&first) = upstream.queue.front() {
                 self.advance(first);
             }

@@ -120,7 +120,7 @@ impl Worker<'_> {
         if exchange.history.checks {
             return self.after_fault(slot, Fault::Closed);
         }
-        if !exchange.unsent().is_empty() && !upstream.ended {
+        if !exchange.unsent().is_empty() && !upstream.ended && !upstream.broken {
             if exchange.shares {
                 // It leaves with the others of this turn: see `send_batches`.
                 upstream.connection.borrow_output(buffers);
@@ -131,7 +131,8 @@ impl Worker<'_> {
                 client.progress |= n > 0;
             } else {
                 // The backend may have answered before it closed: read first.
-                upstream.ended = upstream.connection.fill(buffers).is_err();
+                upstream.broken = true;
+                upstream.read(buffers);
             }
         }
         if upstream.queue.front() == Some(&slot) { self.relay(slot) } else { Step::Wait }
@@ -153,7 +154,8 @@ impl Worker<'_> {
         };
         let (input, output) = (&mut upstream.connection.input, &mut client.connection.output);
         let before = input.unused().len();
-        let relayed = exchange.relay(input, upstream.ended, output, to);
+        let end = upstream.ended.then_some(upstream.broken);
+        let relayed = exchange.relay(input, end, output, to);
         if input.unused().len() != before {
             let now_ms = self.shared.backends.ms(self.events.clock.now);
             self.upstreams.counters[upstream.backend_id].heard.set(now_ms);

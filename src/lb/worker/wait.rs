@@ -86,7 +86,8 @@ impl Worker<'_> {
                 let interest = Interest {
                     // While the client has not read what it got, the backend must wait.
                     readable: !upstream.connecting && drained && !upstream.ended,
-                    writable: upstream.connecting || (unsent && !upstream.ended),
+                    writable: upstream.connecting
+                        || (unsent && !upstream.ended && !upstream.broken),
                 };
                 let token = upstreams::token(upstream_slot);
                 if interest == Interest::NONE {
