@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Idle connections kept per backend, until their time is up.
-const KEPT: usize = 256;
+const IDLE: usize = 256;
 
 /// A connection to a backend.
 pub struct Upstream {
@@ -123,7 +123,7 @@ impl<'a> Upstreams<'a> {
         // Its end must be noticed also while nobody uses it.
         let watched = upstream.connection.wait_for(Interest::READ, &mut events.poller, token(slot));
         let pool = &mut self.pool[upstream.backend_id];
-        if pool.len() >= KEPT || watched.is_err() {
+        if pool.len() >= IDLE || watched.is_err() {
             return self.close(slot, events);
         }
         pool.push(slot);

@@ -40,8 +40,8 @@ fn client_token(slot: usize) -> Token {
 /// idle ones in one worker would leave all that are active to the others.
 const AHEAD: usize = 8;
 
-/// A retry costs [`RETRY`] of these, an answer earns one. As many are kept as pay for a retry of
-/// each client, or for a hundred: so all who wait on a backend that dies get another try, but
+/// What a retry costs of the worker's budget; each answer adds 1 to it. The budget grows up to a
+/// retry for each client, or [`RETRIES`]: so all who wait on a backend that dies get another try, but
 /// when backends fail one after the other, retries do not multiply the load on those that are left.
 const RETRY: usize = 5;
 const RETRIES: usize = 100 * RETRY;
@@ -206,7 +206,7 @@ impl<'a> Worker<'a> {
             if step == Step::Cut || connection.flush().is_err() {
                 return self.close(slot);
             }
-            // If the client takes all of the output at once, there is room for more.
+            // An output that was just emptied has room for what still waits at the backend.
             if step == Step::Wait && (was_empty || !connection.output.is_empty()) {
                 break;
             }
