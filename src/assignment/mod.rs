@@ -184,11 +184,13 @@ fn look_at_rotation(
     fetch::check_rotation(fetched)?;
     let log = &fleet.one("lb")?.log;
     let deadline = Instant::now() + LOG_PATIENCE;
-    // Before ours stand the line that says "listening" and whoever else found the port.
-    let first = format!("GET /{} -> ", fetched.first().map_or("", |f| f.path.as_str()));
+    // Besides ours stand the line that says "listening", and whoever else found the port. Two
+    // workers may log two answers in another order than they gave them.
+    let asked: Vec<String> = fetched.iter().map(|f| format!(" GET /{} -> ", f.path)).collect();
+    let is_ours = |line: &String| asked.iter().any(|request| line.contains(request));
     loop {
-        let rotation = lines(log).into_iter().skip_while(|line| !line.contains(&first));
-        let rotation: Vec<String> = rotation.take(fetched.len()).collect();
+        let rotation: Vec<String> =
+            lines(log).into_iter().filter(is_ours).take(fetched.len()).collect();
         if rotation.len() == fetched.len() {
             rotation.iter().for_each(|line| say(&format!("      {line}")));
             return Ok(rotation);
