@@ -70,9 +70,10 @@ fn a_backend_connection_whose_answer_said_close_is_not_used_again() {
 fn with_pipeline_requests_share_a_connection_up_to_the_depth_and_a_post_never_does() {
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let empty = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     // Of seven requests three share the idle connection; or one takes it, since none shares it.
     for (request, depth, connections) in
-        [(get, "3", 5), (get, "7", 1), (get, "1", 7), (post, "3", 7)]
+        [(get, "3", 5), (get, "7", 1), (get, "1", 7), (post, "3", 7), (empty, "3", 7)]
     {
         let backend = Backend::honest("hello");
         let lb = before(&[&backend], &["--workers", "1", "--pipeline", depth]);

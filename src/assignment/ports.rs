@@ -103,10 +103,12 @@ mod tests {
 
     #[test]
     fn a_port_that_a_clients_connection_holds_is_waited_for() {
-        // On a busy machine another connection is given just this port when it is free. Then it is
-        // that one which is told of in the end.
-        let waited = wait_for_a_port();
-        let is_told = matches!(&waited, Err(e) if e.contains(WHAT_TO_DO));
-        assert!(waited.is_ok() || is_told, "{waited:?}");
+        // On a busy machine another connection is given just this port when it is free: then it is
+        // that one which is told of in the end. Or another program listens there: then once more.
+        let holds = |waited: &Result<(), String>| match waited {
+            Ok(()) => true,
+            Err(why) => why.contains(WHAT_TO_DO),
+        };
+        assert!((0..5).any(|_| holds(&wait_for_a_port())));
     }
 }
