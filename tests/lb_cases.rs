@@ -148,7 +148,7 @@ fn put(field: &str) -> Exchange {
     let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
     let on = Forwarded { peer: [127, 0, 0, 1].into(), via: "lb", authority: "lb:1" };
     let now = Instant::now();
-    let begun = Exchange::begin(&request, &on, &Limits::DEFAULT, Vec::new(), now, false);
+    let begun = Exchange::begin(&request, &on, &Limits::DEFAULT, now, false);
     begun.expect("small enough")
 }
 

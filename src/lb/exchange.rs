@@ -21,6 +21,9 @@ pub const WAITING: usize = 64 * 1024;
 /// tried. Of a larger one, what has been sent is dropped.
 pub const KEPT: usize = 256 * 1024;
 
+/// Room for a usual head, so that it is written without growing.
+const HEAD: usize = 1024;
+
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
 
@@ -65,16 +68,16 @@ struct Answer {
 }
 
 impl Exchange {
-    /// Takes up a request whose head has been read; `bytes` is an empty buffer for it. The error:
-    /// it is too large to be forwarded.
+    /// Takes up a request whose head has been read. The error: it is too large to be forwarded.
     pub fn begin(
         request: &Request,
         forwarded: &Forwarded,
         limits: &Limits,
-        mut bytes: Vec<u8>,
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
+        // Not from the pool, whose large buffers are for answers.
+        let mut bytes = Vec::with_capacity(HEAD);
         rewrite::write_request(&mut bytes, request, forwarded, limits)?;
         let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);

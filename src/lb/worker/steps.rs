@@ -43,9 +43,9 @@ impl Worker<'_> {
         let local = shared.answer_locally(&request, peer);
         // Of a request that is answered here nothing is forwarded.
         let most = if local.is_some() { Limits::NONE } else { limits.head };
-        let (buffer, now) = (self.events.buffers.take(), self.events.clock.now);
+        let now = self.events.clock.now;
         let logs = !shared.log.is_quiet();
-        let exchange = match Exchange::begin(&request, &forwarded, &most, buffer, now, logs) {
+        let exchange = match Exchange::begin(&request, &forwarded, &most, now, logs) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
@@ -195,7 +195,6 @@ impl Worker<'_> {
         self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
         let (name, status) = (&shared.backends.list[backend_id].name, exchange.status());
         self.log(peer, Some(&exchange), format_args!("{name} {}", status.unwrap_or_default()), "");
-        self.events.buffers.give(exchange.request);
         Step::Again
     }
 
