@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use support::{Folder, Reader, Server, eventually};
+use support::{Folder, Random, Reader, Server, eventually};
 
 /// Requests per measurement, and how long one may go on: it has shown enough by then.
 const ASKED: usize = 100;
@@ -204,13 +204,8 @@ fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
 fn no_deadline_is_missed_or_early_and_no_token_has_two_timers() {
     const TOKENS: usize = 8;
     let start = Instant::now();
-    let mut state = 88_172_645_463_325_252_u64; // xorshift
-    let mut random = |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
+    let mut numbers = Random::new(1);
+    let mut random = |below: u64| numbers.below(below as usize) as u64;
     let (mut timers, mut table) = (Timers::default(), [None; TOKENS]);
     let mut now = start;
     for step in 0..100_000 {

@@ -1,6 +1,8 @@
 //! The parts of the instrument by themselves: where an answer ends, what a request says, what
 //! times and figures come to, when two systems differ.
 
+mod support;
+
 use progjar::bench::Outcome;
 use progjar::bench::cpu::{Cpu, Stat, of_this_thread, parse_stat};
 use progjar::bench::options::{Format, TOPIC, parse};
@@ -14,6 +16,7 @@ use progjar::bench::table::{COLUMNS, Table};
 use progjar::bench::tally::{Class, Failed, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
 use std::time::{Duration, Instant};
+use support::Random;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
 fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Result<Option<Answer>, &'static str> {
@@ -388,16 +391,12 @@ fn the_correction_multiplies_by_the_verdicts_that_are_left() {
     assert!(holm(&[]).is_empty());
 }
 
-/// Normally distributed numbers from a seed.
-struct Noise(u64);
+/// Normally distributed numbers.
+struct Noise(Random);
 
 impl Noise {
     fn uniform(&mut self) -> f64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn normal(&mut self) -> f64 {
@@ -428,7 +427,7 @@ fn report(noise: &mut Noise, rounds: usize, gap: f64) -> Vec<Verdict> {
 #[test]
 fn identical_systems_get_a_verdict_in_one_report_of_twenty_at_most_and_a_gap_of_a_tenth_is_found() {
     const REPORTS: usize = 2000;
-    let mut noise = Noise(20_260_811);
+    let mut noise = Noise(Random::new(20_260_811));
     let is_different = |verdict: &Verdict| verdict.is_different();
     for rounds in [9, 12, 15, 20] {
         let (mut wrong, mut found) = (0, 0);

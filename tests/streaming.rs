@@ -5,12 +5,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use support::backend::Backend;
+use support::backend::{Backend, read_head};
 use support::{PATIENCE, Server, eventually};
 
 const MIB: u64 = 1024 * 1024;
@@ -58,15 +58,6 @@ fn send_pattern(stream: &mut TcpStream, size: u64, so_far: &AtomicU64) -> bool {
     true
 }
 
-fn read_head(reader: &mut impl BufRead) -> String {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        let n = reader.read_line(&mut head).expect("a head comes");
-        assert!(n > 0, "the head ended after {head:?}");
-    }
-    head
-}
-
 /// A backend with what it has sent and taken so far.
 struct Streamer {
     backend: Backend,
@@ -86,10 +77,8 @@ impl Streamer {
         let (s, t, b, r) = (sent.clone(), taken.clone(), broken.clone(), reads.clone());
         let backend = Backend::raw(move |stream| {
             let mut reader = BufReader::new(stream);
-            if reader.fill_buf().is_ok_and(<[u8]>::is_empty) {
-                return; // the last connection, see `Backend::drop`
-            }
-            let head = read_head(&mut reader);
+            // The last connection brings none, see `Backend::drop`.
+            let Some(head) = read_head(&mut reader) else { return };
             if head.starts_with("GET") {
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
                 let stream = reader.get_mut();
@@ -150,7 +139,7 @@ fn a_large_download_passes_whole_and_in_bounded_memory() {
     let begun = Instant::now();
     let grown = lb.growth_kib(|| {
         let mut reader = download(&lb);
-        read_head(&mut reader);
+        read_head(&mut reader).expect("a head comes");
         expect_pattern(&mut reader, size, &got);
     });
     let mib = size / MIB;
@@ -168,7 +157,7 @@ fn a_large_upload_passes_whole_and_in_bounded_memory() {
     let grown = lb.growth_kib(|| {
         let mut stream = upload(&lb, size);
         assert!(send_pattern(&mut stream, size, &sent), "all of it is taken");
-        let head = read_head(&mut BufReader::new(stream));
+        let head = read_head(&mut BufReader::new(stream)).expect("a head comes");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     });
     let mib = size / MIB;
@@ -190,7 +179,7 @@ fn many_downloads_at_once_cost_less_than_a_mebibyte_each() {
             for _ in 0..CLIENTS {
                 scope.spawn(|| {
                     let mut reader = download(&lb);
-                    read_head(&mut reader);
+                    read_head(&mut reader).expect("a head comes");
                     begun.fetch_add(1, SeqCst);
                     eventually("all have begun", || begun.load(SeqCst) == CLIENTS);
                     expect_pattern(&mut reader, size, &got);
@@ -216,7 +205,7 @@ fn a_slow_reader_slows_the_backend() {
     assert!(grown < 1024, "{grown} KiB");
     // It goes on as soon as the client does.
     let (before, mut reader) = (streamer.sent.load(SeqCst), reader.expect("it is here"));
-    read_head(&mut reader);
+    read_head(&mut reader).expect("a head comes");
     expect_pattern(&mut reader, BUFFERS, &AtomicU64::new(0));
     eventually("the backend sends on", || streamer.sent.load(SeqCst) > before);
 }
@@ -259,7 +248,7 @@ fn a_client_that_leaves_cancels_its_download() {
     let streamer = Streamer::start(1024 * MIB);
     let lb = streamer.lb();
     let mut reader = download(&lb);
-    read_head(&mut reader);
+    read_head(&mut reader).expect("a head comes");
     expect_pattern(&mut reader, MIB, &AtomicU64::new(0));
     drop(reader);
     eventually("the backend is left too", || streamer.broken.load(SeqCst));
@@ -295,10 +284,10 @@ fn waits_after(head: &'static str) -> (Backend, Arc<AtomicBool>, Arc<AtomicBool>
     let (a, l) = (asked.clone(), left.clone());
     let backend = Backend::raw(move |stream| {
         let mut reader = BufReader::new(stream);
-        if reader.fill_buf().is_ok_and(<[u8]>::is_empty) {
+        // The last connection brings none, see `Backend::drop`.
+        if read_head(&mut reader).is_none() {
             return;
         }
-        read_head(&mut reader);
         let _ = reader.get_mut().write_all(head.as_bytes());
         a.store(true, SeqCst);
         let _ = reader.get_mut().set_read_timeout(Some(PATIENCE));

@@ -240,20 +240,18 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
         parts: parts.into_iter().flatten().collect(),
     };
     let opening = [vec![Part::heading(2, "Soal"), Part::text(SOAL)]];
-    let results = || [table_parts(findings), figure_parts(findings), ab_parts(findings)];
-    let steps = || [step_parts(findings), performance_parts(findings)];
-    let about = || {
-        let compiler = compiler().map(|compiler| ("compiler", compiler));
-        let facts = origin.0.iter().cloned().chain(compiler);
-        let facts = facts.map(|(name, text)| format!("{name}: {text}")).collect();
-        [vec![Part::heading(2, "Mesin"), Part::List(facts)]]
-    };
-    let assigned = opening.into_iter().chain(steps()).chain(results()).chain(about());
-    page(assigned.collect()).write_markdown(folder, "report")?;
+    let results = [table_parts(findings), figure_parts(findings), ab_parts(findings)];
+    let steps = [step_parts(findings), performance_parts(findings)];
+    let compiler = compiler().map(|compiler| ("compiler", compiler));
+    let facts = origin.0.into_iter().chain(compiler);
+    let facts = facts.map(|(name, text)| format!("{name}: {text}")).collect();
+    let about = [vec![Part::heading(2, "Mesin"), Part::List(facts)]];
+    let assigned = [&opening[..], &steps, &results, &about].concat();
+    page(assigned).write_markdown(folder, "report")?;
     let measured = "async_server, lb and thread_server, measured by ./run.sh all on";
     let when = [vec![Part::text(format!("{measured} {}.", now()))]];
-    let tables_first = when.into_iter().chain(results()).chain(about()).chain(steps());
-    page(tables_first.collect()).write_html(folder, "report")
+    let tables_first = [&when[..], &results, &about, &steps].concat();
+    page(tables_first).write_html(folder, "report")
 }
 
 /// The results block of that name for the notes; None for what this run does not measure.

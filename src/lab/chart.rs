@@ -37,7 +37,7 @@ impl Point {
 }
 
 /// One system's points, in the order of x.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Series {
     /// As in the legend.
     pub name: String,
@@ -45,7 +45,7 @@ pub(crate) struct Series {
 }
 
 /// All that a chart shows. The first five series have looks of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chart {
     /// What it shows, in a few words.
     pub title: String,

@@ -14,7 +14,7 @@ use std::path::Path;
 const STYLE: &str = include_str!("page.css");
 
 /// What stands on a page, one below the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Part {
     /// Level 2 or 3; [`BOLD`]: a bold line in Markdown that is part of a note.
     Heading(usize, String),

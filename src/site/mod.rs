@@ -16,7 +16,6 @@ use crate::http::fields;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Bytes, Content, Response};
 use crate::http::{Version, date};
-use crate::net::output::Output;
 use echo::Gathered;
 use files::{Files, Revision};
 use std::path::Path;
@@ -129,13 +128,14 @@ impl Site {
         self.text(503, &[("Retry-After", "1")], &sentence)
     }
 
-    /// The same, written for a client that is not served at all.
-    pub fn refuse(&self, to: &str, date: &[u8; date::LENGTH], output: &mut Output) {
-        let response = self.overloaded(to);
-        response.write_head(&mut output.bytes, date, Version::Http11, false);
+    /// The same in bytes, for a client that is not served at all.
+    pub fn refusal(&self, to: &str, date: &[u8; date::LENGTH]) -> Vec<u8> {
+        let (response, mut bytes) = (self.overloaded(to), Vec::new());
+        response.write_head(&mut bytes, date, Version::Http11, false);
         if let Content::Memory(text) = response.content {
-            output.send_shared(text.0);
+            bytes.extend_from_slice(&text);
         }
+        bytes
     }
 
     fn not_allowed(&self, allow: &str) -> Response {

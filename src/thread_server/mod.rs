@@ -21,7 +21,7 @@ use crate::site::{Site, serve};
 use clients::{Client, Clients, Slot};
 use socket::{BUFFER, Received, Socket};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -100,15 +100,10 @@ impl Server {
         } else if thread::Builder::new().stack_size(STACK).spawn(job).is_err() {
             // The system has no more threads: an error for this client alone. A few hundred bytes
             // fit into the socket's empty buffer, so this write cannot block.
-            let _ = self.refuse(&client);
+            let date = date::format(Clock::read().second);
+            let refusal = self.site.refusal("start another thread", &date);
+            let _ = (&client.stream).write_all(&refusal);
         }
-    }
-
-    fn refuse(&self, client: &Client) -> io::Result<()> {
-        let mut output = Output::default();
-        let date = date::format(Clock::read().second);
-        self.site.refuse("start another thread", &date, &mut output);
-        output.write_to(&mut &client.stream)
     }
 
     /// The client's conversation, from the first byte to the last.
