@@ -27,7 +27,7 @@ use crate::lab::notes;
 use crate::lab::page::put_chart;
 use crate::lab::process::{end, lines, pause, say};
 use fetch::Fetched;
-use measure::LEVELS;
+use measure::{LEVELS, SYSTEMS};
 use ports::Ports;
 use report::Findings;
 use std::fs;
@@ -99,7 +99,8 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     let screenshot = take_picture(&fleet, settings);
     let rotation = look_at_rotation(&fleet, &fetched, settings.stop)?;
     let levels = format!("{} requests at {LEVELS:?}", settings.requests);
-    step(6, &format!("performance test: {levels}, 3 systems in turn, {} rounds", settings.rounds));
+    step(6, &format!("performance test: {levels}, {} rounds; requests/s of", settings.rounds));
+    say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
     let measured = measure::run(&fleet, settings.requests, settings.rounds, settings.stop)?;
     fleet.check_running()?;
     let findings = Findings {
