@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{Folder, within};
 
@@ -77,10 +77,17 @@ fn value(cell: &str) -> f64 {
 #[test]
 fn every_system_stands_in_the_table_and_none_is_left_running() {
     let folder = Folder::new();
-    let arguments = ["--seconds", "0.2", "--only", "keep-alive", "--only", "idle", "--idle", "50"];
-    let Output { status, stdout, stderr } = compare(&folder, &arguments).output().expect("runs");
-    let (stdout, stderr) = (text(&stdout), text(&stderr));
-    assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
+    let run = |seconds| {
+        let arguments =
+            ["--seconds", seconds, "--only", "keep-alive", "--only", "idle", "--idle", "50"];
+        let output = compare(&folder, &arguments).output().expect("runs");
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && stderr.is_empty(), "{stdout}{stderr}");
+        stdout
+    };
+    // A busy machine may not come to one answer in 0.2 seconds.
+    let stdout = Some(run("0.2")).filter(|stdout| !stdout.contains("\nFailed: "));
+    let stdout = stdout.unwrap_or_else(|| run("2"));
     let mut systems = vec!["async_server", "thread_server"];
     let (nginx, haproxy) = (has("nginx"), has("haproxy"));
     systems.extend(nginx.then_some("nginx"));
