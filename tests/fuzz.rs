@@ -386,11 +386,8 @@ fn what_the_load_balancer_forwards_is_what_it_was_told() {
             continue;
         }
         let mut out = Vec::new();
-        let from = rewrite::Forwarded {
-            peer: std::net::IpAddr::from([127, 0, 0, 1]),
-            via: "lb",
-            authority: "127.0.0.1:44444",
-        };
+        let from =
+            rewrite::Forwarded { peer: "127.0.0.1", via: "lb", authority: "127.0.0.1:44444" };
         let written = rewrite::write_request(&mut out, &request, &from, &Limits::DEFAULT);
         written.expect("the seeds are short");
         request.framing.write(&mut out, &content);

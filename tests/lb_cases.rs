@@ -146,9 +146,9 @@ fn put(field: &str) -> Exchange {
     let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
     let parsed = request::parse(head.as_bytes(), &Limits::DEFAULT);
     let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
-    let on = Forwarded { peer: [127, 0, 0, 1].into(), via: "lb", authority: "lb:1" };
+    let on = Forwarded { peer: "127.0.0.1", via: "lb", authority: "lb:1" };
     let now = Instant::now();
-    let begun = Exchange::begin(&request, &on, &Limits::DEFAULT, now, false);
+    let begun = Exchange::begin(Vec::new(), &request, &on, &Limits::DEFAULT, now, false);
     begun.expect("small enough")
 }
 

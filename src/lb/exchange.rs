@@ -22,7 +22,7 @@ pub const WAITING: usize = 64 * 1024;
 pub const KEPT: usize = 256 * 1024;
 
 /// Room for a usual head, so that it is written without growing.
-const HEAD: usize = 1024;
+pub const HEAD: usize = 1024;
 
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
@@ -68,21 +68,23 @@ struct Answer {
 }
 
 impl Exchange {
-    /// Takes up a request whose head has been read. The error: it is too large to be forwarded.
+    /// Takes up a request whose head has been read, and writes it into the `buffer`. The error: it is
+    /// too large to be forwarded.
     pub fn begin(
+        mut buffer: Vec<u8>,
         request: &Request,
         forwarded: &Forwarded,
         limits: &Limits,
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
-        // Not from the pool, whose large buffers are for answers.
-        let mut bytes = Vec::with_capacity(HEAD);
-        rewrite::write_request(&mut bytes, request, forwarded, limits)?;
+        buffer.clear();
+        buffer.reserve(HEAD);
+        rewrite::write_request(&mut buffer, request, forwarded, limits)?;
         let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);
         Ok(Exchange {
-            request: bytes,
+            request: buffer,
             sent: 0,
             replayable: true,
             may_share: content.is_done() && request.method.is_idempotent(),

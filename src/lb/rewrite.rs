@@ -10,7 +10,6 @@ use crate::http::framing::Framing;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Head, end_of_head, write_status_line};
 use crate::http::{Limits, ParseError, Version, date};
-use std::net::IpAddr;
 
 /// Fields that speak of one connection, not of the message (RFC 9110 §7.6.1), or of framing,
 /// which is written anew for each side.
@@ -50,7 +49,7 @@ fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: &[&str
 /// On whose behalf a request is sent on, and through which gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Forwarded<'a> {
-    pub peer: IpAddr,       // the client
+    pub peer: &'a str,      // the client's address
     pub via: &'a str,       // this gateway's name in Via
     pub authority: &'a str, // its address: the Host of an HTTP/1.0 client that named none
 }
@@ -78,7 +77,7 @@ pub fn write_request(
         let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
         is_via || is_forwarded_for || is_rewritten
     });
-    write_list(out, "X-Forwarded-For", forwarded_for, &[&forwarded.peer.to_string()]);
+    write_list(out, "X-Forwarded-For", forwarded_for, &[forwarded.peer]);
     write_list(out, "Via", via, &["1.1 ", forwarded.via]);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));

@@ -46,11 +46,15 @@ const AHEAD: usize = 8;
 const RETRY: usize = 5;
 const RETRIES: usize = 100 * RETRY;
 
+/// Exchanges kept for the next ones.
+const SPARES: usize = 64;
+
 /// A client's connection.
 struct Client {
     connection: Connection,
     peer: SocketAddr,
-    head: Partial, // what is known of a head that has not arrived as a whole
+    address: String, // the peer's, as it is forwarded
+    head: Partial,   // what is known of a head that has not arrived as a whole
     phase: Phase,
     progress: bool, // something moved, so the time of the phase begins anew
     ended: bool,    // it has sent all it will send
@@ -75,6 +79,9 @@ pub(super) struct Worker<'a> {
     clients: Slots<Client>,
     upstreams: Upstreams<'a>,
     date: date::Cached,
+    /// Exchanges that have ended, for the next ones: a few dozen requests are under way at once, more
+    /// blocks of one size than the allocator has at hand.
+    spares: Vec<Box<Exchange>>,
     budget: usize, // what retries are paid with
     /// Clients to be taken further before the turn ends: what they waited for on a shared
     /// connection has come, or will not.
@@ -98,6 +105,7 @@ impl<'a> Worker<'a> {
             events,
             clients: Slots::new(),
             upstreams: Upstreams::new(&shared.backends, worker_id),
+            spares: Vec::new(),
             budget: RETRIES,
             ready: Vec::new(),
             batches: Vec::new(),
@@ -128,6 +136,7 @@ impl<'a> Worker<'a> {
         let slot = self.clients.insert(Client {
             connection: Connection::new(stream),
             peer,
+            address: peer.ip().to_string(),
             head: Partial::default(),
             phase: Phase::Idle,
             progress: true,

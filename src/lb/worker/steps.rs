@@ -5,12 +5,12 @@
 //! Note: `notes/lb.md`.
 
 use super::super::balance::backends::DOWN_FOR;
-use super::super::exchange::Exchange;
+use super::super::exchange::{Exchange, HEAD};
 use super::super::retry::Fault;
 use super::super::rewrite::{Forwarded, ToClient};
 use super::super::upstreams::is_the_backends_fault;
 use super::faults::NOBODY;
-use super::{RETRIES, RETRY, Step, Worker};
+use super::{RETRIES, RETRY, SPARES, Step, Worker};
 use crate::http::framing::Framing;
 use crate::http::request::{self, Method, Partial};
 use crate::http::{Limits, ParseError};
@@ -38,19 +38,28 @@ impl Worker<'_> {
             return self.refuse(slot, ParseError::ContentTooLarge);
         }
         client.progress = true;
-        let peer = client.peer.ip();
-        let forwarded = Forwarded { peer, via: &shared.via, authority: &shared.authority };
-        let local = shared.answer_locally(&request, peer);
+        let forwarded =
+            Forwarded { peer: &client.address, via: &shared.via, authority: &shared.authority };
+        let local = shared.answer_locally(&request, client.peer.ip());
         // Of a request that is answered here nothing is forwarded.
         let most = if local.is_some() { Limits::NONE } else { limits.head };
         let now = self.events.clock.now;
         let logs = !shared.log.is_quiet();
-        let exchange = match Exchange::begin(&request, &forwarded, &most, now, logs) {
+        let mut spare = self.spares.pop();
+        let buffer = spare.as_mut().map(|exchange| std::mem::take(&mut exchange.request));
+        let buffer = buffer.unwrap_or_default();
+        let exchange = match Exchange::begin(buffer, &request, &forwarded, &most, now, logs) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
         client.connection.input.consume(used);
-        client.exchange = Some(Box::new(exchange));
+        client.exchange = Some(match spare {
+            Some(mut spare) => {
+                *spare = exchange;
+                spare
+            }
+            None => Box::new(exchange),
+        });
         match local {
             Some(response) => self.respond(slot, response, ""),
             None => Step::Again,
@@ -195,6 +204,9 @@ impl Worker<'_> {
         self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
         let (name, status) = (&shared.backends.list[backend_id].name, exchange.status());
         self.log(peer, Some(&exchange), format_args!("{name} {}", status.unwrap_or_default()), "");
+        if self.spares.len() < SPARES && exchange.request.capacity() <= HEAD {
+            self.spares.push(exchange);
+        }
         Step::Again
     }
 
