@@ -142,7 +142,7 @@ impl Connection {
     /// reason, that is so in the next turn. Returns whether the peer took any.
     pub fn flush(&mut self) -> io::Result<bool> {
         let before = self.share;
-        match self.output.write_share(&mut self.stream, &mut self.share) {
+        match self.output.write_share(&mut &self.stream, &mut self.share) {
             Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
             _ => Ok(self.share < before),
         }
