@@ -5,12 +5,9 @@
 //! [`Output::send_shared`], [`Output::send_sealed`], [`Output::send_file`], [`Output::write_share`].
 //! Note: `notes/async_server.md`.
 
-use crate::net::sys;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Content up to this size is copied behind its head, so that both leave in one write: copying
@@ -32,18 +29,6 @@ pub trait Peer: Write {
     /// position on.
     fn send_sealed(&mut self, bytes: &[u8], file: &File, at: u64, most: usize)
     -> io::Result<usize>;
-}
-
-impl Peer for &TcpStream {
-    fn send_sealed(
-        &mut self,
-        bytes: &[u8],
-        file: &File,
-        at: u64,
-        most: usize,
-    ) -> io::Result<usize> {
-        sys::send_sealed(self.as_fd(), bytes, file, at, most)
-    }
 }
 
 /// Bytes that wait for the peer.
