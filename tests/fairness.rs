@@ -5,6 +5,7 @@
 mod support;
 
 use progjar::net::output::{Output, SHARE};
+use progjar::net::sys;
 use progjar::net::timers::Timers;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use support::{Folder, Random, Reader, Server, eventually};
+use support::{Folder, Random, Reader, Said, Server, eventually};
 
 /// Requests per measurement, and how long one may go on: it has shown enough by then.
 const ASKED: usize = 100;
@@ -190,22 +191,30 @@ fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
     let name = format!("progjar-output-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, &all).expect("a file can be written");
-    for (share, from_disk) in [(1000, false), (SHARE, false), (1000, true), (SHARE, true)] {
-        let (mut output, mut peer) = (Output::default(), Vec::new());
+    let sealed = cfg!(target_os = "linux").then_some(2);
+    for (share, way) in [1000, SHARE]
+        .into_iter()
+        .flat_map(|share| [0, 1].into_iter().chain(sealed).map(move |way| (share, way)))
+    {
+        let (mut output, mut peer) = (Output::default(), Said::default());
         output.bytes.extend_from_slice(&[b'h'; 1500]);
-        match from_disk {
-            true => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
-            false => output.send_shared(Arc::new(Arc::clone(&all))),
+        match way {
+            0 => output.send_shared(Arc::new(Arc::clone(&all))),
+            1 => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
+            _ => {
+                let (file, length) = sys::seal(&*all).expect("the system has sealed memory");
+                output.send_sealed(Arc::new(file), length);
+            }
         }
         while !output.is_empty() {
-            let (before, mut left) = (peer.len(), share);
+            let (before, mut left) = (peer.0.len(), share);
             output.write_share(&mut peer, &mut left).expect("it is taken");
-            let written = peer.len() - before;
+            let written = peer.0.len() - before;
             assert_eq!(written, share - left, "the share says what was written");
             assert!(written == share || output.is_empty(), "{written} of {share}");
         }
-        assert!(peer[..1500].iter().all(|&b| b == b'h'));
-        assert!(peer[1500..] == *all, "the content is whole and in order");
+        assert!(peer.0[..1500].iter().all(|&b| b == b'h'));
+        assert!(peer.0[1500..] == *all, "the content is whole and in order");
     }
     let _ = std::fs::remove_file(&path);
 }

@@ -106,6 +106,9 @@ impl Target {
     /// Serves somebody, so that what is made once is made, and tells what it holds then.
     fn at_rest(&self) -> (usize, usize) {
         self.serves();
+        // A file that is kept holds a descriptor.
+        let head = b"HEAD /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        self.server.exchange(head);
         self.holds()
     }
 }

@@ -5,7 +5,8 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{Answer, Folder, Reader, Server, eventually};
@@ -303,7 +304,8 @@ fn large_content(length: usize) -> Vec<u8> {
 #[test]
 fn a_large_file_arrives_byte_for_byte_in_bounded_memory() {
     let folder = folder();
-    let content = large_content(8 << 20);
+    // Larger than what is kept.
+    let content = large_content((8 << 20) + 8);
     folder.write("root/large.bin", &content);
     for topic in SERVERS {
         let server = serve(topic, &folder);
@@ -326,6 +328,75 @@ fn a_large_file_arrives_byte_for_byte_in_bounded_memory() {
         });
         println!("{topic}: eight downloads cost {grown} KiB");
         assert!(grown < 8 * 1024, "{topic}: eight downloads cost {grown} KiB");
+    }
+}
+
+#[test]
+fn a_kept_file_that_is_changed_on_the_way_arrives_as_it_was() {
+    let folder = folder();
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
+        ("written into", |path| {
+            let file = fs::OpenOptions::new().write(true).open(path).expect("it is there");
+            file.write_all_at(&[0; 100_000], 0).expect("it is changed");
+        }),
+        ("cut", |path| {
+            let file = fs::OpenOptions::new().write(true).open(path).expect("it is there");
+            file.set_len(1000).expect("it is cut");
+        }),
+        ("replaced", |path| {
+            let new = path.with_extension("new");
+            fs::write(&new, "new").expect("it is written");
+            fs::rename(new, path).expect("it is replaced");
+        }),
+    ];
+    for (topic, length) in
+        SERVERS.into_iter().flat_map(|t| [100_000, 200_000, 8 << 20].map(|l| (t, l)))
+    {
+        let content = large_content(length);
+        let server = serve(topic, &folder);
+        for (what, change) in changes {
+            let path = folder.write("root/kept.bin", &content);
+            let mut stream = server.connect();
+            stream
+                .write_all(b"GET /kept.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .expect("it is sent");
+            let mut said = vec![0; 1024];
+            stream.read_exact(&mut said).expect("the answer begins");
+            change(&path);
+            stream.read_to_end(&mut said).expect("the answer ends");
+            assert!(said.ends_with(&content), "{topic}: {length} bytes, {what}: other bytes came");
+            // Who asks from now on gets what is there now, before the next round changes it back.
+            let changed = fs::read(&path).expect("it is there");
+            eventually("the change is seen", || server.get("/kept.bin").content == changed);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
+    let folder = folder();
+    let sized = |name: String, length: u64| {
+        let file = fs::File::create(folder.path().join("root").join(&name)).expect("it is made");
+        file.set_len(length).expect("it takes no space");
+        name
+    };
+    let few = (0..200).map(|n| sized(format!("few{n}.bin"), 128 * 1024));
+    let many = (0..12).map(|n| sized(format!("many{n}.bin"), 8 << 20));
+    let names: Vec<String> = few.chain(many).collect();
+    for topic in SERVERS {
+        let server = serve(topic, &folder);
+        let (mut most, mut most_bytes) = (0, 0);
+        for name in &names {
+            let request = format!("HEAD /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            assert!(server.exchange(request.as_bytes()).starts_with(b"HTTP/1.1 200 "), "{name}");
+            let files = server.memory_files();
+            most = files.len().max(most);
+            most_bytes = files.iter().sum::<u64>().max(most_bytes);
+        }
+        println!("{topic}: at most {most} files in memory, and {most_bytes} bytes");
+        assert!((100..=128).contains(&most), "{topic}: {most} descriptors");
+        assert!((32 << 20..=64 << 20).contains(&most_bytes), "{topic}: {most_bytes}");
     }
 }
 

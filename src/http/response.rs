@@ -47,13 +47,15 @@ pub enum Content {
     Memory(Bytes),
     /// An open file, too large to keep in memory, and how many of its next bytes.
     File(File, u64),
+    /// A file in sealed memory, and its length.
+    Sealed(Arc<File>, u64),
 }
 
 impl Content {
     pub(crate) fn length(&self) -> u64 {
         match self {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(_, length) => *length,
+            Content::File(_, length) | Content::Sealed(_, length) => *length,
         }
     }
 }
@@ -128,12 +130,12 @@ impl Response {
 
     /// The same response once more; None if its content is a file, which is read but once.
     pub fn share(&self) -> Option<Response> {
-        let Content::Memory(content) = &self.content else { return None };
-        Some(Response {
-            status: self.status,
-            head: Arc::clone(&self.head),
-            content: Content::Memory(content.clone()),
-        })
+        let content = match &self.content {
+            Content::Memory(content) => Content::Memory(content.clone()),
+            Content::Sealed(file, length) => Content::Sealed(Arc::clone(file), *length),
+            Content::File(..) => return None,
+        };
+        Some(Response { status: self.status, head: Arc::clone(&self.head), content })
     }
 
     /// Appends the head, its empty line included, for a client of `version`.

@@ -7,10 +7,25 @@
 //! Note: `notes/async_server.md`.
 
 use crate::cli::limits::READ;
-use crate::net::output::{Output, SHARE};
+use crate::net::output::{Output, Peer, SHARE};
 use crate::net::poller::{Interest, Poller, Token};
+use crate::net::sys;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+
+impl Peer for &TcpStream {
+    fn send_sealed(
+        &mut self,
+        bytes: &[u8],
+        file: &File,
+        at: u64,
+        most: usize,
+    ) -> io::Result<usize> {
+        sys::send_sealed(self.as_fd(), bytes, file, at, most)
+    }
+}
 
 /// Bytes received and not yet used: `bytes[start..end]`; behind them is room to read into.
 #[derive(Debug, Default)]
@@ -142,7 +157,7 @@ impl Connection {
     /// reason, that is so in the next turn. Returns whether the peer took any.
     pub fn flush(&mut self) -> io::Result<bool> {
         let before = self.share;
-        match self.output.write_share(&mut self.stream, &mut self.share) {
+        match self.output.write_share(&mut &self.stream, &mut self.share) {
             Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
             _ => Ok(self.share < before),
         }

@@ -1,8 +1,8 @@
 //! What is still to be sent to one peer: a buffer of small things, and behind it at most one
 //! large content that is never copied into the buffer.
 //!
-//! Knows no HTTP and no poller; writes into anything that is `Write`, blocking or not.
-//! Entry points: [`Output::send_shared`], [`Output::send_file`], [`Output::write_share`].
+//! Knows no HTTP and no poller; writes to any [`Peer`], blocking or not. Entry points:
+//! [`Output::send_shared`], [`Output::send_sealed`], [`Output::send_file`], [`Output::write_share`].
 //! Note: `notes/async_server.md`.
 
 use std::fmt;
@@ -23,6 +23,14 @@ const PIECE: usize = 256 * 1024;
 /// smaller share, many large downloads at once cost more CPU time: their clients are woken more often.
 pub const SHARE: usize = 2 * 1024 * 1024;
 
+/// What output is written to.
+pub trait Peer: Write {
+    /// Writes some of the bytes, or if there are none at most so many of a sealed file's, from this
+    /// position on.
+    fn send_sealed(&mut self, bytes: &[u8], file: &File, at: u64, most: usize)
+    -> io::Result<usize>;
+}
+
 /// Bytes that wait for the peer.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -31,16 +39,21 @@ pub struct Output {
     /// How many of these have been sent; when all have, they are cleared.
     sent: usize,
     tail: Tail,
+    /// Of the tail, the bytes from `at` to `end` are still to be sent (a file's: to be read).
+    at: u64,
+    end: u64,
 }
 
 #[derive(Default)]
 enum Tail {
     #[default]
     Nothing,
-    /// Shared bytes from a position on.
-    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>, usize),
-    /// So many more bytes of a file.
-    File(File, u64),
+    /// Bytes that many may share.
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
+    /// A file in sealed memory.
+    Sealed(Arc<File>),
+    /// Another file, from its own position on.
+    File(File),
 }
 
 impl Output {
@@ -57,35 +70,46 @@ impl Output {
 
     /// Puts content that many may share behind the bytes. Only when it is not full.
     pub fn send_shared(&mut self, content: Arc<dyn AsRef<[u8]> + Send + Sync>) {
-        match (*content).as_ref() {
-            small if small.len() <= COPIED => self.bytes.extend_from_slice(small),
-            _ => self.tail = Tail::Memory(content, 0),
+        let bytes = (*content).as_ref();
+        if bytes.len() <= COPIED {
+            return self.bytes.extend_from_slice(bytes);
         }
+        (self.at, self.end) = (0, bytes.len() as u64);
+        self.tail = Tail::Memory(content);
+    }
+
+    /// Puts a file in sealed memory behind the bytes. Only when it is not full.
+    pub fn send_sealed(&mut self, file: Arc<File>, length: u64) {
+        (self.tail, self.at, self.end) = (Tail::Sealed(file), 0, length);
     }
 
     /// Puts the next `length` bytes of a file behind the bytes. Only when it is not full.
     pub fn send_file(&mut self, file: File, length: u64) {
-        self.tail = Tail::File(file, length);
+        (self.tail, self.at, self.end) = (Tail::File(file), 0, length);
     }
 
     /// Writes until everything is sent or the peer takes no more, which is the error
     /// [`ErrorKind::WouldBlock`].
-    pub fn write_to(&mut self, peer: &mut impl Write) -> io::Result<()> {
+    pub fn write_to(&mut self, peer: &mut impl Peer) -> io::Result<()> {
         self.write_share(peer, &mut usize::MAX.clone())
     }
 
     /// The same, but writes no more than is left of the `share`.
-    pub fn write_share(&mut self, peer: &mut impl Write, share: &mut usize) -> io::Result<()> {
+    pub fn write_share(&mut self, peer: &mut impl Peer, share: &mut usize) -> io::Result<()> {
         while !self.is_empty() && *share > 0 {
             if self.bytes.is_empty() {
                 self.read_piece()?;
             }
             let bytes = start_of(&self.bytes[self.sent..], *share);
             let n = match &self.tail {
-                Tail::Memory(content, at) => {
-                    let content = &(**content).as_ref()[*at..];
+                Tail::Memory(content) => {
+                    let content = &(**content).as_ref()[self.at as usize..];
                     let pieces = [bytes, start_of(content, *share - bytes.len())];
                     retry(|| peer.write_vectored(&pieces.map(io::IoSlice::new)))?
+                }
+                Tail::Sealed(file) => {
+                    let most = (self.end - self.at).min(*share as u64) as usize;
+                    retry(|| peer.send_sealed(bytes, file, self.at, most))?
                 }
                 _ => retry(|| peer.write(bytes))?,
             };
@@ -97,17 +121,14 @@ impl Output {
 
     /// If a file is under way: its next piece becomes the bytes.
     fn read_piece(&mut self) -> io::Result<()> {
-        if let Tail::File(file, left) = &mut self.tail {
-            let piece = (*left).min(PIECE as u64);
-            let read = file.take(piece).read_to_end(&mut self.bytes)? as u64;
+        if let Tail::File(file) = &mut self.tail {
+            let piece = (self.end - self.at).min(PIECE as u64);
+            let read = file.take(piece).read_to_end(&mut self.bytes)?;
             if read == 0 {
                 // The file has shrunk since its length was promised.
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            *left -= read;
-            if *left == 0 {
-                self.tail = Tail::Nothing;
-            }
+            self.advance_tail(read);
         }
         Ok(())
     }
@@ -119,11 +140,15 @@ impl Output {
             self.bytes.clear();
             self.sent = 0;
         }
-        if let Tail::Memory(content, at) = &mut self.tail {
-            *at += n - small;
-            if *at == (**content).as_ref().len() {
-                self.tail = Tail::Nothing;
-            }
+        if n > small {
+            self.advance_tail(n - small);
+        }
+    }
+
+    fn advance_tail(&mut self, n: usize) {
+        self.at += n as u64;
+        if self.at == self.end {
+            self.tail = Tail::Nothing;
         }
     }
 }

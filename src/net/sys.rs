@@ -9,9 +9,9 @@
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{EPOLLEXCLUSIVE, EpollEvent, Op, epoll_create, epoll_ctl, epoll_wait};
 #[cfg(target_os = "linux")]
-pub use linux::{accept, connect, raise_descriptor_limit};
+pub use linux::{accept, connect, raise_descriptor_limit, seal, send_sealed};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{accept, connect, raise_descriptor_limit};
+pub use portable::{accept, connect, raise_descriptor_limit, seal, send_sealed};
 
 use std::ffi::c_void;
 use std::io;
@@ -125,8 +125,9 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{check, milliseconds, ready};
-    use std::ffi::{c_long, c_ulong};
-    use std::io;
+    use std::ffi::{c_char, c_long, c_ulong};
+    use std::fs::File;
+    use std::io::{self, Read};
     use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
     use std::ptr;
@@ -197,6 +198,10 @@ mod linux {
         /// `struct rlimit` is the soft limit and the hard one.
         fn getrlimit(resource: i32, limit: *mut [c_ulong; 2]) -> i32;
         fn setrlimit(resource: i32, limit: *const [c_ulong; 2]) -> i32;
+        fn memfd_create(name: *const c_char, flags: u32) -> RawFd;
+        fn fcntl(fd: RawFd, command: i32, ...) -> i32;
+        fn send(fd: RawFd, bytes: *const u8, length: usize, flags: i32) -> isize;
+        fn sendfile(to: RawFd, from: RawFd, at: *mut c_long, most: usize) -> isize;
     }
 
     /// Takes over a descriptor that a system call has just returned, or its error.
@@ -292,6 +297,43 @@ mod linux {
         Ok((stream, peer))
     }
 
+    /// A file in memory with this content, and its length: memfd_create(2), sealed with fcntl(2),
+    /// so that nobody can change it any more.
+    pub fn seal(mut content: impl Read) -> io::Result<(File, u64)> {
+        const CLOEXEC_AND_ALLOW_SEALING: u32 = 1 | 2;
+        const F_ADD_SEALS: i32 = 1033;
+        /// F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE.
+        const SEALS: i32 = 1 | 2 | 4 | 8;
+        // SAFETY: the name ends in a NUL and outlives the call.
+        let fd = own(unsafe { memfd_create(c"".as_ptr(), CLOEXEC_AND_ALLOW_SEALING) })?;
+        let mut file = File::from(fd);
+        let length = io::copy(&mut content, &mut file)?;
+        // SAFETY: no memory is passed.
+        check(unsafe { fcntl(file.as_raw_fd(), F_ADD_SEALS, SEALS) })?;
+        Ok((file, length))
+    }
+
+    /// Sends the bytes, with word that more follows at once: send(2), MSG_MORE. Or, if there are
+    /// none, at most so many of a sealed file's from this position on, without a copy: sendfile(2).
+    pub fn send_sealed(
+        socket: BorrowedFd,
+        bytes: &[u8],
+        file: &File,
+        at: u64,
+        most: usize,
+    ) -> io::Result<usize> {
+        const MORE_AND_NOSIGNAL: i32 = 0x8000 | 0x4000;
+        let mut at = c_long::try_from(at).map_err(io::Error::other)?;
+        let (socket, file) = (socket.as_raw_fd(), file.as_raw_fd());
+        let n = match bytes {
+            // SAFETY: `at` outlives the call.
+            [] => unsafe { sendfile(socket, file, &mut at, most) },
+            // SAFETY: the pointer and the length describe `bytes`.
+            _ => unsafe { send(socket, bytes.as_ptr(), bytes.len(), MORE_AND_NOSIGNAL) },
+        };
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    }
+
     /// Raises the soft limit of open descriptors to the hard one and returns it: a shell's 1024
     /// is meant for programs that still use select(2), which this project does not.
     pub fn raise_descriptor_limit() -> io::Result<u64> {
@@ -311,9 +353,21 @@ mod linux {
 /// The nearest that plain std offers elsewhere.
 #[cfg(not(target_os = "linux"))]
 mod portable {
-    use std::io;
+    use std::fs::File;
+    use std::io::{self, ErrorKind, Read};
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::os::fd::BorrowedFd;
     use std::time::Duration;
+
+    /// There is no sealed memory.
+    pub fn seal(_: impl Read) -> io::Result<(File, u64)> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// So there is nothing to send from it.
+    pub fn send_sealed(_: BorrowedFd, _: &[u8], _: &File, _: u64, _: usize) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// The next client, as a non-blocking socket.
     pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {

@@ -5,18 +5,25 @@
 
 use crate::http::date;
 use crate::http::response::{Bytes, Content, Response};
-use crate::net::sys::is_shortage;
+use crate::net::sys::{self, is_shortage};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Larger files are not kept in memory but streamed from disk, in bounded memory.
-const KEPT_FILE: u64 = 1024 * 1024;
-/// How much is kept in all; beyond it the store starts anew.
+const KEPT_FILE: u64 = 8 * 1024 * 1024;
+/// Files from this size on are kept in sealed memory, which the kernel sends without a copy; for
+/// smaller ones the second system call costs more than the copy.
+const SEALED_FILE: u64 = 128 * 1024;
+/// Where the system has no sealed memory, larger files are streamed.
+const KEPT_BYTES: u64 = 1024 * 1024;
+/// How much is kept in all; beyond it the store starts anew. Each sealed file holds a descriptor,
+/// and counts for [`DESCRIPTOR`] bytes at least: so there are never more than 128.
 const KEPT_TOTAL: u64 = 64 * 1024 * 1024;
+const DESCRIPTOR: u64 = 512 * 1024;
 /// How many names are kept: a file has many spellings (`%61` for `a`).
 const KEPT_NAMES: usize = 1024;
 /// How long a kept file is believed before the disk is asked again.
@@ -101,9 +108,8 @@ impl Files {
         };
         if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
             kept.remove(path);
-            let length = |file: &Found| file.response.content.length();
-            let bytes: u64 = kept.values().map(length).sum();
-            if kept.len() >= KEPT_NAMES || bytes + length(&shared) > KEPT_TOTAL {
+            let bytes: u64 = kept.values().map(Found::weight).sum();
+            if kept.len() >= KEPT_NAMES || bytes + shared.weight() > KEPT_TOTAL {
                 kept.clear();
             }
             kept.insert(path.to_owned(), shared);
@@ -112,16 +118,9 @@ impl Files {
     }
 
     fn read(&self, path: PathBuf, now: Instant) -> io::Result<Found> {
-        let mut file = File::open(&path)?;
+        let file = File::open(&path)?;
         let metadata = file.metadata()?;
-        let length = metadata.len();
-        let content = if length <= KEPT_FILE {
-            let mut bytes = Vec::with_capacity(length as usize);
-            (&mut file).take(length).read_to_end(&mut bytes)?;
-            Content::Memory(Bytes::new(bytes))
-        } else {
-            Content::File(file, length)
-        };
+        let content = content_of(file, metadata.len())?;
         let media_type = media_type(&path);
         let revision = Revision::of(path, &metadata);
         let (etag, modified) = (revision.etag.as_str(), revision.last_modified.as_str());
@@ -131,11 +130,35 @@ impl Files {
     }
 }
 
+/// A file's content as it is now, if it is small enough to be kept; else the file.
+fn content_of(mut file: File, length: u64) -> io::Result<Content> {
+    if (SEALED_FILE..=KEPT_FILE).contains(&length) {
+        match sys::seal((&file).take(length)) {
+            Ok((sealed, length @ 1..)) => return Ok(Content::Sealed(Arc::new(sealed), length)),
+            _ => file.rewind()?,
+        }
+    }
+    if length > KEPT_BYTES {
+        return Ok(Content::File(file, length));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(Content::Memory(Bytes::new(bytes)))
+}
+
 impl Found {
     /// The same once more; None if it is too large to be kept.
     fn share(&self) -> Option<Found> {
         let (response, revision) = (self.response.share()?, Arc::clone(&self.revision));
         Some(Found { response, revision, checked: self.checked })
+    }
+
+    /// What it counts for in [`KEPT_TOTAL`].
+    fn weight(&self) -> u64 {
+        match self.response.content {
+            Content::Sealed(_, length) => length.max(DESCRIPTOR),
+            ref content => content.length(),
+        }
     }
 }
 

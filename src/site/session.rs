@@ -219,6 +219,7 @@ impl Session {
             match response.content {
                 Content::Memory(bytes) => output.send_shared(bytes.0),
                 Content::File(file, length) => output.send_file(file, length),
+                Content::Sealed(file, length) => output.send_sealed(file, length),
             }
         }
         self.waits_for = Wait::Request;

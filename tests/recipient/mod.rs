@@ -2,7 +2,7 @@
 //! and a server's side of a conversation, both without a socket.
 #![allow(dead_code)] // each test file uses its own part
 
-use super::support;
+use super::support::{self, Said};
 use progjar::http::date;
 use progjar::http::framing::{Body, Framing};
 use progjar::http::request::{self, Method};
@@ -116,14 +116,14 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
         peer: ([127, 0, 0, 1], 1).into(),
         last_answer: false,
     };
-    let (mut session, mut said, mut unread) = (Session::default(), Vec::new(), Vec::new());
+    let (mut session, mut said, mut unread) = (Session::default(), Said::default(), Vec::new());
     let mut output = Output::default();
     for piece in pieces {
         unread.extend_from_slice(piece);
         loop {
             let used = session.answer(&unread, &mut output, &mut context);
             unread.drain(..used);
-            output.write_to(&mut said).expect("a Vec takes everything");
+            output.write_to(&mut said).expect("it takes everything");
             if used == 0 || unread.is_empty() {
                 break;
             }
@@ -131,6 +131,6 @@ pub fn conversation(site: &Site, clock: &Clock, pieces: &[&[u8]]) -> (Vec<u8>, W
     }
     let waits_for = session.waits_for();
     session.end(&mut output, &mut context);
-    output.write_to(&mut said).expect("a Vec takes everything");
-    (said, waits_for)
+    output.write_to(&mut said).expect("it takes everything");
+    (said.0, waits_for)
 }
