@@ -182,10 +182,8 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn every_link_leads_somewhere() {
     let notes = notes();
-    let anchors: HashMap<&str, Vec<String>> = notes
-        .iter()
-        .map(|n| (n.name.as_str(), n.anchors()))
-        .collect();
+    let anchors: HashMap<&str, Vec<String>> =
+        notes.iter().map(|n| (n.name.as_str(), n.anchors())).collect();
     for note in &notes {
         for link in note.links() {
             let is_coming =
@@ -563,7 +561,8 @@ impl Servers {
                 arguments.extend(["--backend".to_owned(), address]);
             }
         }
-        let started = spawn(program, &arguments).unwrap_or_else(|| panic!("{line}: does not start"));
+        let started =
+            spawn(program, &arguments).unwrap_or_else(|| panic!("{line}: does not start"));
         self.running.insert(port, started);
     }
 }

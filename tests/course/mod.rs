@@ -50,7 +50,8 @@ fn prose(note: &Note) -> Vec<&str> {
         measured |= line.starts_with("<!-- measured: ");
         folded += line.matches("<details").count();
         let is_shown = folded == 0 && !measured;
-        let is_prose = !line.starts_with("    ") && !line.starts_with("![") && !line.starts_with("<!");
+        let is_prose =
+            !line.starts_with("    ") && !line.starts_with("![") && !line.starts_with("<!");
         if is_shown && is_prose && !line.trim().is_empty() {
             lines.push(line);
         }
@@ -109,7 +110,8 @@ fn sentences(note: &Note) -> Vec<String> {
             for word in cell.split_whitespace() {
                 sentence += word;
                 let bare = word.trim_end_matches([')', '"']);
-                if bare.ends_with(['.', '!', '?']) && bare.len() > 2 {
+                let is_number_of_an_item = bare.len() <= 2 && bare.starts_with(char::is_numeric);
+                if bare.ends_with(['.', '!', '?']) && !is_number_of_an_item {
                     found.push(std::mem::take(&mut sentence));
                 } else {
                     sentence.push(' ');
@@ -211,14 +213,17 @@ fn has_word(text: &str, word: &str) -> bool {
 /// Where the path uses the term first: the note, the line, and whether it is linked there.
 fn first_use<'a>(term: &Term, path: &'a [Note]) -> Option<(&'a str, &'a str, bool)> {
     let target = format!("glossary.md#{}", term.id);
+    let has_term = |text| term.forms.iter().any(|form| has_word(text, form));
     for note in path {
         for line in prose(note).into_iter().filter(|line| !line.starts_with(['#', '>'])) {
             for piece in pieces(line) {
                 match piece {
-                    Piece::Link { target: t, .. } if t == target => {
+                    Piece::Link { text, target: t }
+                        if t == target || (t == "glossary.md" && has_term(text)) =>
+                    {
                         return Some((&note.name, line, true));
                     }
-                    Piece::Plain(text) if term.forms.iter().any(|form| has_word(text, form)) => {
+                    Piece::Plain(text) if has_term(text) => {
                         return Some((&note.name, line, false));
                     }
                     _ => {}
@@ -289,7 +294,9 @@ fn a_results_block_on_the_path_has_at_most_ten_lines() {
                     }
                     block = None;
                 }
-                (_, Some((_, lines))) if !line.is_empty() && !line.starts_with("```") => *lines += 1,
+                (_, Some((_, lines))) if !line.is_empty() && !line.starts_with("```") => {
+                    *lines += 1
+                }
                 _ => {}
             }
         }
