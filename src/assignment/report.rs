@@ -264,7 +264,11 @@ pub(super) fn block(findings: &Findings, name: &str) -> Option<String> {
     match SYSTEMS.iter().find(|(topic, _)| *topic == name) {
         Some((_, title)) => {
             parts.push(Part::Table(table::table(findings.cells_of(title))));
+            parts.push(Part::text(
+                "<details><summary>Lowest and highest rate of each row</summary>",
+            ));
             parts.push(remarks(findings.cells_of(title)));
+            parts.push(Part::text("</details>"));
         }
         None if name == "bench" => parts.extend(ab_parts(findings).into_iter().skip(1)),
         None => return None,
