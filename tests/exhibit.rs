@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::Folder;
 
-const NAMES: [&str; 7] =
-    ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline"];
+const NAMES: [&str; 8] =
+    ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline", "cost"];
 
 fn exhibit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_progjar"))
