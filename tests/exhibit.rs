@@ -152,6 +152,22 @@ fn pipelining_is_compared_with_its_cpu_time_and_a_verdict() {
 }
 
 #[test]
+fn the_lb_and_a_new_connection_cost_more_than_a_server_asked_on_a_kept_one() {
+    let text = quick("cost");
+    // Median, lowest, "to", highest, CPU time: all in a table whose first column has spaces.
+    let [kept, new, lb, lb_new] =
+        ["direct  ", "direct, new connections", "lb  ", "lb, new connections"]
+            .map(|way| numbers(after(&text, way)));
+    for row in [&kept, &new, &lb, &lb_new] {
+        assert!(row[1] <= row[0] && row[0] <= row[3], "{text}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(kept[4] < new[4] && kept[4] < lb[4] && lb[4] < lb_new[4], "{text}");
+    }
+    assert!(text.contains("(Holm)"), "{text}");
+}
+
+#[test]
 fn an_exhibit_may_have_a_chart() {
     let folder = Folder::new();
     folder.write("lb.md", b"<!-- measured: exhibit-policies -->\n<!-- end -->\n");
