@@ -33,7 +33,7 @@ const WAYS: [&str; 4] = ["direct", "direct, new connections", "lb", "lb, new con
 
 fn play(stage: &mut Stage) -> Result<String, String> {
     let (fleet, _) = stage.balance(["0"; 4], "--policy", &["round-robin"])?;
-    let length = stage.pick(Duration::from_millis(500), Duration::from_millis(200));
+    let length = stage.pick(Duration::from_millis(500), Duration::from_millis(300));
     let (backend, lb) = (fleet.one("async_server")?, fleet.one("lb")?);
     let all = fleet.all().iter().map(|server| server.pid).collect::<Vec<_>>();
     let mut plans: Vec<Plan> = Vec::new();
@@ -43,7 +43,7 @@ fn play(stage: &mut Stage) -> Result<String, String> {
             if direct { (backend, vec![backend.pid]) } else { (lb, all.clone()) };
         plans.push(Plan { keep_alive, processes, ..load(server, name, 1, length)? });
     }
-    let cells = measure(&plans, stage.pick(12, 6), WARMUP, stage.stop, &mut |_| {}).whole()?;
+    let cells = measure(&plans, stage.pick(12, 7), WARMUP, stage.stop, &mut |_| {}).whole()?;
     let mut table = Table::new(&["", "ms per request", "lowest to highest", "CPU µs per request"]);
     for (name, cell) in WAYS.iter().zip(&cells) {
         let Spread { median, lowest, highest } = cell.spread(Outcome::time_per_request);
