@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "async_server",
     "lb",
     "thread_server",
@@ -23,6 +23,7 @@ pub const NAMES: [&str; 14] = [
     "exhibit-noise",
     "exhibit-policies",
     "exhibit-pipeline",
+    "exhibit-cost",
 ];
 
 const BEGIN: &str = "<!-- measured: ";

@@ -1,5 +1,5 @@
 //! `progjar exhibit NAME`: experiments, each played and explained: the ways to get a wrong
-//! table, and what the load balancer's policies and pipelining do.
+//! table, and what the load balancer's policies and pipelining do, and what it costs.
 //!
 //! Every exhibit starts its own servers, small and faulty on purpose where that is the point,
 //! and ends them. Entry point: [`main`]. Notes: `notes/wrong-table.md`, `notes/lb.md`.
@@ -20,6 +20,8 @@ mod noise;
 mod policies;
 // many requests, one write
 mod pipeline;
+// a server asked directly and through the load balancer
+mod cost;
 
 use super::chart::Chart;
 use super::fleet::{Fleet, Server};
@@ -37,7 +39,7 @@ use std::time::Duration;
 /// `progjar exhibit`
 pub const TOPIC: Topic = Topic {
     name: "exhibit",
-    summary: "experiments, explained: ways to get a wrong table, policies, pipelining",
+    summary: "experiments, explained: ways to get a wrong table, policies, pipelining, cost",
     operand: "NAME",
     operand_default: "",
     flags: &[&[
@@ -49,8 +51,8 @@ pub const TOPIC: Topic = Topic {
             "also refresh the exhibits' results blocks in DIR/*.md, and their charts",
         ),
     ]],
-    more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, or all; without\n\
-        NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
+    more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, cost, or all;\n\
+        without NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
 };
 
 /// One experiment.
@@ -73,7 +75,7 @@ struct Stage<'a> {
     charts: Vec<(&'static str, Chart)>,
 }
 
-const EXHIBITS: [Exhibit; 7] = [
+const EXHIBITS: [Exhibit; 8] = [
     spin::EXHIBIT,
     not_found::EXHIBIT,
     dead_port::EXHIBIT,
@@ -81,6 +83,7 @@ const EXHIBITS: [Exhibit; 7] = [
     noise::EXHIBIT,
     policies::EXHIBIT,
     pipeline::EXHIBIT,
+    cost::EXHIBIT,
 ];
 
 impl Stage<'_> {
