@@ -18,8 +18,6 @@ const PATH: [(&str, usize); 9] = [
     ("bench", 1600),
     ("steps", 600),
 ];
-/// Notes of the path that this file holds to their promises; of the others it only reports.
-const HELD: &[&str] = &["from-python", "wrong-table", "steps"];
 /// The last step of the path: experiments, not prose.
 const LAST: &str = "labs";
 const WORDS: usize = 14_000;
@@ -29,10 +27,6 @@ const PACE: usize = 120;
 const RESULTS: usize = 10;
 /// Words of the longest sentence.
 const SENTENCE: usize = 25;
-
-fn is_held(name: &str) -> bool {
-    HELD.contains(&name)
-}
 
 /// A stretch of a line.
 #[derive(Debug, PartialEq)]
@@ -140,7 +134,7 @@ fn the_path_has_its_words_and_no_more() {
     for (name, budget) in PATH {
         let words = words(&note(name));
         println!("{name}: {words} words of {budget}");
-        if words > budget && is_held(name) {
+        if words > budget {
             problems.push(format!("{name}.md has {words} words on the path, not {budget}"));
         }
     }
@@ -173,7 +167,7 @@ fn the_way_through_the_notes_is_the_path_and_its_minutes_can_be_kept() {
 #[test]
 fn each_note_of_the_path_leads_to_the_next() {
     let nexts = PATH.map(|(name, _)| name).into_iter().skip(1).chain([LAST]);
-    for ((name, _), next) in PATH.into_iter().zip(nexts).filter(|((name, _), _)| is_held(name)) {
+    for ((name, _), next) in PATH.into_iter().zip(nexts) {
         let note = note(name);
         let line = note.text.lines().rev().find(|line| line.starts_with("- Next: "));
         let line = line.unwrap_or_else(|| panic!("{name}.md ends without '- Next: '"));
@@ -247,9 +241,7 @@ fn each_term_is_linked_where_the_path_uses_it_first() {
             Some((name, line, false)) => {
                 let problem = format!("{name}.md: link {} to glossary.md#{}", line, term.id);
                 println!("{problem}");
-                if is_held(name) {
-                    problems.push(problem);
-                }
+                problems.push(problem);
             }
         }
     }
@@ -269,7 +261,7 @@ fn sentences_of_the_path_are_short_and_have_a_subject() {
             let is_long = sentence.split_whitespace().count() > SENTENCE;
             if is_long || is_headless(sentence) {
                 println!("{name}.md: {sentence}");
-                problems.extend(is_held(name).then(|| format!("{name}.md: {sentence}")));
+                problems.push(format!("{name}.md: {sentence}"));
             }
         }
     }
@@ -302,7 +294,7 @@ fn a_results_block_on_the_path_has_at_most_ten_lines() {
     for (name, _) in PATH {
         for (block, lines) in results(&note(name)) {
             println!("{name}.md: {block}: {lines} lines");
-            if lines > RESULTS && is_held(name) {
+            if lines > RESULTS {
                 problems.push(format!("{name}.md: {block} has {lines} lines: fold it"));
             }
         }
