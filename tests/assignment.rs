@@ -19,7 +19,7 @@ fn all(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
     command
         .args(["all", "--root", concat!(env!("CARGO_MANIFEST_DIR"), "/www")])
-        .args(["-n", "100", "--rounds", "1", "--no-screenshot"])
+        .args(["-n", "100", "--rounds", "1"])
         .args(arguments)
         .current_dir(folder.path())
         .stdin(Stdio::null());

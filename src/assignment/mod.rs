@@ -9,8 +9,6 @@
 mod ports;
 // fetches the page through the lb and checks it
 mod fetch;
-// a picture of the page, if there is a browser
-mod browser;
 // the performance test and the load curve
 mod measure;
 // the same runs by ab
@@ -46,11 +44,10 @@ pub const TOPIC: Topic = Topic {
         flag("--report", "DIR", "report", "where report.html, report.md, results.csv and logs/ go"),
         flag("--root", "DIR", "www", "the folder that the servers serve"),
         flag("--free-ports", "", "", "any free ports instead of 9002-9005, 44444 and 46000"),
-        flag("--no-screenshot", "", "", "no picture of the page, even if there is a browser"),
         flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks and DIR/img's chart"),
     ]],
-    more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours,\n\
-        with Chromium a picture of the page. Ctrl-C stops everything.",
+    more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours.\n\
+        Ctrl-C stops everything.",
 };
 
 /// Requests for the look at the rotation: each of the four backends answers four times.
@@ -65,7 +62,6 @@ struct Settings<'a> {
     report: PathBuf,
     root: PathBuf,
     ports: Ports,
-    screenshot: bool,
     notes: Option<PathBuf>,
     stop: &'a Stop,
 }
@@ -79,7 +75,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         report: path("--report"),
         root: path("--root"),
         ports: if given.has("--free-ports") { Ports::FREE } else { Ports::ASSIGNED },
-        screenshot: !given.has("--no-screenshot"),
         notes: given.text("--notes").map(PathBuf::from),
         stop,
     };
@@ -96,7 +91,6 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root)?;
     start(&mut fleet, settings)?;
     let fetched = fetch_page(&fleet, settings)?;
-    let screenshot = take_picture(&fleet, settings);
     let rotation = look_at_rotation(&fleet, &fetched, settings.stop)?;
     let levels = format!("{} requests at {LEVELS:?}", settings.requests);
     step(6, &format!("performance test: {levels}, {} rounds; requests/s of", settings.rounds));
@@ -109,7 +103,6 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
         started: fleet.all().to_vec(),
         fetched: fetched.into_iter().map(|one| one.line).collect(),
         rotation,
-        screenshot,
         measured,
     };
     step(7, &format!("writing the report in {}", settings.report.display()));
@@ -159,20 +152,6 @@ fn fetch_page(fleet: &Fleet, settings: &Settings) -> Result<Vec<Fetched>, String
         say(&format!("      {}", one.line));
     }
     Ok(fetched)
-}
-
-/// A picture of step 4, if there is a browser; the report says why there is none.
-fn take_picture(fleet: &Fleet, settings: &Settings) -> Result<Vec<u8>, String> {
-    if !settings.screenshot {
-        return Err("not asked for".to_owned());
-    }
-    let url = format!("http://{}/page.html", fleet.one("lb")?.address);
-    step(4, "taking a picture of the page in Chromium");
-    let picture = browser::screenshot(&url, &settings.report, settings.stop);
-    if let Err(why) = &picture {
-        say(&format!("      no picture: {why}"));
-    }
-    picture
 }
 
 /// Step 5: every backend in turn, as the answers and the log say.

@@ -16,7 +16,6 @@ use crate::lab::fleet::Server;
 use crate::lab::machine::{circumstances, compiler, now};
 use crate::lab::page::{Page, Part, put};
 use crate::lab::process::lines;
-use std::fs;
 use std::path::Path;
 
 const SOAL: &str = "\
@@ -44,8 +43,6 @@ pub(super) struct Findings {
     pub fetched: Vec<String>,
     /// The same in the log of lb.
     pub rotation: Vec<String>,
-    /// The page as PNG, or why there is no picture.
-    pub screenshot: Result<Vec<u8>, String>,
     pub measured: Measured,
 }
 
@@ -90,7 +87,8 @@ impl Findings {
     }
 }
 
-fn heading(title: &str) -> &str {
+/// The same as a heading.
+pub(super) fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
 
@@ -171,12 +169,6 @@ fn step_parts(findings: &Findings) -> Vec<Part> {
     parts.extend(show("thread_server"));
     parts.extend([
         Part::heading(2, "Jalankan browser, akseslah http://localhost:44444/page.html"),
-        match &findings.screenshot {
-            Ok(png) => {
-                Part::Picture("page.png", "page.html in Chromium, fetched through lb", png.clone())
-            }
-            Err(why) => Part::text(format!("No picture of the page: {why}.")),
-        },
         Part::text("Fetched through lb and compared byte for byte with the files:"),
         Part::Output(findings.fetched.join("\n")),
         Part::heading(2, "Setiap request akan dilayani oleh backend yang bergantian"),
@@ -214,33 +206,19 @@ fn performance_parts(findings: &Findings) -> Vec<Part> {
     parts
 }
 
-/// The charts, and the load curve as tables.
-fn figure_parts(findings: &Findings) -> Vec<Part> {
-    let mut parts = figures::parts(findings);
-    for title in ORDER {
-        parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
-        parts.push(Part::Table(table::table(findings.curve_of(title))));
-    }
-    parts
-}
-
 /// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
     let origin = Origin::here(findings.rounds, WARMUP);
     put("results.csv", saved::csv(&findings.measured.cells, &origin))?;
     put("results.json", saved::json(&findings.measured.cells, &origin))?;
-    if findings.screenshot.is_err() {
-        // Not that of an earlier run.
-        let _ = fs::remove_file(folder.join("page.png"));
-    }
     let page = |parts: Vec<Vec<Part>>| Page {
         title: "Tugas 10 Pemrograman Jaringan".to_owned(),
         lang: "id",
         parts: parts.into_iter().flatten().collect(),
     };
     let opening = [vec![Part::heading(2, "Soal"), Part::text(SOAL)]];
-    let results = [table_parts(findings), figure_parts(findings), ab_parts(findings)];
+    let results = [table_parts(findings), figures::parts(findings), ab_parts(findings)];
     let steps = [step_parts(findings), performance_parts(findings)];
     let compiler = compiler().map(|compiler| ("compiler", compiler));
     let facts = origin.0.into_iter().chain(compiler);

@@ -5,9 +5,7 @@
 //! `notes/README.md`.
 
 use super::chart::{self, Chart};
-use crate::bench::plan::base64;
 use crate::bench::table::Table;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -27,8 +25,6 @@ pub(crate) enum Part {
     Output(String),
     /// The same below a line that unfolds it; not printed on paper.
     Fold(String, String),
-    /// A PNG: the name of its file, what it shows, its bytes.
-    Picture(&'static str, &'static str, Vec<u8>),
 }
 
 /// See [`Part::Heading`].
@@ -56,7 +52,6 @@ impl Part {
             }
             Part::Output(text) => format!("```\n{text}\n```\n"),
             Part::Fold(title, text) => format!("* {title}\n\n```\n{text}\n```\n"),
-            Part::Picture(name, what, _) => format!("![{what}]({name})\n"),
         }
     }
 
@@ -85,10 +80,6 @@ impl Part {
                 escape(title),
                 escape(text)
             ),
-            Part::Picture(_, what, png) => format!(
-                "<p><img class=\"shot\" alt=\"{what}\" src=\"data:image/png;base64,{}\"></p>\n",
-                base64(png)
-            ),
         }
     }
 }
@@ -96,16 +87,13 @@ impl Part {
 /// Rows, the first of them the heading. Wide ones scroll by themselves, not the page.
 fn html_of(table: &Table) -> String {
     let is_wide = table.rows.first().is_some_and(|heading| heading.len() > 8);
-    let mut html =
-        format!("<div class=\"wide\"><table{}>\n", if is_wide { " class=\"many\"" } else { "" });
+    let class = if is_wide { " class=\"many\"" } else { "" };
+    let mut html = format!("<div class=\"wide\"><table{class}>\n<thead>");
     for (i, row) in table.rows.iter().enumerate() {
-        let tag = if i == 0 { "th" } else { "td" };
-        let cells: String =
-            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
-        let _ = match i {
-            0 => writeln!(html, "<thead><tr>{cells}</tr></thead><tbody>"),
-            _ => writeln!(html, "<tr>{cells}</tr>"),
-        };
+        let (tag, end) = if i == 0 { ("th", "</thead><tbody>") } else { ("td", "") };
+        let cell = |cell: &String| format!("<{tag}>{}</{tag}>", escape(cell));
+        let cells: String = row.iter().map(cell).collect();
+        html += &format!("<tr>{cells}</tr>{end}\n");
     }
     html + "</tbody></table></div>\n"
 }
@@ -159,25 +147,18 @@ impl Page {
         put(folder, &format!("{name}.md"), text.as_bytes())
     }
 
-    /// NAME.html, which holds its charts and pictures, and these as files for the Markdown.
+    /// NAME.html, which holds its charts, and these as files for the Markdown.
     pub fn write_html(&self, folder: &Path, name: &str) -> Result<(), String> {
-        for part in &self.parts {
-            if let Part::Picture(name, _, png) = part {
-                put(folder, name, png)?;
-            }
-        }
         self.write_charts(folder)?;
         put(folder, &format!("{name}.html"), self.html().as_bytes())
     }
 
     pub fn write_charts(&self, folder: &Path) -> Result<(), String> {
-        for part in &self.parts {
-            let Part::Charts(charts) = part else { continue };
-            for (stem, chart) in charts {
-                put_chart(folder, stem, chart)?;
-            }
-        }
-        Ok(())
+        let charts = self.parts.iter().map(|part| match part {
+            Part::Charts(charts) => &charts[..],
+            _ => &[],
+        });
+        charts.flatten().try_for_each(|(stem, chart)| put_chart(folder, stem, chart))
     }
 }
 
@@ -207,11 +188,6 @@ pub(crate) fn number(value: f64) -> String {
         1.0.. => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
-}
-
-/// The same; a dash where there is none.
-pub(crate) fn number_or_dash(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), number)
 }
 
 #[cfg(test)]

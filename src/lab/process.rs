@@ -1,23 +1,18 @@
-//! Other programs: found, run to their end, or kept running until their guard is dropped.
+//! Other programs: found, run to their end; what a topic that runs them says.
 //!
-//! A kept program ends with us however we end, even when we are killed: it, or a shell above it,
-//! reads a pipe that only we hold, and ends when the pipe closes. Knows no server.
-//! Entry points: [`output`], [`Process`]. Note: `notes/README.md`.
+//! Knows no server: those are kept running by [`super::fleet`]. Entry point: [`output`].
+//! Note: `notes/README.md`.
 
 use crate::cli::args::Failure;
-use crate::cli::shutdown::{Stop, UNTIL_EOF};
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use crate::cli::shutdown::Stop;
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a wait for another process naps between two looks.
-const NAP: Duration = Duration::from_millis(5);
-/// How long a kept program may take to end: longer than our servers give their clients.
-const END_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const NAP: Duration = Duration::from_millis(5);
 
 /// A line of progress. A reader that went away (`| head`) is no reason to stop.
 pub(crate) fn say(line: &str) {
@@ -45,7 +40,7 @@ pub(crate) fn pause(stop: &Stop) -> Result<(), String> {
     if stop.is_raised() {
         return Err("stopped".to_owned());
     }
-    thread::sleep(NAP);
+    std::thread::sleep(NAP);
     Ok(())
 }
 
@@ -95,88 +90,6 @@ pub(crate) fn output(
         stdout.read_to_string(&mut text).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(text)
-}
-
-/// A program of ours, which ends with its standard input.
-pub(crate) fn ours(program: &Path, topic: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args([UNTIL_EOF, topic]);
-    command
-}
-
-/// `$0` is the signal that the program takes as a request to end; it is repeated, since nginx
-/// loses one that comes while it starts.
-const SHELL: &str = "\"$@\" </dev/null &
-child=$!
-read -r _
-kill -\"$0\" $child 2>/dev/null
-(while sleep 0.5 && kill -\"$0\" $child; do :; done) 2>/dev/null &
-again=$!
-wait $child
-kill $again";
-
-/// Another's program below a shell, which sends it that signal (TERM, INT) when its standard
-/// input ends.
-pub(crate) fn guarded<A: AsRef<OsStr>>(program: &Path, arguments: &[A], signal: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", SHELL, signal]).arg(program).args(arguments);
-    // Ctrl-C on the terminal is not for the shell: it would end without its work done.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command
-}
-
-/// A program that runs; dropping it ends it.
-pub(crate) struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    /// Starts a command of [`ours`] or a [`guarded`] one; what it prints goes to the log.
-    pub fn start(mut command: Command, log: &Path) -> Result<Process, String> {
-        let output = File::create(log)
-            .and_then(|output| Ok((output.try_clone()?, output)))
-            .map_err(|e| format!("cannot write the log '{}': {e}", log.display()))?;
-        command.stdin(Stdio::piped()).stderr(output.0).stdout(output.1);
-        let child = command.spawn();
-        let child = child.map_err(|e| format!("cannot start {:?}: {e}", command.get_program()))?;
-        Ok(Process { child, log: log.to_owned() })
-    }
-
-    /// Ours, or the shell's, from which the program descends.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it has ended by itself. A guarded program's shell has not: it waits for us.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().is_ok_and(|status| status.is_some())
-    }
-
-    /// The whole lines that it has printed so far.
-    pub fn lines(&self) -> Vec<String> {
-        lines(&self.log)
-    }
-
-    /// Asks it to end.
-    pub fn close(&mut self) {
-        drop(self.child.stdin.take());
-    }
-}
-
-impl Drop for Process {
-    /// Waits until it has ended, and kills what does not.
-    fn drop(&mut self) {
-        self.close();
-        let deadline = Instant::now() + END_PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            // The stop flag may be what brought us here: it ends no nap.
-            thread::sleep(NAP);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// The whole lines of a log: one without its end is still being written.

@@ -5,12 +5,12 @@
 //! Starts and stops everything itself. Entry point: [`main`]. Notes: `notes/fast.md`,
 //! `notes/poller.md`.
 
-// cases, systems, rounds
+// a case on all its systems, round after round
 mod measure;
 // what was measured: table, CSV
 mod rows;
-// system calls per request
-mod calls;
+// CPU time, memory, descriptors, preemptions, families
+mod usage;
 // nginx and HAProxy, and what they are told
 mod others;
 // this program beside nginx and HAProxy
@@ -24,7 +24,7 @@ use super::chart::Chart;
 use super::machine::circumstances;
 use super::notes;
 use super::page::{BOLD, Page, Part, put};
-use super::process::{end, installed, say};
+use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
@@ -56,9 +56,9 @@ pub const TOPIC: Topic = Topic {
             "of tricks: the program without each; run.sh builds them",
         ),
     ]],
-    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, keep-alive-wrk, one, image, large,\n\
-        idle, close; of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx,\n\
-        haproxy, wrk and perf where installed, and names what is not. Ctrl-C stops everything.",
+    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, one, image, large, idle, close;\n\
+        of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx and haproxy\n\
+        where installed, and names what is not. Ctrl-C stops everything.",
 };
 
 /// Descriptors of a process beside those of its idle connections.
@@ -79,8 +79,8 @@ struct Comparison<'a> {
     root: PathBuf,
     patches: PathBuf,
     without: PathBuf,
-    wrk: Option<PathBuf>,
-    perf: Option<PathBuf>,
+    /// What all servers serve: the image and the large file.
+    site: PathBuf,
     stop: &'a Stop,
     /// What a reader of the tables has to know.
     remarks: Vec<String>,
@@ -113,8 +113,7 @@ impl Comparison<'_> {
             root: path("--root"),
             patches: path("--patches"),
             without: path("--without"),
-            wrk: installed(&["wrk"]),
-            perf: installed(&["perf"]),
+            site: path("--report").join("compare/site"),
             stop,
             remarks: Vec::new(),
         })
@@ -144,16 +143,18 @@ impl Comparison<'_> {
         Ok(self.idle.min(most))
     }
 
-    /// The folder that all serve: the image and the large file.
-    fn site(&self) -> Result<PathBuf, String> {
-        let site = self.folder.join("site");
-        let wrong = |e| format!("cannot write in '{}': {e}", site.display());
-        fs::create_dir_all(&site).map_err(wrong)?;
+    /// Makes the folders.
+    fn prepare(&mut self) -> Result<(), String> {
+        let wrong = |e| format!("cannot write in '{}': {e}; see --report", self.folder.display());
+        self.folder = fs::create_dir_all(&self.site)
+            .and_then(|()| fs::canonicalize(&self.folder))
+            .map_err(wrong)?;
+        self.site = self.folder.join("site");
         let image = self.root.join(IMAGE);
-        fs::copy(&image, site.join(IMAGE))
+        fs::copy(&image, self.site.join(IMAGE))
             .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
-        fs::write(site.join(LARGE), vec![b'x'; LARGE_SIZE]).map_err(wrong)?;
-        Ok(site)
+        fs::write(self.site.join(LARGE), vec![b'x'; LARGE_SIZE])
+            .map_err(|e| format!("cannot write in '{}': {e}", self.site.display()))
     }
 }
 
@@ -162,73 +163,61 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let mut compare = Comparison::of(given, stop)?;
     let what = given.operand()?;
     let mut tricks = Vec::new();
-    let known: Vec<&str> = match what {
-        "servers" => servers::CASES.map(|case| case.name).to_vec(),
-        "pollers" => pollers::SIZES.map(|(name, _)| name).to_vec(),
+    let known: Vec<String> = match what {
+        "servers" => servers::cases(0).map(|case| case.name).to_vec(),
+        "pollers" => pollers::SIZES.map(|size| size.to_string()).to_vec(),
         "tricks" => {
             let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
             tricks = tricks::read_all(&compare).map_err(told)?;
-            tricks.iter().map(|trick| trick.name.as_str()).collect()
+            tricks.iter().map(|trick| trick.case.name.clone()).collect()
         }
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
-    if let Some(name) = compare.only.iter().find(|name| !known.contains(&name.as_str())) {
+    if let Some(name) = compare.only.iter().find(|name| !known.contains(name)) {
         let known = known.join(", ");
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    end("compare", "everything", carry_out(what, tricks, &mut compare, given), stop)
+    end("compare", "everything", carry_out(what, &tricks, &mut compare, given), stop)
 }
 
 fn carry_out(
     what: &str,
-    tricks: Vec<tricks::Trick>,
+    tricks: &[tricks::Trick],
     compare: &mut Comparison,
     given: &Given,
 ) -> Result<(), String> {
     let begun = Instant::now();
     let notes = given.text("--notes").map(Path::new);
     notes.map_or(Ok(()), notes::check)?;
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", compare.folder.display());
-    fs::create_dir_all(&compare.folder).map_err(wrong)?;
-    compare.folder = fs::canonicalize(&compare.folder).map_err(wrong)?;
+    compare.prepare()?;
     let found = match what {
         "pollers" => pollers::run(compare),
         "tricks" => tricks::run(tricks, compare),
         _ => servers::run(compare),
     };
     // The large file is of no further use.
-    let _ = fs::remove_file(compare.folder.join("site").join(LARGE));
-    let found = found?;
-    let counted = found.rows.iter().any(|row| row.median(rows::Figure::Calls).is_some());
-    let counted = match counted {
-        true => "System calls were counted by perf in a run of their own, backends included.",
-        false => "System calls are not counted: perf is missing or may not.",
-    };
-    compare.remarks.push(counted.to_owned());
+    let _ = fs::remove_file(compare.site.join(LARGE));
     let report = Path::new(given.text("--report").unwrap_or_default());
-    hand_in(what, found, compare, report, notes)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let report = report.join(format!("{}.html", if what == "servers" { "compare" } else { what }));
+    let stem = if what == "servers" { "compare" } else { what };
+    hand_in(stem, found?, compare, report, notes)?;
+    let (seconds, report) = (begun.elapsed().as_secs_f64(), report.join(format!("{stem}.html")));
     say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
     Ok(())
 }
 
 /// Writes the files, refreshes the notes, prints the tables.
 fn hand_in(
-    what: &str,
+    stem: &str,
     found: Findings,
     compare: &Comparison,
     report: &Path,
     notes: Option<&Path>,
 ) -> Result<(), String> {
-    let (stem, operand) = match what {
-        "servers" => ("compare", String::new()),
-        other => (other, format!(" {other}")),
-    };
+    let operand = if stem == "compare" { String::new() } else { format!(" {stem}") };
     let (rounds, seconds) = (compare.rounds, compare.length.as_secs_f64());
     let only: String = compare.only.iter().map(|case| format!(" --only {case}")).collect();
     let command = format!("./run.sh compare{operand} --rounds {rounds} --seconds {seconds}{only}");

@@ -5,11 +5,10 @@
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
 use super::measure::HOME;
+use super::usage::is_root;
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::{Fleet, Server, free_address};
 use crate::lab::machine::cores;
-use crate::lab::process::guarded;
-use crate::lab::usage::is_root;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,41 +20,33 @@ pub(super) const IDLE_SECONDS: &str = "3600";
 pub(super) struct Others<'a> {
     pub nginx: Option<PathBuf>,
     pub haproxy: Option<PathBuf>,
-    pub root: PathBuf,
+    pub root: &'a Path,
     /// How many connections each worker must hold.
     pub connections: u64,
     pub stop: &'a Stop,
 }
 
 impl Others<'_> {
-    /// A server of the files below the root, one worker.
-    pub fn start_server(&self, fleet: &mut Fleet, name: &str) -> Result<Server, String> {
-        self.start_nginx(fleet, name, include_str!("nginx-server.conf"), &[], 1)
-    }
-
-    pub fn start_gateway(&self, fleet: &mut Fleet, backends: &[Server]) -> Result<Server, String> {
-        let gateway = include_str!("nginx-gateway.conf");
-        self.start_nginx(fleet, "nginx-lb", gateway, backends, cores())
-    }
-
-    fn start_nginx(
+    /// nginx: a server of the files below the root, one worker; or with backends a gateway.
+    pub fn start_nginx(
         &self,
         fleet: &mut Fleet,
         name: &str,
-        server: &str,
         backends: &[Server],
-        workers: usize,
     ) -> Result<Server, String> {
+        let (server, workers) = match backends {
+            [] => (include_str!("nginx-server.conf"), 1),
+            _ => (include_str!("nginx-gateway.conf"), cores()),
+        };
         let folder = fleet.folder.join(name);
         fs::create_dir_all(&folder)
             .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
         let (address, file) = (free_address()?, folder.join("nginx.conf"));
         let text = include_str!("nginx.conf").replace("SERVER", server);
         let config = self.write(&file, &text, address, backends, workers)?;
-        let folder = folder.display().to_string();
-        let arguments = ["-e", "stderr", "-p", &folder, "-c", &config];
+        let arguments = ["-e", "stderr", "-p", &folder.display().to_string(), "-c", &config];
         let nginx = self.nginx.as_deref().unwrap_or(Path::new("nginx"));
-        fleet.start_other(name, guarded(nginx, &arguments, "TERM"), address, self.stop)
+        fleet.start_other(name, nginx, &arguments, address, self.stop)
     }
 
     pub fn start_haproxy(
@@ -65,10 +56,9 @@ impl Others<'_> {
         backends: &[Server],
     ) -> Result<Server, String> {
         let (address, file) = (free_address()?, fleet.folder.join("haproxy.cfg"));
-        let text = include_str!("haproxy.cfg");
-        let config = self.write(&file, text, address, backends, cores())?;
-        let command = guarded(haproxy, &["-db", "-f", &config], "TERM");
-        fleet.start_other("haproxy", command, address, self.stop)
+        let config = include_str!("haproxy.cfg");
+        let config = self.write(&file, config, address, backends, cores())?;
+        fleet.start_other("haproxy", haproxy, &["-db", "-f", &config], address, self.stop)
     }
 
     /// Fills in the words in capitals; a line with BACKEND stands once for each. The file's path.

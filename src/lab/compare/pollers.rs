@@ -3,54 +3,37 @@
 //!
 //! Entry point: [`run`].
 
-use super::measure::{Case, SMALL, System};
+use super::measure::{Case, System};
 use super::others::IDLE_SECONDS;
 use super::rows::{Figure, Row, table};
 use super::{Comparison, Findings};
-use crate::lab::chart::{Chart, Point, Series, extent};
-use crate::lab::fleet::Fleet;
+use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::page::{BOLD, Part};
-use crate::lab::scale::Scale;
 use crate::net::poller::Kind;
 
 /// Connections in all.
-pub(super) const SIZES: [(&str, usize); 5] =
-    [("1", 1), ("10", 10), ("100", 100), ("1000", 1_000), ("10000", 10_000)];
+pub(super) const SIZES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 /// Of these, so many have a request under way.
 const ACTIVE: usize = 8;
 
 /// All sizes; within each all pollers in turn, each with a server of its own.
 pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
     let most = compare.reachable_idle(1)?;
-    let mut rows = Vec::new();
-    for (name, size) in SIZES {
-        if !compare.wants(name) {
-            continue;
-        }
-        let connections = size.min(ACTIVE);
-        let idle = size.min(most) - connections;
-        let case = Case { name, title: name, connections, idle, ..SMALL };
-        let mut fleet = Fleet::new(&compare.folder, &compare.root)?;
-        let mut systems = Vec::new();
-        for kind in Kind::ALL {
-            let arguments = [
-                "--quiet".to_owned(),
-                format!("--idle-timeout={IDLE_SECONDS}s"),
-                format!("--poller={}", kind.name()),
-            ];
-            let server = fleet.start("async_server", 0, &arguments, compare.stop)?;
-            systems.push(System::new(kind.name(), &server, &[]));
-        }
-        rows.extend(compare.measure(&case, &mut systems)?);
-        fleet.check_running()?;
-    }
-    let charts = vec![
-        (
-            "pollers-rate",
-            chart(&rows, "Requests per second", "requests/s (log scale)", Figure::Rate),
-        ),
-        ("pollers-cpu", chart(&rows, "CPU time per request", "µs (log scale)", Figure::Cpu)),
-    ];
+    let stop = compare.stop;
+    let cases = SIZES.map(|size| {
+        let (name, active) = (size.to_string(), size.min(ACTIVE));
+        Case { idle: size.min(most) - active, ..Case::new(&name, name.clone(), "/", active) }
+    });
+    let rows = compare.measure(&cases, &mut |fleet, _| {
+        let mut start = |kind: Kind| {
+            let idle = format!("--idle-timeout={IDLE_SECONDS}s");
+            let arguments = ["--quiet", &idle, "--poller", kind.name()];
+            let server = fleet.start("async_server", 0, &arguments, stop)?;
+            Ok(System::new(kind.name(), &server, &[]))
+        };
+        Kind::ALL.iter().map(|kind| start(*kind)).collect()
+    })?;
+    let (rate, cpu) = ("requests/s (log scale)", "µs (log scale)");
     Ok(Findings {
         title: "Who is ready? scan, poll and epoll",
         method: format!(
@@ -64,34 +47,30 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
             })),
             Part::text("Ratios: to epoll, with as many connections, round by round."),
         ],
+        charts: vec![
+            ("pollers-rate", chart(&rows, "Requests per second", rate, Figure::Rate)),
+            ("pollers-cpu", chart(&rows, "CPU time per request", cpu, Figure::Cpu)),
+        ],
         rows,
-        charts,
     })
 }
 
-fn size(row: &Row) -> f64 {
-    (row.case.connections + row.case.idle) as f64
-}
-
 fn chart(rows: &[Row], title: &str, y_label: &'static str, figure: Figure) -> Chart {
+    let size = |row: &Row| (row.case.connections + row.case.idle) as f64;
     let mut sizes: Vec<f64> = rows.iter().map(size).collect();
     sizes.dedup();
-    let series: Vec<Series> = Kind::ALL
-        .iter()
-        .map(|kind| {
-            let rows = rows.iter().filter(|row| row.system == kind.name());
-            let point = |row: &Row| Some(Point::at(size(row), row.median(figure)?));
-            Series { name: kind.name().to_owned(), points: rows.filter_map(point).collect() }
-        })
-        .collect();
-    let (low, high) = extent(&series);
+    let series = Kind::ALL.iter().map(|kind| {
+        let rows = rows.iter().filter(|row| row.system == kind.name());
+        let point = |row: &Row| Some(Point::at(size(row), row.median(figure)?));
+        Series { name: kind.name().to_owned(), points: rows.filter_map(point).collect() }
+    });
     Chart {
         title: title.to_owned(),
         x_label: "open connections (log scale)",
         y_label,
         x: Scale::at(&sizes),
-        y: Scale::log(low, high),
+        from_zero: false,
         has_lines: true,
-        series,
+        series: series.collect(),
     }
 }

@@ -8,10 +8,9 @@ use crate::bench::report::ms;
 use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
-use crate::lab::chart::{Chart, Point, Series, extent};
+use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::fleet::{Server, get};
 use crate::lab::page::number;
-use crate::lab::scale::Scale;
 use std::time::Duration;
 
 pub(super) const EXHIBIT: Exhibit = Exhibit {
@@ -92,7 +91,7 @@ fn draw(outcomes: &[(&str, String, Spread)]) -> Chart {
         x: Scale::places(outcomes.iter().map(|(policy, share, _)| {
             format!("{}: {share}", policy.replace("connections", "conn."))
         })),
-        y: Scale::from_zero(extent(&series).1),
+        from_zero: true,
         has_lines: false,
         series,
     }
