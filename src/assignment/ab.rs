@@ -20,10 +20,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program.
-pub(super) struct Ab {
-    program: PathBuf,
-    pub version: String,
-}
+pub(super) struct Ab(PathBuf);
 
 /// A figure of ab's report: its label, the heading of its column, and digits behind the point.
 const FIELDS: [(&str, &str, usize); 8] = [
@@ -41,23 +38,21 @@ const FIELDS: [(&str, &str, usize); 8] = [
 pub(super) type AbRun = [f64; FIELDS.len()];
 
 impl Ab {
-    pub fn find(stop: &Stop) -> Option<Ab> {
-        let program = installed(&["ab"])?;
-        let text = output(Command::new(&program).arg("-V"), PATIENCE, stop).ok()?;
-        let version = text.split_once("Version ")?.1.split_whitespace().next()?.to_owned();
-        Some(Ab { program, version })
+    pub fn find() -> Option<Ab> {
+        installed(&["ab"]).map(Ab)
     }
 
     /// The same run; None if ab did not end well or is not understood.
     pub fn run(&self, plan: &Plan, stop: &Stop) -> Option<AbRun> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["-q", "-r", "-k", "-s", "99999"])
-            .args(["-n", &plan.requests.to_string()])
-            .args(["-c", &plan.concurrency.to_string()])
-            .arg(plan.target.url());
-        read(&output(&mut command, PATIENCE, stop).ok()?)
+        let same = format!("-q {} {}", same(plan), plan.target.url());
+        let mut command = Command::new(&self.0);
+        read(&output(command.args(same.split(' ')), PATIENCE, stop).ok()?)
     }
+}
+
+/// The options that ab and bench have in common for this plan.
+pub(super) fn same(plan: &Plan) -> String {
+    format!("-n {} -c {} -r -k -s 99999", plan.requests, plan.concurrency)
 }
 
 fn read(text: &str) -> Option<AbRun> {

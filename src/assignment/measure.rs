@@ -4,7 +4,7 @@
 //! Entry point: [`run`]. Note: `notes/README.md`.
 
 use super::ab::{Ab, AbRun};
-use crate::bench::rounds::{Cell, State, Turn, measure};
+use crate::bench::rounds::{Cell, State, Turn, measure, two_digits};
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
@@ -31,8 +31,7 @@ const POINT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 pub(super) struct Measured {
     /// A cell per system and level.
     pub cells: Vec<Cell>,
-    pub ab_version: Option<String>,
-    /// ab's runs of each cell, by round.
+    /// ab's runs of each cell, by round; empty without ab.
     ab: Vec<Vec<Option<AbRun>>>,
     /// A cell per system and rate.
     pub curve: Vec<Cell>,
@@ -62,7 +61,7 @@ pub(super) fn run(
             plans.push(Plan { requests, concurrency, keep_alive: true, go_on: true, ..plan });
         }
     }
-    let ab = Ab::find(stop);
+    let ab = Ab::find();
     if ab.is_none() {
         say("      ab is not installed (apt install apache2-utils): our figures stand alone");
     }
@@ -91,7 +90,7 @@ pub(super) fn run(
     if stop.is_raised() {
         return Err("stopped".to_owned());
     }
-    Ok(Measured { cells, ab_version: ab.map(|ab| ab.version), ab: runs, curve })
+    Ok(Measured { cells, ab: runs, curve })
 }
 
 /// A line for the round: the rates at each level, in the order of the systems.
@@ -113,9 +112,7 @@ fn scheduled(plans: &[Plan], cells: &[Cell], point: Duration) -> Vec<Plan> {
     let highest = rates.fold(1.0, f64::max);
     let mut scheduled = Vec::new();
     for part in PARTS {
-        // To two digits: a rate that one can type.
-        let unit = 10_f64.powf((part * highest).max(1.0).log10().floor() - 1.0).max(1.0);
-        let rate = (part * highest / unit).round().max(1.0) * unit;
+        let rate = two_digits(part * highest);
         for plan in &plans[plans.len() - SYSTEMS.len()..] {
             let open = Plan { time_limit: Some(point), requests: u64::MAX, ..plan.clone() };
             scheduled.push(open.at_rate(rate));

@@ -90,8 +90,13 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     ports::check_free(&settings.ports, settings.stop)?;
     let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root)?;
     start(&mut fleet, settings)?;
-    let fetched = fetch_page(&fleet, settings)?;
-    let rotation = look_at_rotation(&fleet, &fetched, settings.stop)?;
+    let lb = fleet.one("lb")?.clone();
+    step(4, &format!("fetching http://{}/page.html and all it shows", lb.address));
+    let fetched = fetch::fetch(lb.address, &settings.root, ROTATION, settings.stop)?;
+    // Without the tiles, which the page fetches again and again.
+    let shown = fetched.iter().filter(|one| !one.path.contains('?'));
+    shown.for_each(|one| say(&format!("      {}", one.line)));
+    let rotation = look_at_rotation(&lb.log, &fetched, settings.stop)?;
     let levels = format!("{} requests at {LEVELS:?}", settings.requests);
     step(6, &format!("performance test: {levels}, {} rounds; requests/s of", settings.rounds));
     say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
@@ -142,46 +147,27 @@ fn start(fleet: &mut Fleet, settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Step 4.
-fn fetch_page(fleet: &Fleet, settings: &Settings) -> Result<Vec<Fetched>, String> {
-    let lb = fleet.one("lb")?.address;
-    step(4, &format!("fetching http://{lb}/page.html and all it shows"));
-    let fetched = fetch::fetch(lb, &settings.root, ROTATION, settings.stop)?;
-    // Without the tiles, which the page fetches again and again.
-    for one in fetched.iter().filter(|one| !one.path.contains('?')) {
-        say(&format!("      {}", one.line));
-    }
-    Ok(fetched)
-}
-
 /// Step 5: every backend in turn, as the answers and the log say.
-fn look_at_rotation(
-    fleet: &Fleet,
-    fetched: &[Fetched],
-    stop: &Stop,
-) -> Result<Vec<String>, String> {
+fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<String>, String> {
     step(5, "looking at the rotation in the log of lb");
     fetch::check_rotation(fetched)?;
-    let log = &fleet.one("lb")?.log;
     let deadline = Instant::now() + LOG_PATIENCE;
     // Besides ours stand the line that says "listening", and whoever else found the port. Two
     // workers may log two answers in another order than they gave them.
     let asked: Vec<String> = fetched.iter().map(|f| format!(" GET /{} -> ", f.path)).collect();
     let is_ours = |line: &String| asked.iter().any(|request| line.contains(request));
     loop {
-        let rotation: Vec<String> =
-            lines(log).into_iter().filter(is_ours).take(fetched.len()).collect();
+        let rotation = lines(log).into_iter().filter(is_ours).take(fetched.len());
+        let rotation: Vec<String> = rotation.collect();
         if rotation.len() == fetched.len() {
             rotation.iter().for_each(|line| say(&format!("      {line}")));
             return Ok(rotation);
         }
-        pause(stop)?;
         if Instant::now() > deadline {
-            let (answered, log) = (fetched.len(), log.display());
-            return Err(format!(
-                "lb has answered {answered} requests, but {log} does not show them"
-            ));
+            let (count, log) = (fetched.len(), log.display());
+            return Err(format!("lb has answered {count} requests, but {log} does not show them"));
         }
+        pause(stop)?;
     }
 }
 

@@ -37,14 +37,11 @@ pub(super) fn check_free(ports: &Ports, stop: &Stop) -> Result<(), String> {
             return Ok(());
         }
         let will_pass = taken.iter().all(|(port, _)| is_held_by_a_client(*port));
-        if !will_pass || Instant::now() > deadline {
-            // Whoever held a port may have left it while the system's long list was read.
-            match self::taken(ports) {
-                still if still == taken => return Err(in_use(&taken, will_pass)),
-                _ => continue,
-            }
+        // A port may have been left while the system's long list was read.
+        if (!will_pass || Instant::now() > deadline) && self::taken(ports) == taken {
+            return Err(in_use(&taken, will_pass));
         }
-        if !told {
+        if will_pass && !told {
             say("all: a client's connection holds a port; waiting for its end");
             told = true;
         }
@@ -65,10 +62,9 @@ fn taken(ports: &Ports) -> Vec<(u16, &'static str)> {
 
 fn in_use(taken: &[(u16, &str)], by_clients: bool) -> String {
     let names: Vec<_> = taken.iter().map(|(p, t)| format!("{p} ({t})")).collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    let noun = if names.len() == 1 { "port" } else { "ports" };
+    let ports = if names.len() == 1 { ("port", "is") } else { ("ports", "are") };
     let why = if by_clients { WHAT_TO_DO } else { "in use; stop the other program" };
-    let names = names.join(", ");
+    let (noun, names, verb) = (ports.0, names.join(", "), ports.1);
     format!("{noun} {names} {verb} {why}, or take any free ports: progjar all --free-ports")
 }
 

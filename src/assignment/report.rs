@@ -138,17 +138,18 @@ fn table_parts(findings: &Findings) -> Vec<Part> {
 
 fn ab_parts(findings: &Findings) -> Vec<Part> {
     let heading = Part::heading(2, "ab beside progjar bench");
-    let Some(version) = &findings.measured.ab_version else {
+    let table = ab::table(findings);
+    if table.rows.len() == 1 {
         let none = "ab (apache2-utils) was not installed: there is nothing to compare with.";
         return vec![heading, Part::text(none)];
-    };
+    }
     vec![
         heading,
-        Part::text(format!(
-            "ab {version} against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
-             the other figures are those of ab's median run."
-        )),
-        Part::Table(ab::table(findings)),
+        Part::text(
+            "ab against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
+             the other figures are those of ab's median run.",
+        ),
+        Part::Table(table),
         Part::List(ab::remarks(findings.verdicts().1)),
     ]
 }
@@ -180,28 +181,20 @@ fn step_parts(findings: &Findings) -> Vec<Part> {
 
 /// Step 6: the commands that repeat each row, and what came of them.
 fn performance_parts(findings: &Findings) -> Vec<Part> {
-    let mut parts = vec![
-        Part::heading(2, "Performance Test"),
-        Part::text(
-            "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.",
-        ),
-    ];
+    let intro = "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.";
+    let mut parts = vec![Part::heading(2, "Performance Test"), Part::text(intro)];
     for title in ORDER {
         parts.push(Part::heading(3, heading(title)));
-        for cell in findings.cells_of(title) {
-            let plan = cell.plan();
-            let (requests, level, url) = (plan.requests, plan.concurrency, plan.target.url());
-            let same = format!("-n {requests} -c {level} -r -k -s 99999");
+        parts.extend(findings.cells_of(title).map(|cell| {
+            let (same, url) = (ab::same(cell.plan()), cell.plan().target.url());
             let (rounds, warmup) = (findings.rounds, WARMUP.as_millis());
+            let ours = format!("./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}");
             let output = ab_text(cell.median(), Parts::default());
-            parts.push(Part::Fold(
+            Part::Fold(
                 format!("ab {same} {url}"),
-                format!(
-                    "$ ./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}\n{}",
-                    output.trim_matches('\n')
-                ),
-            ));
-        }
+                format!("$ {ours}\n{}", output.trim_matches('\n')),
+            )
+        }));
     }
     parts
 }

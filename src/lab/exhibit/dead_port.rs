@@ -8,7 +8,7 @@ use crate::lab::fleet::free_address;
 use crate::lab::page::number;
 use crate::lab::process::{installed, output};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub(super) const EXHIBIT: Exhibit = Exhibit {
@@ -21,8 +21,8 @@ itself, if it is installed. Then progjar bench.",
     play,
     means: "\
 To refuse a connection is the fastest thing a computer can do with it: no server, no work.
-Who divides all requests that ended by the time gets the best rate of the whole day from a
-server that is not running. ab without -r would have stopped at the first error; with -r it
+If all requests that ended are divided by the time, a server that is not running has the
+best rate of the whole day. ab without -r would have stopped at the first error; with -r it
 goes on, and its `Failed requests` are even more than the requests, since it counts some in
 two classes. A rate must only count what succeeded. If nothing did, there is no rate but an
 error, and the exit code says so, so that a script notices too.",
@@ -32,24 +32,21 @@ const REQUESTS: u32 = 1000;
 /// ab needs a moment of this.
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     let address = free_address()?; // nobody has taken it yet
     let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
+    let typed = arguments.join(" ");
+    let (naive, ab, ours) = (naive(address), ab(&arguments, stage.stop), ours(&arguments)?);
     Ok(format!(
-        "A counter that takes every end for a success:\n{}\nab {}\n{}\nprogjar bench {}\n{}",
-        naive(address),
-        arguments.join(" "),
-        ab(&arguments, stage.stop),
-        arguments.join(" "),
-        ours(&arguments)?
+        "A counter that takes every end for a success:\n{naive}\nab {typed}\n{ab}\nprogjar bench {typed}\n{ours}"
     ))
 }
 
 /// The counter with the fault.
 fn naive(address: SocketAddr) -> String {
     let (begun, mut complete) = (Instant::now(), 0);
-    for _ in 0..REQUESTS {
+    while complete < REQUESTS {
         // Connected or refused: it has ended.
         let _ = TcpStream::connect(address);
         complete += 1;
@@ -72,14 +69,14 @@ fn ab(arguments: &[&str], stop: &Stop) -> String {
 
 /// What this program says of the same.
 fn ours(arguments: &[&str]) -> Result<String, String> {
-    let wrong = |e| format!("cannot run progjar bench: {e}");
-    let mut command = Command::new(std::env::current_exe().map_err(wrong)?);
-    command.args(["bench", "-q"]).args(arguments).stdin(Stdio::null());
-    let output = command.output().map_err(wrong)?;
-    let code = output.status.code().map_or("none".to_owned(), |code| code.to_string());
-    let [report, error] =
-        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    let program = std::env::current_exe();
+    let output = program.and_then(|program| {
+        Command::new(program).args(["bench", "-q"]).args(arguments).stdin(Stdio::null()).output()
+    });
+    let Output { status, stdout, stderr } =
+        output.map_err(|e| format!("cannot run progjar bench: {e}"))?;
+    let [report, error] = [stdout, stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
     let rate = report.lines().find(|line| line.starts_with("Requests per second"));
-    let rate = rate.unwrap_or("(no rate)");
+    let (rate, code) = (rate.unwrap_or("(no rate)"), status.code().unwrap_or(-1));
     Ok(format!("  {rate}\n  {}\n  exit code: {code}\n", error.trim()))
 }

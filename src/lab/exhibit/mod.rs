@@ -21,16 +21,13 @@ mod policies;
 // many requests, one write
 mod pipeline;
 
-use super::chart::Chart;
 use super::fleet::{Fleet, Server};
 use super::machine::circumstances;
 use super::notes;
-use super::page::put_chart;
 use super::process::{end, say};
 use crate::bench::Plan;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,12 +39,7 @@ pub const TOPIC: Topic = Topic {
     operand_default: "",
     flags: &[&[
         flag("--quick", "", "", "less of everything, for a first look"),
-        flag(
-            "--notes",
-            "DIR",
-            "",
-            "also refresh the exhibits' results blocks in DIR/*.md, and their charts",
-        ),
+        flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks"),
     ]],
     more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, or all; without\n\
         NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
@@ -60,7 +52,7 @@ struct Exhibit {
     /// What will happen.
     does: &'static str,
     /// Lets it happen; what came of it, as lines for a terminal.
-    play: fn(&mut Stage) -> Result<String, String>,
+    play: fn(&Stage) -> Result<String, String>,
     /// What to learn from it.
     means: &'static str,
 }
@@ -69,8 +61,6 @@ struct Exhibit {
 struct Stage<'a> {
     quick: bool,
     stop: &'a Stop,
-    /// Charts for the notes, each with the stem of its file.
-    charts: Vec<(&'static str, Chart)>,
 }
 
 const EXHIBITS: [Exhibit; 7] = [
@@ -110,16 +100,16 @@ impl Stage<'_> {
         let balancers = values.iter().map(start).collect::<Result<_, _>>()?;
         Ok((fleet, balancers))
     }
-}
 
-/// So many clients on keep-alive connections, for so long.
-fn load(server: &Server, name: &str, clients: usize, length: Duration) -> Result<Plan, String> {
-    let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
-    plan.requests = u64::MAX;
-    plan.time_limit = Some(length);
-    plan.concurrency = clients;
-    plan.keep_alive = true;
-    Ok(plan)
+    /// So many clients on keep-alive connections for a second, or less.
+    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan, String> {
+        let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
+        plan.requests = u64::MAX;
+        plan.time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
+        plan.concurrency = clients;
+        plan.keep_alive = true;
+        Ok(plan)
+    }
 }
 
 /// Runs the topic.
@@ -130,21 +120,20 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         say("  all        one after the other");
         return Ok(());
     };
-    let chosen: Vec<&Exhibit> =
-        EXHIBITS.iter().filter(|exhibit| name == "all" || name == exhibit.name).collect();
+    let is_meant = |one: &&Exhibit| name == "all" || name == one.name;
+    let chosen: Vec<&Exhibit> = EXHIBITS.iter().filter(is_meant).collect();
     if chosen.is_empty() {
         let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
-        return Err(Failure::Usage(format!(
-            "exhibit: there is no exhibit '{name}'; there are {known}, and all"
-        )));
+        let sentence = format!("there is no exhibit '{name}'; there are {known}, and all");
+        return Err(Failure::Usage(format!("exhibit: {sentence}")));
     }
-    let mut stage = Stage { quick: given.has("--quick"), stop, charts: Vec::new() };
-    let shown = show(&chosen, &mut stage, given.text("--notes").map(Path::new));
+    let stage = Stage { quick: given.has("--quick"), stop };
+    let shown = show(&chosen, &stage, given.text("--notes").map(Path::new));
     end("exhibit", "every server", shown, stop)
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.
-fn show(chosen: &[&Exhibit], stage: &mut Stage, folder: Option<&Path>) -> Result<(), String> {
+fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(), String> {
     folder.map_or(Ok(()), notes::check)?;
     let mut blocks = Vec::new();
     for Exhibit { name, title, does, play, means } in chosen {
@@ -162,14 +151,7 @@ fn show(chosen: &[&Exhibit], stage: &mut Stage, folder: Option<&Path>) -> Result
     }
     let Some(folder) = folder else { return Ok(()) };
     let of = |name: &str| blocks.iter().find(|(n, _)| n == name).map(|(_, block)| block.clone());
-    let count = notes::refresh(folder, &of)?;
-    for (stem, chart) in &stage.charts {
-        let images = folder.join("img");
-        // What is wrong with the folder is said of the file.
-        let _ = fs::create_dir_all(&images);
-        put_chart(&images, stem, chart)?;
-    }
-    say(&format!("results blocks refreshed: {count}"));
+    say(&format!("results blocks refreshed: {}", notes::refresh(folder, &of)?));
     Ok(())
 }
 

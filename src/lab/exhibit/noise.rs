@@ -2,14 +2,13 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::server::{Server, answer_once};
+use super::server::{Server, answer};
 use super::{Exhibit, Stage, bar};
+use crate::bench::Outcome;
 use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
 use crate::bench::verdict::between;
-use crate::bench::{Outcome, Plan};
 use crate::lab::page::number;
-use std::fmt::Write;
 use std::time::Duration;
 
 pub(super) const EXHIBIT: Exhibit = Exhibit {
@@ -23,7 +22,7 @@ the runs 2, 4, 6, 8, 10, 12, and bench is asked which is faster.",
     means: "\
 Nothing was changed, and yet no two runs agree: other programs run, caches are warm or cold,
 the scheduler decides otherwise. 1,000 requests take a fraction of a second, so one hiccup is
-a large part of a run. Who makes one run of A and one of B and divides measures this noise.
+a large part of a run. One run of A divided by one of B measures this noise.
 So: several runs, in turn (A B A B), the median with the lowest and the highest, and a
 difference only when chance alone would hardly make it. \"Cannot be told apart\" is the right
 answer here. About one time in twenty the two halves will differ by chance all the same:
@@ -36,40 +35,31 @@ const WARMUP: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(stage: &mut Stage) -> Result<String, String> {
-    let server = Server::start(|stream, _| answer_once(stream, ANSWER))?;
-    let mut plan = Plan::new(&server.url())?;
-    plan.requests = stage.pick(1000, 200);
-    plan.concurrency = 10;
+fn play(stage: &Stage) -> Result<String, String> {
+    let server = Server::start(|stream, _| answer(stream, ANSWER, || false))?;
+    let plan = server.plan(stage.pick(1000, 200), 10)?;
     let cells = measure(&[plan], RUNS, WARMUP, stage.stop, &mut |_| {}).whole()?;
     let Some(cell) = cells.first() else {
         return Ok(String::new()); // stopped before the first run
     };
     let rates = cell.samples(Outcome::rate);
     let Spread { lowest, median, highest } = cell.spread(Outcome::rate);
-    let mut text = String::new();
-    for (i, &rate) in rates.iter().enumerate() {
-        let (run, bar) = (i + 1, bar(rate, highest));
-        let _ = writeln!(text, "run {run:>2}  {:>7} requests/s  {bar}", number(rate));
-    }
-    let _ = writeln!(
-        text,
-        "\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median",
+    let run = |(i, rate): (usize, &f64)| {
+        let bar = bar(*rate, highest);
+        format!("run {:>2}  {:>7} requests/s  {bar}\n", i + 1, number(*rate))
+    };
+    let runs: String = rates.iter().enumerate().map(run).collect();
+    let half = |first| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
+    Ok(format!(
+        "{runs}\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median\n\
+         the median run took {:.3} s\n\n\
+         the best run against the worst: \"{:.2} times as fast\", as itself\nbench: {}\n",
         number(lowest),
         number(median),
         number(highest),
-        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0
-    );
-    let seconds = |o: &Outcome| o.wall.as_secs_f64();
-    let _ = writeln!(text, "the median run took {:.3} s", seconds(cell.median()));
-    let _ = writeln!(
-        text,
-        "\nthe best run against the worst: \"{:.2} times as fast\", as itself",
-        highest / lowest.max(f64::MIN_POSITIVE)
-    );
-    let half =
-        |first: usize| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
-    let verdict = between(("odd", &half(0)), ("even", &half(1)));
-    let _ = writeln!(text, "bench: {verdict}");
-    Ok(text)
+        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0,
+        cell.median().wall.as_secs_f64(),
+        highest / lowest.max(f64::MIN_POSITIVE),
+        between(("odd", &half(0)), ("even", &half(1)))
+    ))
 }

@@ -2,11 +2,10 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::server::{Server, answer_once};
+use super::server::{Server, answer};
 use super::{Exhibit, Stage};
 use crate::bench::table::{self, Table};
-use crate::bench::{self, Outcome, Plan};
-use crate::cli::shutdown::Stop;
+use crate::bench::{self, Plan};
 
 pub(super) const EXHIBIT: Exhibit = Exhibit {
     name: "not-found",
@@ -33,7 +32,7 @@ const FOUND: &[u8] = b"HTTP/1.0 200 OK\r\nDate: Mon May 24 10:00:00 2021\r\n\
     Connection: close\r\nServer: myserver/1.0\r\nContent-Length: 31\r\n\r\n\
     Ini Adalah web Server percobaan\r\n\r\n";
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     let mut table = Table::new(&[
         "server",
         "level",
@@ -46,20 +45,13 @@ fn play(stage: &mut Stage) -> Result<String, String> {
         "Kbytes/s",
     ]);
     let mut below = "What the eight columns leave out:\n".to_owned();
-    for (name, answer) in [("A", NOT_FOUND), ("B", FOUND)] {
-        let outcome = measure(answer, stage.stop)?;
+    for (name, bytes) in [("A", NOT_FOUND), ("B", FOUND)] {
+        let server = Server::start(move |stream, _| answer(stream, bytes, || false))?;
+        let plan = Plan { go_on: true, ..server.plan(1000, 10)? };
+        let outcome = bench::run(&plan, stage.stop)?;
         // The name, and the assignment's eight columns.
         table.rows.push([vec![name.to_owned()], table::row(&outcome)].concat());
         below += &format!("  {name}: Non-2xx responses: {}\n", outcome.tally.non_2xx);
     }
     Ok(format!("{}\n{below}", table.text()))
-}
-
-fn measure(answer: &'static [u8], stop: &Stop) -> Result<Outcome, String> {
-    let server = Server::start(move |stream, _| answer_once(stream, answer))?;
-    let mut plan = Plan::new(&server.url())?;
-    plan.requests = 1000;
-    plan.concurrency = 10;
-    plan.go_on = true;
-    bench::run(&plan, stop)
 }

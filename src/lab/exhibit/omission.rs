@@ -2,7 +2,7 @@
 //!
 //! Note: `notes/bench.md`.
 
-use super::server::{Server, answer_all};
+use super::server::{Server, answer};
 use super::{Exhibit, Stage, row};
 use crate::bench::report::ms;
 use crate::bench::stats::{Histogram, PERCENTILES};
@@ -40,56 +40,50 @@ const STALL: Duration = Duration::from_secs(1);
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     // How long it runs before the stall, and after.
     let margin = Duration::from_secs_f64(stage.pick(1.0, 0.5));
     let length = STALL + margin * 2;
-    let closed = measure(margin, stage.stop, |plan| {
-        plan.requests = u64::MAX;
-        plan.time_limit = Some(length);
-    })?;
-    let scheduled = measure(margin, stage.stop, |plan| {
-        plan.rate = Some(RATE);
-        plan.requests = (RATE * length.as_secs_f64()) as u64;
-    })?;
-    let columns_of = [&closed.tally.total, &scheduled.tally.total, &scheduled.tally.response];
+    let due = (RATE * length.as_secs_f64()) as u64;
+    let closed = measure(margin, stage.stop, u64::MAX, |plan| plan.time_limit = Some(length))?;
+    let scheduled = measure(margin, stage.stop, due, |plan| plan.rate = Some(RATE))?;
+    let columns = [&closed.tally.total, &scheduled.tally.total, &scheduled.tally.response];
     let mut rows = vec![
         row(["", "closed loop", "schedule:", "schedule:"]),
         row(["ms", "", "service", "response"]),
     ];
+    let mut add = |name: &str, of: &dyn Fn(&Histogram) -> String| {
+        rows.push([vec![name.to_owned()], columns.map(of).to_vec()].concat());
+    };
     for (name, q) in PERCENTILES {
-        let [a, b, c] = columns_of.map(|h| ms(h.quantile(q) as f64));
-        rows.push(vec![name.to_owned(), a, b, c]);
+        add(name, &|times| ms(times.quantile(q) as f64));
     }
-    let [a, b, c] = columns_of.map(|h| number(h.count() as f64));
-    rows.push(vec!["requests".to_owned(), a, b, c]);
-    let slow = columns_of.map(slow);
-    let [a, b, c] = slow.map(|n| n.to_string());
-    rows.push(vec!["over 100 ms".to_owned(), a, b, c]);
+    add("requests", &|times| number(times.count() as f64));
+    add("over 100 ms", &|times| {
+        let slow = times.buckets().filter(|(low, _, _)| *low > 100_000_000);
+        slow.map(|(_, _, count)| count).sum::<u64>().to_string()
+    });
     Ok(Table { rows }.text())
 }
 
-/// Requests that took longer than 100 ms.
-fn slow(times: &Histogram) -> u64 {
-    let buckets = times.buckets();
-    buckets.filter(|(low, _, _)| *low > 100_000_000).map(|(_, _, count)| count).sum()
-}
-
 /// A run against a server of its own, which stalls once, `margin` after its first request.
-fn measure(margin: Duration, stop: &Stop, set: impl Fn(&mut Plan)) -> Result<Outcome, String> {
+fn measure(
+    margin: Duration,
+    stop: &Stop,
+    requests: u64,
+    set: impl Fn(&mut Plan),
+) -> Result<Outcome, String> {
     let first_request = OnceLock::new();
     let server = Server::start(move |stream, stop| {
-        answer_all(stream, stop, ANSWER, || {
-            let begun: &Instant = first_request.get_or_init(Instant::now);
-            let elapsed = begun.elapsed();
+        answer(stream, ANSWER, || {
+            let elapsed = first_request.get_or_init(Instant::now).elapsed();
             if elapsed > margin {
                 thread::sleep((margin + STALL).saturating_sub(elapsed));
             }
+            !stop.is_raised()
         });
     })?;
-    let mut plan = Plan::new(&server.url())?;
-    plan.concurrency = CLIENTS;
-    plan.keep_alive = true;
+    let mut plan = Plan { keep_alive: true, ..server.plan(requests, CLIENTS)? };
     set(&mut plan);
     bench::run(&plan, stop)
 }

@@ -2,7 +2,7 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::{Exhibit, Stage, load, row};
+use super::{Exhibit, Stage, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::rounds::{State, Turn, measure};
 use crate::bench::stats::Spread;
@@ -34,14 +34,13 @@ const DEPTHS: [&str; 2] = ["1", "32"];
 const CLIENTS: usize = 64;
 const WARMUP: Duration = Duration::from_millis(200);
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     let (fleet, balancers) = stage.balance(["0"; 4], "--pipeline", &DEPTHS)?;
     let backends = fleet.all().iter().filter(|server| server.topic == "async_server");
     let backends: Vec<u32> = backends.map(|server| server.pid).collect();
-    let length = stage.pick(Duration::from_secs(1), Duration::from_millis(300));
     let mut plans = Vec::new();
     for (depth, lb) in DEPTHS.iter().zip(&balancers) {
-        plans.push(Plan { processes: vec![lb.pid], ..load(lb, depth, CLIENTS, length)? });
+        plans.push(Plan { processes: vec![lb.pid], ..stage.load(lb, depth, CLIENTS)? });
     }
     // The backends' CPU time per request in µs, of each plan by round; bench knows that of the lb.
     let mut times = [Vec::new(), Vec::new()];
@@ -61,18 +60,17 @@ fn play(stage: &mut Stage) -> Result<String, String> {
         row(["", "requests/s", "", "µs per request", ""]),
         row(["--pipeline", "median", "lowest to highest", "lb", "backends"]),
     ];
-    let time = |times: Vec<f64>| {
+    let median = |times: Vec<f64>| {
         Spread::of(times).map_or_else(|| "?".to_owned(), |s| format!("{:.1}", s.median))
     };
     for ((depth, cell), backends) in DEPTHS.iter().zip(&cells).zip(times) {
-        let rates = cell.spread(Outcome::rate);
-        let [median, low, high] = [rates.median, rates.lowest, rates.highest].map(number);
+        let Spread { lowest, median: middle, highest } = cell.spread(Outcome::rate);
+        let range = format!("{} to {}", number(lowest), number(highest));
         let lb = cell.runs().iter().filter_map(Outcome::cpu_per_request).collect();
-        let range = format!("{low} to {high}");
-        rows.push(row([depth, &median, &range, &time(lb), &time(backends)]));
+        rows.push(row([depth, &number(middle), &range, &median(lb), &median(backends)]));
     }
-    let [one, many] = &cells[..] else { return Ok(String::new()) };
-    let (one, many) = (one.samples(Outcome::rate), many.samples(Outcome::rate));
-    let verdict = between((DEPTHS[0], &one), (DEPTHS[1], &many));
+    let rates: Vec<Vec<f64>> = cells.iter().map(|cell| cell.samples(Outcome::rate)).collect();
+    let [one, many] = &rates[..] else { return Ok(String::new()) };
+    let verdict = between((DEPTHS[0], one), (DEPTHS[1], many));
     Ok(format!("{}\nbench: {verdict}\n", Table { rows }.text()))
 }

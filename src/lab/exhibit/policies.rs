@@ -2,13 +2,11 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::{Exhibit, Stage, bar, load};
-use crate::bench::Outcome;
+use super::{Exhibit, Stage, bar, row};
 use crate::bench::report::ms;
 use crate::bench::rounds::measure;
-use crate::bench::stats::Spread;
 use crate::bench::table::Table;
-use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::bench::{Outcome, Plan};
 use crate::lab::fleet::{Server, get};
 use crate::lab::page::number;
 use std::time::Duration;
@@ -36,37 +34,26 @@ const DELAYS: [&str; 4] = ["1ms", "1ms", "1ms", "10ms"];
 const CLIENTS: usize = 16;
 const WARMUP: Duration = Duration::from_millis(200);
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     let (_fleet, balancers) = stage.balance(DELAYS, "--policy", &POLICIES)?;
-    let length = stage.pick(Duration::from_secs(1), Duration::from_millis(300));
-    let plans = POLICIES.iter().zip(&balancers).map(|(name, lb)| load(lb, name, CLIENTS, length));
-    let plans = plans.collect::<Result<Vec<_>, _>>()?;
+    let plan = |(name, lb): (&&str, &Server)| stage.load(lb, name, CLIENTS);
+    let plans: Vec<Plan> = POLICIES.iter().zip(&balancers).map(plan).collect::<Result<_, _>>()?;
     let cells = measure(&plans, stage.pick(5, 2), WARMUP, stage.stop, &mut |_| {}).whole()?;
-    let mut table = Table::new(&[
-        "policy",
-        "slow one's share",
-        "others' shares",
-        "requests/s",
-        "p50 (ms)",
-        "p99 (ms)",
-    ]);
-    let mut outcomes: Vec<(&str, String, Spread)> = Vec::new();
+    let heading =
+        ["policy", "slow one's share", "others' shares", "requests/s", "p50 (ms)", "p99 (ms)"];
+    let mut table = Table::new(&heading);
+    let mut rates = Vec::new();
     for ((policy, lb), cell) in POLICIES.into_iter().zip(&balancers).zip(&cells) {
         let shares = shares(lb)?;
         let (slow, others) = shares.split_last().ok_or("lb tells no shares")?;
-        let (rates, times) = (cell.spread(Outcome::rate), &cell.median().tally.total);
-        let mut cells = vec![policy.to_owned(), slow.clone(), others.join(" ")];
-        cells.push(number(rates.median));
-        cells.extend([0.5, 0.99].map(|q| ms(times.quantile(q) as f64)));
-        table.rows.push(cells);
-        outcomes.push((policy, slow.clone(), rates));
+        let (rate, times) = (cell.spread(Outcome::rate).median, &cell.median().tally.total);
+        let [p50, p99] = [0.5, 0.99].map(|q| ms(times.quantile(q) as f64));
+        table.rows.push(row([policy, slow, &others.join(" "), &number(rate), &p50, &p99]));
+        rates.push((policy, rate));
     }
-    let most = outcomes.iter().map(|(_, _, rates)| rates.median).fold(0.0, f64::max);
-    let bars = outcomes
-        .iter()
-        .map(|(policy, _, rates)| format!("{policy:<18} {}\n", bar(rates.median, most)));
-    let bars: String = bars.collect();
-    stage.charts.push(("policies", draw(&outcomes)));
+    let most = rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let bar = |(policy, rate): &(&str, f64)| format!("{policy:<18} {}\n", bar(*rate, most));
+    let bars: String = rates.iter().map(bar).collect();
     Ok(format!("{}\nRequests per second:\n{bars}", table.text()))
 }
 
@@ -78,21 +65,4 @@ fn shares(lb: &Server) -> Result<Vec<String>, String> {
     let numbers = json.split("\"share\":").skip(1).filter_map(|text| text.split(',').next());
     let shares = numbers.filter_map(|number| number.parse::<f64>().ok());
     Ok(shares.map(|share| format!("{:.0} %", share * 100.0)).collect())
-}
-
-/// The rates; below each policy the slow one's share.
-fn draw(outcomes: &[(&str, String, Spread)]) -> Chart {
-    let points = (0..).zip(outcomes).map(|(x, (.., y))| Point { x: f64::from(x), y: *y });
-    let series = vec![Series { name: "requests/s".to_owned(), points: points.collect() }];
-    Chart {
-        title: "One of four backends is ten times slower".to_owned(),
-        x_label: "policy, and the slow backend's share of the requests",
-        y_label: "requests/s",
-        x: Scale::places(outcomes.iter().map(|(policy, share, _)| {
-            format!("{}: {share}", policy.replace("connections", "conn."))
-        })),
-        from_zero: true,
-        has_lines: false,
-        series,
-    }
 }

@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     // At most 200 threads spin at a time.
     let (rounds, requests) = stage.pick((10, 20), (3, 10));
     let fault = sequence(false, rounds, requests, stage.stop)?;
@@ -67,10 +67,7 @@ fn sequence(
     stop: &Stop,
 ) -> Result<Vec<[String; 3]>, String> {
     let server = Server::start(move |stream, stop| serve(stream, returns, stop))?;
-    let mut plan = Plan::new(&server.url())?;
-    plan.requests = requests;
-    plan.time_limit = Some(ROUND);
-    plan.go_on = true;
+    let plan = Plan { time_limit: Some(ROUND), go_on: true, ..server.plan(requests, 1)? };
     let mut rows = Vec::new();
     for _ in 0..rounds {
         let outcome = bench::run(&plan, stop)?;
