@@ -88,7 +88,7 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
         notes::check(folder)?;
     }
     ports::check_free(&settings.ports, settings.stop)?;
-    let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root)?;
+    let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root, settings.stop)?;
     start(&mut fleet, settings)?;
     let lb = fleet.one("lb")?.clone();
     step(4, &format!("fetching http://{}/page.html and all it shows", lb.address));
@@ -129,7 +129,7 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
 fn start(fleet: &mut Fleet, settings: &Settings) -> Result<(), String> {
     let ports = &settings.ports;
     let mut start = |topic, port, arguments: &[String]| {
-        let server = fleet.start(topic, port, arguments, settings.stop)?;
+        let server = fleet.start(topic, port, arguments)?;
         say(&format!("      {topic}: http://{}/", server.address));
         Ok::<_, String>(server.address)
     };

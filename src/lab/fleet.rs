@@ -43,11 +43,13 @@ pub(crate) struct Fleet {
     servers: Vec<Server>,
     processes: Vec<Process>,
     is_scratch: bool,
+    /// Ends every wait.
+    stop: Stop,
 }
 
 impl Fleet {
     /// None yet. Our servers will serve `root`; logs go into `folder`.
-    pub fn new(folder: &Path, root: &Path) -> Result<Fleet, String> {
+    pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet, String> {
         fs::create_dir_all(folder)
             .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
         let program = std::env::current_exe();
@@ -58,13 +60,14 @@ impl Fleet {
             servers: Vec::new(),
             processes: Vec::new(),
             is_scratch: false,
+            stop: stop.clone(),
         })
     }
 
     /// In a folder that goes with the fleet; there is nothing to serve but `/`.
-    pub fn in_scratch() -> Result<Fleet, String> {
+    pub fn in_scratch(stop: &Stop) -> Result<Fleet, String> {
         let folder = std::env::temp_dir().join(format!("progjar-{}", std::process::id()));
-        let mut fleet = Fleet::new(&folder, &folder)?;
+        let mut fleet = Fleet::new(&folder, &folder, stop)?;
         fleet.is_scratch = true;
         Ok(fleet)
     }
@@ -76,7 +79,6 @@ impl Fleet {
         topic: &str,
         port: u16,
         arguments: &[A],
-        stop: &Stop,
     ) -> Result<Server, String> {
         let number = self.servers.iter().filter(|server| server.topic == topic).count();
         let log = match (number, topic) {
@@ -93,7 +95,7 @@ impl Fleet {
         }
         let typed = [&["./run.sh", topic, &port][..], &words].concat().join(" ");
         let beginning = format!("{topic}: listening on http://");
-        self.launch(topic, &typed, command, &log, stop, &|lines| {
+        self.launch(topic, &typed, command, &log, &|lines| {
             let address = lines.iter().find_map(|line| line.strip_prefix(&beginning))?;
             address.trim_end_matches('/').parse().ok()
         })
@@ -106,14 +108,13 @@ impl Fleet {
         program: &Path,
         arguments: &[&str],
         address: SocketAddr,
-        stop: &Stop,
     ) -> Result<Server, String> {
         let mut command = Command::new("sh");
         command.args(["-c", SHELL, "sh"]).arg(program).args(arguments);
         // Ctrl-C on the terminal is not for the shell: it would end without its work done.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        self.launch(name, name, command, name, stop, &|_| {
+        self.launch(name, name, command, name, &|_| {
             get(address, "").is_ok_and(|answer| !answer.is_empty()).then_some(address)
         })
     }
@@ -125,7 +126,6 @@ impl Fleet {
         typed: &str,
         mut command: Command,
         log: &str,
-        stop: &Stop,
         address: &dyn Fn(&[String]) -> Option<SocketAddr>,
     ) -> Result<Server, String> {
         let log = self.folder.join(format!("{log}.log"));
@@ -146,7 +146,7 @@ impl Fleet {
                 let why = lines.last().map_or("it said nothing", String::as_str);
                 return Err(format!("{topic} did not start: {why}"));
             }
-            pause(stop)?;
+            pause(&self.stop)?;
         };
         let (topic, command, pid) = (topic.to_owned(), typed.to_owned(), process.0.id());
         let server = Server { topic, address, command, log, pid };

@@ -77,7 +77,7 @@ impl Comparison<'_> {
         for case in cases {
             if self.wants(&case.name) {
                 say(&case.title);
-                let mut fleet = Fleet::new(&self.folder, &self.site)?;
+                let mut fleet = Fleet::new(&self.folder, &self.site, self.stop)?;
                 let systems = start(&mut fleet, case)?;
                 rows.extend(self.in_turn(case, systems)?);
                 fleet.check_running()?;

@@ -6,7 +6,6 @@
 
 use super::measure::HOME;
 use super::usage::is_root;
-use crate::cli::shutdown::Stop;
 use crate::lab::fleet::{Fleet, Server, free_address};
 use crate::lab::machine::cores;
 use std::fs;
@@ -23,7 +22,6 @@ pub(super) struct Others<'a> {
     pub root: &'a Path,
     /// How many connections each worker must hold.
     pub connections: u64,
-    pub stop: &'a Stop,
 }
 
 impl Others<'_> {
@@ -46,7 +44,7 @@ impl Others<'_> {
         let config = self.write(&file, &text, address, backends, workers)?;
         let arguments = ["-e", "stderr", "-p", &folder.display().to_string(), "-c", &config];
         let nginx = self.nginx.as_deref().unwrap_or(Path::new("nginx"));
-        fleet.start_other(name, nginx, &arguments, address, self.stop)
+        fleet.start_other(name, nginx, &arguments, address)
     }
 
     pub fn start_haproxy(
@@ -58,7 +56,7 @@ impl Others<'_> {
         let (address, file) = (free_address()?, fleet.folder.join("haproxy.cfg"));
         let config = include_str!("haproxy.cfg");
         let config = self.write(&file, config, address, backends, cores())?;
-        fleet.start_other("haproxy", haproxy, &["-db", "-f", &config], address, self.stop)
+        fleet.start_other("haproxy", haproxy, &["-db", "-f", &config], address)
     }
 
     /// Fills in the words in capitals; a line with BACKEND stands once for each. The file's path.

@@ -19,7 +19,6 @@ const ACTIVE: usize = 8;
 /// All sizes; within each all pollers in turn, each with a server of its own.
 pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
     let most = compare.reachable_idle(1)?;
-    let stop = compare.stop;
     let cases = SIZES.map(|size| {
         let (name, active) = (size.to_string(), size.min(ACTIVE));
         Case { idle: size.min(most) - active, ..Case::new(&name, name.clone(), "/", active) }
@@ -28,7 +27,7 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
         let mut start = |kind: Kind| {
             let idle = format!("--idle-timeout={IDLE_SECONDS}s");
             let arguments = ["--quiet", &idle, "--poller", kind.name()];
-            let server = fleet.start("async_server", 0, &arguments, stop)?;
+            let server = fleet.start("async_server", 0, &arguments)?;
             Ok(System::new(kind.name(), &server, &[]))
         };
         Kind::ALL.iter().map(|kind| start(*kind)).collect()

@@ -45,8 +45,8 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
         }
     }
     let connections = idle as u64 + OTHER_DESCRIPTORS / 2;
-    let (root, stop) = (&compare.site.clone(), compare.stop);
-    let others = Others { root, connections, nginx, haproxy, stop };
+    let root = &compare.site.clone();
+    let others = Others { root, connections, nginx, haproxy };
     let rows = compare.measure(&cases(idle), &mut |fleet, case| start(fleet, case, &others))?;
     let chart = |stem, is_lb, title, figure| Some((stem, chart(&rows, is_lb, title, figure)?));
     let better = "Load balancers: requests/s, the better other = 1";
@@ -71,7 +71,6 @@ pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
 
 /// All systems that can do the case, each with its backends: servers first.
 fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>, String> {
-    let stop = others.stop;
     let common = [
         "--quiet".to_owned(),
         format!("--idle-timeout={IDLE_SECONDS}s"),
@@ -85,18 +84,18 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
         systems.push(System::new(name, front, backends));
     };
     for topic in ["async_server", "thread_server"] {
-        add(topic, &fleet.start(topic, 0, &common, stop)?, &[]);
+        add(topic, &fleet.start(topic, 0, &common)?, &[]);
     }
     if others.nginx.is_some() {
         add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[]);
     }
     if has_floor {
-        add("floor", &fleet.start("floor", 0, &closes, stop)?, &[]);
+        add("floor", &fleet.start("floor", 0, &closes)?, &[]);
     }
-    let backends = four(|_| fleet.start("async_server", 0, &common, stop))?;
+    let backends = four(|_| fleet.start("async_server", 0, &common))?;
     for (name, depth) in [(OURS[2], "--pipeline=1"), (OURS[3], "--pipeline=32")] {
         let arguments = [&balancing(&backends)[..], &common, &[depth.to_owned()]].concat();
-        add(name, &fleet.start("lb", 0, &arguments, stop)?, &backends);
+        add(name, &fleet.start("lb", 0, &arguments)?, &backends);
     }
     if others.nginx.is_some() {
         let backends = four(|i| others.start_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
@@ -106,9 +105,9 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
         }
     }
     if has_floor {
-        let backends = four(|_| fleet.start::<&str>("floor", 0, &[], stop))?;
+        let backends = four(|_| fleet.start::<&str>("floor", 0, &[]))?;
         let arguments = [balancing(&backends), closes].concat();
-        add("floor + 4 floors", &fleet.start("floor", 0, &arguments, stop)?, &backends);
+        add("floor + 4 floors", &fleet.start("floor", 0, &arguments)?, &backends);
     }
     Ok(systems)
 }

@@ -64,16 +64,15 @@ const WITHOUT: &str = "without it";
 
 /// All tricks, one after the other; each in turn with and without it.
 pub(super) fn run(tricks: &[Trick], compare: &mut Comparison) -> Result<Findings, String> {
-    let stop = compare.stop;
     // One server; or the load balancer before its backends, all of the same build.
     let start_one = |fleet: &mut Fleet, name: &str, topic: &str| {
-        let mut server = || fleet.start("async_server", 0, &["--quiet"], stop);
+        let mut server = || fleet.start("async_server", 0, &["--quiet"]);
         if topic == "async_server" {
             return Ok::<_, String>(System::new(name, &server()?, &[]));
         }
         let backends = four(|_| server())?;
         let arguments = [balancing(&backends), vec!["--quiet".to_owned()]].concat();
-        Ok(System::new(name, &fleet.start("lb", 0, &arguments, stop)?, &backends))
+        Ok(System::new(name, &fleet.start("lb", 0, &arguments)?, &backends))
     };
     let cases: Vec<Case> = tricks.iter().map(|trick| trick.case.clone()).collect();
     let rows = compare.measure(&cases, &mut |fleet, case| {

@@ -8,18 +8,12 @@
 mod server;
 // a thread that never ends
 mod spin;
-// 404 in a table without a column for it
-mod not_found;
-// a rate from a port where nothing listens
-mod dead_port;
-// a stall that hides from those who wait for it
-mod omission;
-// the same run twelve times
-mod noise;
-// one slow backend, three policies
-mod policies;
-// many requests, one write
-mod pipeline;
+// 404 in a table without a column for it; a rate from a port where nothing listens
+mod counts;
+// a stall that hides from those who wait for it; the same run twelve times
+mod times;
+// one slow backend, three policies; many requests, one write
+mod balancing;
 
 use super::fleet::{Fleet, Server};
 use super::machine::circumstances;
@@ -53,8 +47,9 @@ struct Exhibit {
     does: &'static str,
     /// Lets it happen; what came of it, as lines for a terminal.
     play: fn(&Stage) -> Result<String, String>,
-    /// What to learn from it.
+    /// What to learn from it, and the note that tells more.
     means: &'static str,
+    note: &'static str,
 }
 
 /// Where an exhibit is played.
@@ -64,13 +59,13 @@ struct Stage<'a> {
 }
 
 const EXHIBITS: [Exhibit; 7] = [
-    spin::EXHIBIT,
-    not_found::EXHIBIT,
-    dead_port::EXHIBIT,
-    omission::EXHIBIT,
-    noise::EXHIBIT,
-    policies::EXHIBIT,
-    pipeline::EXHIBIT,
+    spin::SPIN,
+    counts::NOT_FOUND,
+    counts::DEAD_PORT,
+    times::OMISSION,
+    times::NOISE,
+    balancing::POLICIES,
+    balancing::PIPELINE,
 ];
 
 impl Stage<'_> {
@@ -86,16 +81,16 @@ impl Stage<'_> {
         option: &str,
         values: &[&str],
     ) -> Result<(Fleet, Vec<Server>), String> {
-        let mut fleet = Fleet::in_scratch()?;
+        let mut fleet = Fleet::in_scratch(self.stop)?;
         let mut backends = Vec::new();
         for delay in delays {
             let options = ["--quiet", "--delay", delay];
-            let server = fleet.start("async_server", 0, &options, self.stop)?;
+            let server = fleet.start("async_server", 0, &options)?;
             backends.push(format!("--backend={}", server.address));
         }
         let start = |value: &&str| {
             let options = ["--quiet", option, value].map(str::to_owned);
-            fleet.start("lb", 0, &[&options[..], &backends].concat(), self.stop)
+            fleet.start("lb", 0, &[&options[..], &backends].concat())
         };
         let balancers = values.iter().map(start).collect::<Result<_, _>>()?;
         Ok((fleet, balancers))
@@ -136,14 +131,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(), String> {
     folder.map_or(Ok(()), notes::check)?;
     let mut blocks = Vec::new();
-    for Exhibit { name, title, does, play, means } in chosen {
+    for Exhibit { name, title, does, play, means, note } in chosen {
         say(&format!("== {name}: {title}\n\n{does}\n"));
         let result = play(stage).map_err(|e| format!("{name}: {e}"))?;
         if stage.stop.is_raised() {
             return Err("stopped".to_owned());
         }
         result.lines().for_each(|line| say(format!("  {line}").trim_end()));
-        say(&format!("\n{means}\n"));
+        say(&format!("\n{means}\nMore: notes/{note}.md\n"));
         let command = format!("./run.sh exhibit {name}{}", stage.pick("", " --quick"));
         let origin = circumstances(&command);
         let block = format!("{origin}\n\n```text\n{}\n```\n", result.trim_end());

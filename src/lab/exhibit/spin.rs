@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(super) const EXHIBIT: Exhibit = Exhibit {
+pub(super) const SPIN: Exhibit = Exhibit {
     name: "spin",
     title: "the thread that never ends",
     does: "\
@@ -26,12 +26,11 @@ with the one missing `return`. In the end all threads are told to stop.",
     play,
     means: "\
 A thread that waits costs next to nothing. A thread that spins wants a whole core, and each
-request leaves one more. A new request has to share the cores with all of them, so the
-server gets slower with every request that it has ever answered. The assignment's thread
-table shows this fault, not the price of threads: with one `return` the collapse is gone.
-In Python it is worse still, since all threads of a process must take turns with one lock.
-How to see it: count the threads and look at the CPU while no client is connected. Both
-should be close to nothing.",
+request leaves one more, so the server gets slower with every request that it has ever
+answered. The assignment's thread table shows this fault, not the price of threads: with one
+`return` the collapse is gone. How to see it: count the threads and look at the CPU while no
+client is connected. Both should be close to nothing.",
+    note: "wrong-table",
 };
 
 /// A round that takes longer is cut off.

@@ -1,8 +1,12 @@
-//! A high rate from nothing: a port where nobody listens.
+//! What a table of counts leaves out: a thousand answers of 404, and a rate from a port where
+//! nothing listens.
 //!
 //! Note: `notes/wrong-table.md`.
 
+use super::server::{Server, answer};
 use super::{Exhibit, Stage};
+use crate::bench::table::{self, Table};
+use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::free_address;
 use crate::lab::page::number;
@@ -11,28 +15,66 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-pub(super) const EXHIBIT: Exhibit = Exhibit {
+pub(super) const NOT_FOUND: Exhibit = Exhibit {
+    name: "not-found",
+    title: "a thousand answers of 404 that look like success",
+    does: "\
+Two servers. One has the page and answers 200 OK; the other does not and answers 404 Not
+Found, byte for byte as the reference did in the assignment's report. Each gets 1,000
+requests, 10 at a time. Look at the assignment's eight columns first: which server is which?",
+    play: not_found,
+    means: "\
+\"Not Found\" is a complete answer, so it counts as complete, and no column of the table tells.
+Two things do: ab's line `Non-2xx responses`, which the table has no place for, and the bytes,
+122 for an answer with its head. Before you measure, look at one answer with your own eyes.",
+    note: "wrong-table",
+};
+
+/// As the reference says it: 122 bytes, the last four of them not announced.
+const ABSENT: &[u8] = b"HTTP/1.0 404 Not Found\r\nDate: Mon May 24 10:00:00 2021\r\n\
+    Connection: close\r\nServer: myserver/1.0\r\nContent-Length: 0\r\n\r\n\r\n\r\n";
+/// The same server with the page that was wanted.
+const PRESENT: &[u8] = b"HTTP/1.0 200 OK\r\nDate: Mon May 24 10:00:00 2021\r\n\
+    Connection: close\r\nServer: myserver/1.0\r\nContent-Length: 31\r\n\r\n\
+    Ini Adalah web Server percobaan\r\n\r\n";
+/// The name, and the assignment's eight columns.
+const HEADING: &str =
+    "server,level,time (s),complete,failed,transferred,requests/s,ms/request,Kbytes/s";
+
+fn not_found(stage: &Stage) -> Result<String, String> {
+    let mut table = Table::new(&HEADING.split(',').collect::<Vec<_>>());
+    let mut below = "What the eight columns leave out:\n".to_owned();
+    for (name, bytes) in [("A", ABSENT), ("B", PRESENT)] {
+        let server = Server::start(move |stream, _| answer(stream, bytes, || false))?;
+        let plan = Plan { go_on: true, ..server.plan(1000, 10)? };
+        let outcome = bench::run(&plan, stage.stop)?;
+        table.rows.push([vec![name.to_owned()], table::row(&outcome)].concat());
+        below += &format!("  {name}: Non-2xx responses: {}\n", outcome.tally.non_2xx);
+    }
+    Ok(format!("{}\n{below}", table.text()))
+}
+
+pub(super) const DEAD_PORT: Exhibit = Exhibit {
     name: "dead-port",
     title: "a high rate from a port where nothing listens",
     does: "\
 Nothing listens on the port; every attempt to connect is refused. First a counter asks
 1,000 times and counts every request that has ended, well or badly, as ab -r does. Then ab
 itself, if it is installed. Then progjar bench.",
-    play,
+    play: dead_port,
     means: "\
-To refuse a connection is the fastest thing a computer can do with it: no server, no work.
-If all requests that ended are divided by the time, a server that is not running has the
-best rate of the whole day. ab without -r would have stopped at the first error; with -r it
-goes on, and its `Failed requests` are even more than the requests, since it counts some in
-two classes. A rate must only count what succeeded. If nothing did, there is no rate but an
-error, and the exit code says so, so that a script notices too.",
+To refuse a connection is the fastest thing a computer can do with it. If all requests that
+ended are divided by the time, a server that is not running has the best rate of the day.
+A rate must only count what succeeded. If nothing did, there is no rate but an error, and
+the exit code says so, so that a script notices too.",
+    note: "wrong-table",
 };
 
 const REQUESTS: u32 = 1000;
 /// ab needs a moment of this.
 const AB_PATIENCE: Duration = Duration::from_secs(10);
 
-fn play(stage: &Stage) -> Result<String, String> {
+fn dead_port(stage: &Stage) -> Result<String, String> {
     let address = free_address()?; // nobody has taken it yet
     let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
