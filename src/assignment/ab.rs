@@ -1,13 +1,12 @@
-//! The same runs by ab, where it is installed: its figures beside ours, and whether the two
-//! disagree by more than the noise.
+//! The same runs by ab, where it is installed: its figures beside ours, and pairs to be judged.
 //!
-//! Entry points: [`Ab::run`], [`table`]. Note: `notes/README.md`.
+//! Entry points: [`Ab::run`], [`table`], [`pairs`]. Note: `notes/README.md`.
 
 use super::report::Findings;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::{Spread, median_run};
 use crate::bench::table::Table;
-use crate::bench::verdict::{self, Pair, Verdict};
+use crate::bench::verdict::Pair;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::page::number;
@@ -39,7 +38,7 @@ pub(super) type AbRun = [f64; FIELDS.len()];
 
 impl Ab {
     pub fn find() -> Option<Ab> {
-        installed(&["ab"]).map(Ab)
+        installed("ab").map(Ab)
     }
 
     /// The same run; None if ab did not end well or is not understood.
@@ -114,23 +113,6 @@ pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
         }
     };
     beside(findings).map(pair).collect()
-}
-
-/// Where ab and we disagree by more than the noise, and what one should know of it.
-pub(super) fn remarks(verdicts: Vec<Verdict>) -> Vec<String> {
-    if verdicts.is_empty() || verdict::too_few(&verdicts).is_some() {
-        return verdict::too_few(&verdicts).into_iter().collect();
-    }
-    let rows = verdicts.len();
-    let apart: Vec<Verdict> = verdicts.into_iter().filter(Verdict::is_different).collect();
-    let agreed = rows - apart.len();
-    let end = match apart.len() {
-        0 => ".",
-        _ => "; elsewhere the load generator itself is part of what is measured:",
-    };
-    let first =
-        format!("progjar bench and ab cannot be told apart in {agreed} of {rows} rows{end}");
-    [first].into_iter().chain(verdict::sentences(&apart)).collect()
 }
 
 #[cfg(test)]

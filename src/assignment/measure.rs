@@ -66,18 +66,16 @@ pub(super) fn run(
         say("      ab is not installed (apt install apache2-utils): our figures stand alone");
     }
     let mut runs: Vec<Vec<Option<AbRun>>> = plans.iter().map(|_| Vec::new()).collect();
-    let mut rates = Vec::new();
     let watch = &mut |turn: &Turn| {
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
-        let (State::Ended(outcome), Some(place), 1..) = (&turn.state, place, turn.round) else {
+        let (State::Ended(_), Some(place), 1..) = (&turn.state, place, turn.round) else {
             return;
         };
         if let Some(ab) = ab.as_ref().filter(|_| !stop.is_raised()) {
             runs[place].push(ab.run(turn.plan, stop));
         }
-        rates.push((place, outcome.rate()));
-        if rates.len() == plans.len() {
-            say(&line(turn, &plans, &mut rates));
+        if place == 0 {
+            say(&format!("      round {}/{}", turn.round, turn.rounds));
         }
     };
     let cells = measure(&plans, rounds, WARMUP, stop, watch).whole()?;
@@ -91,19 +89,6 @@ pub(super) fn run(
         return Err("stopped".to_owned());
     }
     Ok(Measured { cells, ab: runs, curve })
-}
-
-/// A line for the round: the rates at each level, in the order of the systems.
-fn line(turn: &Turn, plans: &[Plan], rates: &mut Vec<(usize, f64)>) -> String {
-    let mut text = format!("      round {}/{}:", turn.round, turn.rounds);
-    rates.sort_by_key(|(place, _)| *place);
-    for (place, rate) in rates.drain(..) {
-        if place % SYSTEMS.len() == 0 {
-            text += &format!("  c={}:", plans[place].concurrency);
-        }
-        text += &format!(" {rate:.0}");
-    }
-    text
 }
 
 /// The plans of the load curve: all systems at the highest level, at the same rates.

@@ -13,8 +13,6 @@ mod fetch;
 mod measure;
 // the same runs by ab
 mod ab;
-// which charts there are
-mod figures;
 // what is handed in
 mod report;
 
@@ -97,14 +95,15 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     let shown = fetched.iter().filter(|one| !one.path.contains('?'));
     shown.for_each(|one| say(&format!("      {}", one.line)));
     let rotation = look_at_rotation(&lb.log, &fetched, settings.stop)?;
-    let levels = format!("{} requests at {LEVELS:?}", settings.requests);
-    step(6, &format!("performance test: {levels}, {} rounds; requests/s of", settings.rounds));
-    say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
-    let measured = measure::run(&fleet, settings.requests, settings.rounds, settings.stop)?;
+    let systems = SYSTEMS.map(|(_, title)| title).join(", ");
+    let (requests, rounds) = (settings.requests, settings.rounds);
+    step(6, &format!("performance test: {requests} requests at {LEVELS:?}, {rounds} rounds of"));
+    say(&format!("      {systems}"));
+    let measured = measure::run(&fleet, requests, rounds, settings.stop)?;
     fleet.check_running()?;
     let findings = Findings {
-        requests: settings.requests,
-        rounds: settings.rounds,
+        requests,
+        rounds,
         started: fleet.all().to_vec(),
         fetched: fetched.into_iter().map(|one| one.line).collect(),
         rotation,
@@ -177,7 +176,7 @@ fn refresh_notes(findings: &Findings, folder: &Path) -> Result<(), String> {
     say(&format!("      {count} results block{s} refreshed in {}", folder.display()));
     let images = folder.join("img");
     if images.is_dir() {
-        put_chart(&images, "requests", &figures::requests(findings))?;
+        put_chart(&images, "requests", &report::requests_chart(findings))?;
     }
     Ok(())
 }

@@ -4,14 +4,15 @@
 //! Every number comes from [`Findings`]; nothing is measured here. Entry points: [`write()`],
 //! [`summary`], [`block`]. Note: `notes/README.md`.
 
-use super::measure::{Measured, SYSTEMS, WARMUP};
-use super::{ab, figures};
+use super::ab;
+use super::measure::{LEVELS, Measured, SYSTEMS, WARMUP};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
 use crate::bench::rounds::{self, Cell};
 use crate::bench::saved::{self, Origin};
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
+use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::fleet::Server;
 use crate::lab::machine::{circumstances, compiler, now};
 use crate::lab::page::{Page, Part, put};
@@ -30,7 +31,7 @@ const SOAL: &str = "\
 The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
 async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
 /// The titles of the tables: the assignment's two first, then the one that it does not ask for.
-pub(super) const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
+const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
 
 /// All that a run of `all` found out.
 pub(super) struct Findings {
@@ -88,7 +89,7 @@ impl Findings {
 }
 
 /// The same as a heading.
-pub(super) fn heading(title: &str) -> &str {
+fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
 
@@ -115,7 +116,7 @@ fn markdown(parts: Vec<Part>) -> String {
 pub(super) fn summary(findings: &Findings) -> String {
     let (systems, beside_ab) = findings.verdicts();
     let mut parts = tables(findings);
-    parts.push(Part::List([verdict::sentences(&systems), ab::remarks(beside_ab)].concat()));
+    parts.push(Part::List(verdict::sentences(&[systems, beside_ab].concat())));
     markdown(parts)
 }
 
@@ -150,7 +151,7 @@ fn ab_parts(findings: &Findings) -> Vec<Part> {
              the other figures are those of ab's median run.",
         ),
         Part::Table(table),
-        Part::List(ab::remarks(findings.verdicts().1)),
+        Part::List(verdict::sentences(&findings.verdicts().1)),
     ]
 }
 
@@ -199,6 +200,69 @@ fn performance_parts(findings: &Findings) -> Vec<Part> {
     parts
 }
 
+/// All charts, what is to be said of them, and the load curve as tables.
+fn figure_parts(findings: &Findings) -> Vec<Part> {
+    let (rounds, level) = (findings.rounds, LEVELS[LEVELS.len() - 1]);
+    let charts = vec![
+        ("load-curve", load_curve(findings, 0.99, "Load curve: p99 of the response time")),
+        ("load-curve-median", load_curve(findings, 0.5, "Load curve: median response time")),
+        ("requests", requests_chart(findings)),
+    ];
+    let captions = [
+        format!(
+            "Load curve: {level} clients together send so many requests each second, whatever the servers do. A request's response time begins when it \
+             was due, so it is what a user waits for. Where a line turns up, the system cannot keep up, and requests queue."
+        ),
+        format!(
+            "Requests per second, closed loop: each client sends its next request when it has the answer to the last. Markers: the median of {rounds} \
+             rounds; bars: the lowest and the highest round, a little aside of each other so that none hides another."
+        ),
+    ];
+    let mut parts =
+        vec![Part::heading(2, "Grafik"), Part::Charts(charts), Part::List(captions.into())];
+    for title in ORDER {
+        parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
+        parts.push(Part::Table(table::table(findings.curve_of(title))));
+    }
+    parts
+}
+
+/// A chart with a line for each system.
+fn chart(
+    title: &str,
+    [x_label, y_label]: [&'static str; 2],
+    x: Scale,
+    from_zero: bool,
+    points: impl Fn(&'static str) -> Vec<Point>,
+) -> Chart {
+    let short = |title: &str| title.replace("Load Balancer", "LB");
+    let series = ORDER.map(|title| Series { name: short(title), points: points(title) });
+    let (title, series) = (title.to_owned(), series.into());
+    Chart { title, x_label, y_label, x, from_zero, has_lines: true, series }
+}
+
+/// README shows it, too.
+pub(super) fn requests_chart(findings: &Findings) -> Chart {
+    let labels = ["concurrency level (log scale)", "thousand requests/s"];
+    let x = Scale::at(&LEVELS.map(|level| level as f64));
+    chart("Requests per second", labels, x, true, |title| {
+        let rates = |cell: &Cell| cell.spread(|run| run.rate() / 1000.0);
+        let cells = findings.cells_of(title);
+        cells.map(|c| Point { x: c.plan().concurrency as f64, y: rates(c) }).collect()
+    })
+}
+
+fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
+    let rate = |cell: &Cell| cell.plan().rate.unwrap_or_default() / 1000.0;
+    let time = |run: &Outcome| run.tally.response.quantile_ms(share);
+    let highest = findings.measured.curve.iter().map(rate).fold(0.0, f64::max);
+    let labels = ["thousand requests/s that are due", "response time, ms (log scale)"];
+    chart(title, labels, Scale::from_zero(highest), false, |title| {
+        let point = |c: &Cell| Point::at(rate(c), c.spread(time).median);
+        findings.curve_of(title).map(point).collect()
+    })
+}
+
 /// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
@@ -211,7 +275,7 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
         parts: parts.into_iter().flatten().collect(),
     };
     let opening = [vec![Part::heading(2, "Soal"), Part::text(SOAL)]];
-    let results = [table_parts(findings), figures::parts(findings), ab_parts(findings)];
+    let results = [table_parts(findings), figure_parts(findings), ab_parts(findings)];
     let steps = [step_parts(findings), performance_parts(findings)];
     let compiler = compiler().map(|compiler| ("compiler", compiler));
     let facts = origin.0.into_iter().chain(compiler);

@@ -44,13 +44,12 @@ pub(crate) fn pause(stop: &Stop) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the first of the names that is installed lies. On Debian servers lie outside a user's PATH.
-pub(crate) fn installed(names: &[&str]) -> Option<PathBuf> {
+/// Where a program lies, if it is installed. On Debian servers lie outside a user's PATH.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let elsewhere = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(elsewhere).collect();
-    let places = |name: &&str| folders.iter().map(|f| f.join(name)).find(|place| place.is_file());
-    names.iter().find_map(places)
+    let mut places = std::env::split_paths(&path).chain(elsewhere).map(|f| f.join(name));
+    places.find(|place| place.is_file())
 }
 
 /// Runs the command to its end, at most so long; its standard output, which must fit a pipe
@@ -61,35 +60,26 @@ pub(crate) fn output(
     stop: &Stop,
 ) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("cannot run {name}: {e}"))?;
+    let wrong = |what: &str| format!("{name}: {what}");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|e| wrong(&format!("cannot run it: {e}")))?;
     let until = Instant::now() + patience;
-    let why = loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => break None,
-            Ok(Some(status)) => break Some(format!("failed: {status}")),
-            Err(e) => break Some(e.to_string()),
-            Ok(None) if Instant::now() > until => {
-                break Some(format!("took longer than {} s", patience.as_secs()));
+    let status = loop {
+        match child.try_wait().map_err(|e| wrong(&e.to_string()))? {
+            Some(status) => break status,
+            None if Instant::now() < until && pause(stop).is_ok() => {}
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(wrong(&format!("stopped, after {} s at most", patience.as_secs())));
             }
-            Ok(None) if pause(stop).is_err() => break Some("was stopped".to_owned()),
-            Ok(None) => {}
         }
     };
-    if let Some(why) = why {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("{name} {why}"));
-    }
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut text).map_err(|e| format!("{name}: {e}"))?;
+        stdout.read_to_string(&mut text).map_err(|e| wrong(&e.to_string()))?;
     }
-    Ok(text)
+    if status.success() { Ok(text) } else { Err(wrong(&status.to_string())) }
 }
 
 /// The whole lines of a log: one without its end is still being written.

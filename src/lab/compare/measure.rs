@@ -1,15 +1,16 @@
 //! One measurement: a system under the load of a case, with what its processes used meanwhile;
-//! and all systems of all cases in turn, round after round.
+//! and all systems of all cases in turn, round after round. Without `/proc` it has rates alone.
 //!
 //! Entry point: [`Comparison::measure`].
 
-use super::Comparison;
 use super::rows::{Figure::*, Measurement, Row};
-use super::usage::{Usage, descriptors, family, memory};
+use super::{Comparison, List};
+use crate::bench::cpu::{self, numbers_in, stat};
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::process::{pause, say};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -67,21 +68,18 @@ impl System {
 }
 
 impl Comparison<'_> {
-    /// Each of these cases that is wanted, on all the systems that are started for it.
-    pub fn measure(
-        &mut self,
-        cases: &[Case],
-        start: &mut dyn FnMut(&mut Fleet, &Case) -> Result<Vec<System>, String>,
-    ) -> Result<Vec<Row>, String> {
+    /// Each case that is wanted, on all the systems that are started for it.
+    pub fn measure(&mut self, list: &List) -> Result<Vec<Row>, String> {
         let mut rows = Vec::new();
-        for case in cases {
-            if self.wants(&case.name) {
-                say(&case.title);
-                let mut fleet = Fleet::new(&self.folder, &self.site, self.stop)?;
-                let systems = start(&mut fleet, case)?;
-                rows.extend(self.in_turn(case, systems)?);
-                fleet.check_running()?;
+        for case in &list.cases {
+            if !self.only.is_empty() && !self.only.contains(&case.name) {
+                continue;
             }
+            say(&case.title);
+            let mut fleet = Fleet::new(&self.folder, &self.site, self.stop)?;
+            let systems = (list.start)(&mut fleet, case)?;
+            rows.extend(self.in_turn(case, systems)?);
+            fleet.check_running()?;
         }
         Ok(rows)
     }
@@ -204,4 +202,62 @@ fn read_answer(mut stream: &TcpStream) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What processes have used up to a moment, from `/proc`.
+struct Usage {
+    cpu: Option<cpu::Cpu>,
+    /// How often the threads that now live lost a core that they still wanted.
+    preempted: Option<u64>,
+}
+
+impl Usage {
+    fn of(pids: &[u32]) -> Usage {
+        let threads = |pid: &u32| {
+            let folder = format!("/proc/{pid}/task");
+            let threads = numbers_in(&folder).into_iter();
+            threads.filter_map(move |thread| {
+                field(&format!("{folder}/{thread}/status"), "nonvoluntary_ctxt_switches:")
+            })
+        };
+        let counts = pids.iter().map(|pid| threads(pid).reduce(|a, b| a + b));
+        Usage { cpu: cpu::Cpu::of(pids), preempted: counts.sum() }
+    }
+}
+
+/// The first number behind a label of a `status` file.
+fn field(path: &str, label: &str) -> Option<u64> {
+    let status = fs::read_to_string(path).ok()?;
+    let rest = status.lines().find_map(|line| line.strip_prefix(label))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// The process and all that descend from it.
+fn family(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> =
+        numbers_in("/proc").into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
+    let mut family = vec![root];
+    let mut known = 0;
+    while known < family.len() {
+        let parent = family[known];
+        family.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        known += 1;
+    }
+    family
+}
+
+/// Bytes of memory that belong to these processes alone: no program text, no file contents.
+fn memory(pids: &[u32]) -> Option<u64> {
+    let of = |pid: &u32| field(&format!("/proc/{pid}/status"), "RssAnon:").map(|kib| kib * 1024);
+    pids.iter().map(of).sum()
+}
+
+/// Open descriptors of all these processes.
+fn descriptors(pids: &[u32]) -> usize {
+    pids.iter().map(|pid| numbers_in(&format!("/proc/{pid}/fd")).len()).sum()
+}
+
+/// Whether we are root: nginx's workers would else give that up, and could not read our files.
+pub(super) fn is_root() -> bool {
+    field("/proc/self/status", "Uid:") == Some(0)
 }

@@ -9,8 +9,6 @@
 mod measure;
 // what was measured: table, CSV
 mod rows;
-// CPU time, memory, descriptors, preemptions, families
-mod usage;
 // nginx and HAProxy, and what they are told
 mod others;
 // this program beside nginx and HAProxy
@@ -21,6 +19,7 @@ mod pollers;
 mod tricks;
 
 use super::chart::Chart;
+use super::fleet::Fleet;
 use super::machine::circumstances;
 use super::notes;
 use super::page::{BOLD, Page, Part, put};
@@ -29,6 +28,7 @@ use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
+use measure::{Case, System};
 use rows::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,15 +86,23 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
-/// What one comparison found out.
-struct Findings {
+/// What is compared: cases, and the systems that are started for each.
+struct List<'a> {
     title: &'static str,
     /// How it was measured, in addition to what is so for all.
     method: String,
-    rows: Vec<Row>,
-    parts: Vec<Part>,
+    /// The name of its table, its first two columns, and what stands below it.
+    heading: &'static str,
+    columns: [&'static str; 2],
+    below: &'static str,
+    cases: Vec<Case>,
+    start: Box<dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a>,
+    /// Among the rows of a case the one to which the ratios of this system are.
+    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
+    /// What is judged among the rows of a case.
+    pairs: fn(&[Row]) -> Vec<Pair>,
     /// Each with the stem of its file.
-    charts: Vec<(&'static str, Chart)>,
+    charts: fn(&[Row]) -> Vec<(&'static str, Chart)>,
 }
 
 impl Comparison<'_> {
@@ -122,11 +130,6 @@ impl Comparison<'_> {
     fn remark(&mut self, what: String) {
         say(&what);
         self.remarks.push(what);
-    }
-
-    /// Whether this case is to be measured.
-    fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
@@ -161,93 +164,85 @@ impl Comparison<'_> {
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let mut compare = Comparison::of(given, stop)?;
-    let what = given.operand()?;
-    let mut tricks = Vec::new();
-    let known: Vec<String> = match what {
-        "servers" => servers::cases(0).map(|case| case.name).to_vec(),
-        "pollers" => pollers::SIZES.map(|size| size.to_string()).to_vec(),
-        "tricks" => {
-            let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
-            tricks = tricks::read_all(&compare).map_err(told)?;
-            tricks.iter().map(|trick| trick.case.name.clone()).collect()
-        }
+    let (what, list) = match given.operand()? {
+        "servers" => ("", servers::list(&mut compare)),
+        "pollers" => (" pollers", pollers::list(&mut compare)),
+        "tricks" => (" tricks", tricks::list(&compare)),
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
-    if let Some(name) = compare.only.iter().find(|name| !known.contains(name)) {
+    let list = list.map_err(|sentence| Failure::CannotWork(format!("compare: {sentence}")))?;
+    let known: Vec<&str> = list.cases.iter().map(|case| case.name.as_str()).collect();
+    if let Some(name) = compare.only.iter().find(|name| !known.contains(&name.as_str())) {
         let known = known.join(", ");
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    end("compare", "everything", carry_out(what, &tricks, &mut compare, given), stop)
+    let report = Path::new(given.text("--report").unwrap_or_default());
+    let notes = given.text("--notes").map(Path::new);
+    end("compare", "everything", carry_out(what, &list, &mut compare, report, notes), stop)
 }
 
+/// Measures, writes the files, refreshes the notes, prints the tables.
 fn carry_out(
     what: &str,
-    tricks: &[tricks::Trick],
+    list: &List,
     compare: &mut Comparison,
-    given: &Given,
+    report: &Path,
+    notes: Option<&Path>,
 ) -> Result<(), String> {
     let begun = Instant::now();
-    let notes = given.text("--notes").map(Path::new);
     notes.map_or(Ok(()), notes::check)?;
     compare.prepare()?;
-    let found = match what {
-        "pollers" => pollers::run(compare),
-        "tricks" => tricks::run(tricks, compare),
-        _ => servers::run(compare),
-    };
+    let rows = compare.measure(list);
     // The large file is of no further use.
     let _ = fs::remove_file(compare.site.join(LARGE));
-    let report = Path::new(given.text("--report").unwrap_or_default());
-    let stem = if what == "servers" { "compare" } else { what };
-    hand_in(stem, found?, compare, report, notes)?;
+    let rows = rows?;
+    let mut page = page(what, list, compare, &rows);
+    let block = page.markdown();
+    say(&format!("\n{block}"));
+    page.parts.insert(1, Part::Charts((list.charts)(&rows)));
+    let stem = if what.is_empty() { "compare" } else { what.trim() };
+    page.write_markdown(report, stem)?;
+    page.write_html(report, stem)?;
+    put(report, &format!("{stem}.csv"), rows::csv(&rows).as_bytes())?;
+    if let Some(folder) = notes {
+        let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
+        let images = folder.join("img");
+        if count > 0 && images.is_dir() {
+            page.write_charts(&images)?;
+        }
+        say(&format!("{count} results blocks refreshed in {}", folder.display()));
+    }
     let (seconds, report) = (begun.elapsed().as_secs_f64(), report.join(format!("{stem}.html")));
     say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
     Ok(())
 }
 
-/// Writes the files, refreshes the notes, prints the tables.
-fn hand_in(
-    stem: &str,
-    found: Findings,
-    compare: &Comparison,
-    report: &Path,
-    notes: Option<&Path>,
-) -> Result<(), String> {
-    let operand = if stem == "compare" { String::new() } else { format!(" {stem}") };
+/// All but the charts.
+fn page(what: &str, list: &List, compare: &Comparison, rows: &[Row]) -> Page {
     let (rounds, seconds) = (compare.rounds, compare.length.as_secs_f64());
     let only: String = compare.only.iter().map(|case| format!(" --only {case}")).collect();
-    let command = format!("./run.sh compare{operand} --rounds {rounds} --seconds {seconds}{only}");
+    let command = format!("./run.sh compare{what} --rounds {rounds} --seconds {seconds}{only}");
     let method = format!(
         "{} Medians of {rounds} rounds of {seconds} s. Processes are started anew for each case; within it all systems are measured in \
          turn, each round with another one first, so that a disturbance meets all alike. {}",
         circumstances(&command),
-        found.method
+        list.method
     );
-    let parts = [Part::Text(method)].into_iter().chain(found.parts);
-    let parts = parts.chain(compare.remarks.iter().map(Part::text)).collect();
-    let mut page = Page { title: found.title.to_owned(), lang: "en", parts };
-    let block = page.markdown();
-    say(&format!("\n{block}"));
-    page.parts.insert(1, Part::Charts(found.charts));
-    page.write_markdown(report, stem)?;
-    page.write_html(report, stem)?;
-    put(report, &format!("{stem}.csv"), rows::csv(&found.rows).as_bytes())?;
-    let Some(folder) = notes else { return Ok(()) };
-    let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
-    let images = folder.join("img");
-    if count > 0 && images.is_dir() {
-        page.write_charts(&images)?;
+    let mut parts = vec![
+        Part::Text(method),
+        Part::heading(BOLD, list.heading),
+        Part::Table(rows::table(list.columns, rows, list.reference)),
+        Part::text(list.below),
+    ];
+    let pairs: Vec<Pair> = rows::by_case(rows).flat_map(list.pairs).collect();
+    if !pairs.is_empty() {
+        parts.push(Part::heading(BOLD, "Differences"));
+        parts.push(Part::List(verdict::sentences(&verdict::judge(pairs))));
     }
-    say(&format!("{count} results blocks refreshed in {}", folder.display()));
-    Ok(())
-}
-
-/// A heading, and which of these pairs differ.
-fn differences(pairs: Vec<Pair>) -> [Part; 2] {
-    let sentences = verdict::sentences(&verdict::judge(pairs));
-    [Part::heading(BOLD, "Differences"), Part::List(sentences)]
+    parts.extend(compare.remarks.iter().map(Part::text));
+    Page { title: list.title.to_owned(), lang: "en", parts }
 }

@@ -81,10 +81,10 @@ pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
 }
 
 /// Medians; ratios to the system that `reference` chooses among the rows of a case.
-pub(super) fn table<'a>(
+pub(super) fn table(
     first: [&str; 2],
-    rows: &'a [Row],
-    reference: impl Fn(&'a [Row], &str) -> Option<&'a Row>,
+    rows: &[Row],
+    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
 ) -> Table {
     let mut table = Table::new(&[
         first[0],

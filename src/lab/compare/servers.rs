@@ -1,15 +1,15 @@
 //! This program beside nginx and HAProxy, and beside the floor.
 //!
-//! Entry point: [`run`].
+//! Entry point: [`list`].
 
 use super::measure::{Case, System};
 use super::others::{IDLE_SECONDS, Others};
-use super::rows::{Figure, Row, by_case, table};
-use super::{Comparison, Findings, OTHER_DESCRIPTORS, differences};
+use super::rows::{Figure, Row, by_case};
+use super::{Comparison, List, OTHER_DESCRIPTORS};
+use crate::bench::verdict::Pair;
 use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::machine::cores;
-use crate::lab::page::{BOLD, Part};
 use crate::lab::process::installed;
 
 /// In the order of the table. Last stands what leaves thousands of closed connections behind.
@@ -35,37 +35,36 @@ const HAPROXY: &str = "HAProxy + 4 nginx";
 const OURS: [&str; 4] =
     ["async_server", "thread_server", "lb + 4 async_servers", "lb --pipeline 32 + 4"];
 
-pub(super) fn run(compare: &mut Comparison) -> Result<Findings, String> {
+pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
     // A load balancer keeps a second descriptor ready for each client: its backend's.
     let idle = compare.reachable_idle(2)?;
-    let (nginx, haproxy) = (installed(&["nginx"]), installed(&["haproxy"]));
+    let (nginx, haproxy) = (installed("nginx"), installed("haproxy"));
     for (program, name) in [(&nginx, "nginx"), (&haproxy, "HAProxy")] {
         if program.is_none() {
             compare.remark(format!("{name} is not installed: it is left out"));
         }
     }
     let connections = idle as u64 + OTHER_DESCRIPTORS / 2;
-    let root = &compare.site.clone();
-    let others = Others { root, connections, nginx, haproxy };
-    let rows = compare.measure(&cases(idle), &mut |fleet, case| start(fleet, case, &others))?;
-    let chart = |stem, is_lb, title, figure| Some((stem, chart(&rows, is_lb, title, figure)?));
-    let better = "Load balancers: requests/s, the better other = 1";
-    let charts = [
-        chart("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
-        chart("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
-        chart("compare-gateways", true, better, Figure::Rate),
-        chart("compare-gateways-cpu", true, "Load balancers: CPU, the same = 1", Figure::Cpu),
-    ];
-    Ok(Findings {
+    let others = Others { connections, nginx, haproxy };
+    Ok(List {
         title: "progjar beside nginx and HAProxy",
         method: format!(
             "Clients, servers and backends share one machine and its loopback interface. CPU: user and system time of a system's \
              processes, backends included. {} workers for each load balancer, 1 for each server; no logs.",
             cores()
         ),
-        parts: parts(&rows),
-        charts: charts.into_iter().flatten().collect(),
-        rows,
+        heading: "Cases",
+        columns: ["Case", "System"],
+        below: "Ratios: to nginx for the servers, to the better of nginx and HAProxy for the load balancers, in the same case, round by \
+             round; rate above 1 and CPU below 1 are good. Bad: failed requests and other statuses than 2xx, all rounds. \
+             Preempted: how often a thread lost its core though it had work left; thread_server's threads take their counts with them. Bytes per idle connection: \
+             growth of the processes' own memory (RssAnon) while these were opened, each after one answer; the highest of the rounds. \
+             What nginx and HAProxy set aside at their start is not in it.",
+        cases: cases(idle).to_vec(),
+        start: Box::new(move |fleet, case| start(fleet, case, &others)),
+        reference,
+        pairs,
+        charts,
     })
 }
 
@@ -139,25 +138,23 @@ fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     rated.max_by(|a, b| rate(a).total_cmp(&rate(b)))
 }
 
-fn parts(rows: &[Row]) -> Vec<Part> {
-    let judged = by_case(rows).filter(|case| case[0].case.idle == 0);
-    let pairs = judged.flat_map(|case| {
-        let ours = case.iter().filter(|row| OURS.contains(&row.system.as_str()));
-        ours.filter_map(|row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, "")))
-    });
-    let mut parts = vec![
-        Part::heading(BOLD, "Cases"),
-        Part::Table(table(["Case", "System"], rows, reference)),
-        Part::text(
-            "Ratios: to nginx for the servers, to the better of nginx and HAProxy for the load balancers, in the same case, round by \
-             round; rate above 1 and CPU below 1 are good. Bad: failed requests and other statuses than 2xx, all rounds. \
-             Preempted: how often a thread lost its core though it had work left; thread_server's threads take their counts with them. Bytes per idle connection: \
-             growth of the processes' own memory (RssAnon) while these were opened, each after one answer; the highest of the rounds. \
-             What nginx and HAProxy set aside at their start is not in it.",
-        ),
+/// Ours, beside their reference.
+fn pairs(case: &[Row]) -> Vec<Pair> {
+    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.system.as_str()));
+    let pair = |row: &Row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, ""));
+    ours.filter_map(pair).collect()
+}
+
+fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
+    let chart = |stem, is_lb, title, figure| Some((stem, chart(rows, is_lb, title, figure)?));
+    let better = "Load balancers: requests/s, the better other = 1";
+    let charts = [
+        chart("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
+        chart("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
+        chart("compare-gateways", true, better, Figure::Rate),
+        chart("compare-gateways-cpu", true, "Load balancers: CPU, the same = 1", Figure::Cpu),
     ];
-    parts.extend(differences(pairs.collect()));
-    parts
+    charts.into_iter().flatten().collect()
 }
 
 /// One figure of all cases, as ratios to the reference; None if there is none.

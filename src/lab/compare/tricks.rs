@@ -1,29 +1,33 @@
 //! What each trick gains: this program beside itself without the trick.
 //!
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
-//! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
+//! where it shows; `run.sh` builds the program without it. Entry point: [`list`].
 
 use super::measure::{Case, System};
-use super::rows::{Figure, by_case, table};
+use super::rows::Figure;
 use super::servers::{balancing, cases, four};
-use super::{Comparison, Findings, differences};
+use super::{Comparison, List};
+use crate::bench::verdict::Pair;
 use crate::lab::fleet::Fleet;
-use crate::lab::page::{BOLD, Part};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A trick, as its patch tells it.
-pub(super) struct Trick {
+struct Trick {
     /// Where it shows: called as the patch is, and saying what the trick does.
-    pub case: Case,
+    case: Case,
     /// async_server or lb.
     system: String,
     /// The program without it.
     program: PathBuf,
 }
 
-/// All that the patches tell of, in the order of their names.
-pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
+/// How the two programs of a trick are called.
+const WITH: &str = "with it";
+const WITHOUT: &str = "without it";
+
+/// All tricks that patches tell of, in the order of their names; each in turn with and without it.
+pub(super) fn list<'a>(compare: &Comparison) -> Result<List<'a>, String> {
     let folder = &compare.patches;
     let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
@@ -32,7 +36,30 @@ pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    files.iter().map(|file| read(file, compare)).collect()
+    let tricks = files.iter().map(|file| read(file, compare));
+    let tricks = tricks.collect::<Result<Vec<Trick>, String>>()?;
+    Ok(List {
+        title: "What each trick gains",
+        method: "CPU: user and system time of all processes of a system.".to_owned(),
+        heading: "Tricks",
+        columns: ["Trick", "Program"],
+        below: "Ratios: to the program without it, round by round.",
+        cases: tricks.iter().map(|trick| trick.case.clone()).collect(),
+        start: Box::new(move |fleet, case| {
+            let trick = tricks.iter().find(|trick| trick.case.name == case.name);
+            let Trick { system, program, .. } = trick.ok_or("there is no such trick")?;
+            let with = start(fleet, WITH, system)?;
+            fleet.program.clone_from(program);
+            Ok(vec![with, start(fleet, WITHOUT, system)?])
+        }),
+        reference: |case, _| case.iter().find(|row| row.system == WITHOUT),
+        pairs: |case| {
+            let [with, without] = case else { return Vec::new() };
+            let pair = with.pair(without, Figure::Cpu, "CPU time per request");
+            vec![Pair { names: [WITH, WITHOUT].map(|name| format!("the program {name}")), ..pair }]
+        },
+        charts: |_| Vec::new(),
+    })
 }
 
 fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
@@ -58,48 +85,13 @@ fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
     Ok(Trick { system: system.to_owned(), case: Case { name, title, ..case }, program })
 }
 
-/// How the two programs of a trick are called.
-const WITH: &str = "with it";
-const WITHOUT: &str = "without it";
-
-/// All tricks, one after the other; each in turn with and without it.
-pub(super) fn run(tricks: &[Trick], compare: &mut Comparison) -> Result<Findings, String> {
-    // One server; or the load balancer before its backends, all of the same build.
-    let start_one = |fleet: &mut Fleet, name: &str, topic: &str| {
-        let mut server = || fleet.start("async_server", 0, &["--quiet"]);
-        if topic == "async_server" {
-            return Ok::<_, String>(System::new(name, &server()?, &[]));
-        }
-        let backends = four(|_| server())?;
-        let arguments = [balancing(&backends), vec!["--quiet".to_owned()]].concat();
-        Ok(System::new(name, &fleet.start("lb", 0, &arguments)?, &backends))
-    };
-    let cases: Vec<Case> = tricks.iter().map(|trick| trick.case.clone()).collect();
-    let rows = compare.measure(&cases, &mut |fleet, case| {
-        let trick = tricks.iter().find(|trick| trick.case.name == case.name);
-        let Trick { system, program, .. } = trick.ok_or("there is no such trick")?;
-        let with = start_one(fleet, WITH, system)?;
-        fleet.program.clone_from(program);
-        Ok(vec![with, start_one(fleet, WITHOUT, system)?])
-    })?;
-    let pairs = by_case(&rows).filter_map(|case| {
-        let [with, without] = case else { return None };
-        let mut pair = with.pair(without, Figure::Cpu, "CPU time per request");
-        pair.names = [WITH, WITHOUT].map(|name| format!("the program {name}"));
-        Some(pair)
-    });
-    let parts = [
-        Part::heading(BOLD, "Tricks"),
-        Part::Table(table(["Trick", "Program"], &rows, |case, _| {
-            case.iter().find(|row| row.system == WITHOUT)
-        })),
-        Part::text("Ratios: to the program without it, round by round."),
-    ];
-    Ok(Findings {
-        title: "What each trick gains",
-        method: "CPU: user and system time of all processes of a system.".to_owned(),
-        parts: parts.into_iter().chain(differences(pairs.collect())).collect(),
-        rows,
-        charts: Vec::new(),
-    })
+/// One server; or the load balancer before its backends, all of the same build.
+fn start(fleet: &mut Fleet, name: &str, topic: &str) -> Result<System, String> {
+    let mut server = || fleet.start("async_server", 0, &["--quiet"]);
+    if topic == "async_server" {
+        return Ok(System::new(name, &server()?, &[]));
+    }
+    let backends = four(|_| server())?;
+    let arguments = [balancing(&backends), vec!["--quiet".to_owned()]].concat();
+    Ok(System::new(name, &fleet.start("lb", 0, &arguments)?, &backends))
 }

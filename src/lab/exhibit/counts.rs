@@ -99,7 +99,7 @@ fn naive(address: SocketAddr) -> String {
 
 /// The lines of ab's report that matter here.
 fn ab(arguments: &[&str], stop: &Stop) -> String {
-    let Some(ab) = installed(&["ab"]) else {
+    let Some(ab) = installed("ab") else {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
     let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
