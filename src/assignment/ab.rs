@@ -9,7 +9,7 @@ use crate::bench::table::Table;
 use crate::bench::verdict::Pair;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::page::number;
+use crate::lab::page::spread;
 use crate::lab::process::{installed, output};
 use std::path::PathBuf;
 use std::process::Command;
@@ -91,12 +91,6 @@ pub(super) fn table(findings: &Findings) -> Table {
         table.rows.push(row);
     }
     table
-}
-
-/// The median of all rounds, the lowest and the highest.
-fn spread(of: Spread) -> String {
-    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
-    format!("{median} ({lowest}–{highest})")
 }
 
 /// Ours and ab's of each row, in the rounds in which ab had one too.

@@ -20,13 +20,11 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
 use crate::lab::notes;
-use crate::lab::page::put_chart;
 use crate::lab::process::{end, lines, pause, say};
 use fetch::Fetched;
 use measure::{LEVELS, SYSTEMS};
 use ports::Ports;
 use report::Findings;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -86,7 +84,8 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
         notes::check(folder)?;
     }
     ports::check_free(&settings.ports, settings.stop)?;
-    let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root, settings.stop)?;
+    let fleet = Fleet::new(&settings.report.join("logs"), &settings.root, settings.stop);
+    let mut fleet = fleet.map_err(|e| format!("{e}; see --report"))?;
     start(&mut fleet, settings)?;
     let lb = fleet.one("lb")?.clone();
     step(4, &format!("fetching http://{}/page.html and all it shows", lb.address));
@@ -112,7 +111,8 @@ fn carry_out(settings: &Settings) -> Result<(), String> {
     step(7, &format!("writing the report in {}", settings.report.display()));
     report::write(&findings, &settings.report)?;
     if let Some(folder) = &settings.notes {
-        refresh_notes(&findings, folder)?;
+        let charts = [("requests", report::requests_chart(&findings))];
+        notes::refresh(folder, &|name| report::block(&findings, name), &charts)?;
     }
     drop(fleet);
     say(&format!("\n{}", report::summary(&findings)));
@@ -168,31 +168,6 @@ fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<
         }
         pause(stop)?;
     }
-}
-
-fn refresh_notes(findings: &Findings, folder: &Path) -> Result<(), String> {
-    let count = notes::refresh(folder, &|name| report::block(findings, name))?;
-    let s = if count == 1 { "" } else { "s" };
-    say(&format!("      {count} results block{s} refreshed in {}", folder.display()));
-    let images = folder.join("img");
-    if images.is_dir() {
-        put_chart(&images, "requests", &report::requests_chart(findings))?;
-    }
-    Ok(())
-}
-
-/// The report's folder with an empty folder for logs in it: nothing in them is from another run.
-fn fresh_folder(report: &Path) -> Result<PathBuf, String> {
-    let logs = report.join("logs");
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", logs.display());
-    fs::create_dir_all(&logs).map_err(wrong)?;
-    for entry in fs::read_dir(&logs).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        if path.extension().is_some_and(|e| e == "log") {
-            fs::remove_file(&path).map_err(wrong)?;
-        }
-    }
-    Ok(logs)
 }
 
 /// The step of the assignment that begins.

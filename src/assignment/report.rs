@@ -243,12 +243,12 @@ fn chart(
 
 /// README shows it, too.
 pub(super) fn requests_chart(findings: &Findings) -> Chart {
-    let labels = ["concurrency level (log scale)", "thousand requests/s"];
-    let x = Scale::at(&LEVELS.map(|level| level as f64));
+    let labels = ["concurrency level", "thousand requests/s"];
+    let x = Scale::places(LEVELS.iter().map(usize::to_string));
     chart("Requests per second", labels, x, true, |title| {
         let rates = |cell: &Cell| cell.spread(|run| run.rate() / 1000.0);
-        let cells = findings.cells_of(title);
-        cells.map(|c| Point { x: c.plan().concurrency as f64, y: rates(c) }).collect()
+        let cells = (0..).zip(findings.cells_of(title));
+        cells.map(|(x, cell)| Point { x: f64::from(x), y: rates(cell) }).collect()
     })
 }
 

@@ -202,8 +202,8 @@ impl Scale {
         let steps = [1.0, 2.0, 5.0].map(|digit| digit * power);
         let step = steps.into_iter().find(|s| *s >= least * 0.9999).unwrap_or(power * 10.0);
         let count = (high / step).ceil().max(1.0) as usize;
-        let ticks = (0..=count).map(|i| i as f64 * step);
-        Scale::named(0.0, count as f64 * step, ticks.map(|v| (v, plain(v))).collect())
+        let ticks = (0..=count).map(|i| i as f64 * step).map(|v| (v, plain(v))).collect();
+        Scale { low: 0.0, high: count as f64 * step, is_log: false, ticks }
     }
 
     /// Logarithmic, over at least all the values: the ends and the ticks lie on 1, 2 or 5; where
@@ -223,22 +223,10 @@ impl Scale {
         Scale { low, high, is_log: true, ticks }
     }
 
-    /// Logarithmic, with a tick at each of these values.
-    pub fn at(values: &[f64]) -> Scale {
-        let low = values.first().copied().unwrap_or(1.0) / 1.35;
-        let high = values.last().copied().unwrap_or(10.0) * 1.35;
-        Scale { low, high, is_log: true, ticks: values.iter().map(|v| (*v, plain(*v))).collect() }
-    }
-
-    /// Equal distances, with ticks and names of one's own.
-    pub fn named(low: f64, high: f64, ticks: Vec<(f64, String)>) -> Scale {
-        Scale { low, high, is_log: false, ticks }
-    }
-
     /// A place for each name, beginning at 0.
     pub fn places(names: impl Iterator<Item = String>) -> Scale {
         let ticks: Vec<(f64, String)> = names.enumerate().map(|(i, n)| (i as f64, n)).collect();
-        Scale::named(-0.5, ticks.len() as f64 - 0.5, ticks)
+        Scale { low: -0.5, high: ticks.len() as f64 - 0.5, is_log: false, ticks }
     }
 
     /// The share of the axis below `value`, from 0 to 1.

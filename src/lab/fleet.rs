@@ -48,10 +48,17 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// None yet. Our servers will serve `root`; logs go into `folder`.
+    /// None yet. Our servers will serve `root`; logs go into `folder`, which has none of another
+    /// run then.
     pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet, String> {
-        fs::create_dir_all(folder)
-            .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
+        let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
+        fs::create_dir_all(folder).map_err(wrong)?;
+        for entry in fs::read_dir(folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.extension().is_some_and(|e| e == "log") {
+                fs::remove_file(&path).map_err(wrong)?;
+            }
+        }
         let program = std::env::current_exe();
         Ok(Fleet {
             program: program.map_err(|e| format!("cannot find this program: {e}"))?,

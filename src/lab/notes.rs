@@ -4,6 +4,9 @@
 //! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
 //! Note: `notes/README.md`.
 
+use super::chart::Chart;
+use super::page::put_charts;
+use super::process::say;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,10 +39,14 @@ pub fn check(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts what `block` says of a name into the blocks of that name in the folder's notes, and
-/// leaves those of which it says nothing; how many were filled. No note is written before all
-/// have been understood.
-pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
+/// Puts what `block` says of a name into the blocks of that name in the folder's notes, leaves
+/// those of which it says nothing, and draws the charts anew. No note is written before all have
+/// been understood.
+pub(crate) fn refresh(
+    folder: &Path,
+    block: &dyn Fn(&str) -> Option<String>,
+    charts: &[(&str, Chart)],
+) -> Result<(), String> {
     let (mut changed, mut count) = (Vec::new(), 0);
     for (path, text) in notes(folder)? {
         let filled = replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -49,7 +56,12 @@ pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<
     for (path, text) in changed {
         fs::write(&path, text).map_err(|e| format!("cannot write '{}': {e}", path.display()))?;
     }
-    Ok(count)
+    let images = folder.join("img");
+    if count > 0 && images.is_dir() {
+        put_charts(&images, charts)?;
+    }
+    say(&format!("results blocks refreshed in {}: {count}", folder.display()));
+    Ok(())
 }
 
 /// The folder's Markdown files, sorted.

@@ -5,6 +5,7 @@
 //! `notes/README.md`.
 
 use super::chart::{self, Chart};
+use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use std::fs;
 use std::path::Path;
@@ -149,16 +150,12 @@ impl Page {
 
     /// NAME.html, which holds its charts, and these as files for the Markdown.
     pub fn write_html(&self, folder: &Path, name: &str) -> Result<(), String> {
-        self.write_charts(folder)?;
+        for part in &self.parts {
+            if let Part::Charts(charts) = part {
+                put_charts(folder, charts)?;
+            }
+        }
         put(folder, &format!("{name}.html"), self.html().as_bytes())
-    }
-
-    pub fn write_charts(&self, folder: &Path) -> Result<(), String> {
-        let charts = self.parts.iter().map(|part| match part {
-            Part::Charts(charts) => &charts[..],
-            _ => &[],
-        });
-        charts.flatten().try_for_each(|(stem, chart)| put_chart(folder, stem, chart))
     }
 }
 
@@ -168,8 +165,11 @@ pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String>
     fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
 }
 
-pub(crate) fn put_chart(folder: &Path, stem: &str, chart: &Chart) -> Result<(), String> {
-    put(folder, &format!("{stem}.svg"), chart.standalone().as_bytes())
+pub(crate) fn put_charts(folder: &Path, charts: &[(&str, Chart)]) -> Result<(), String> {
+    let mut charts = charts.iter();
+    charts.try_for_each(|(stem, chart)| {
+        put(folder, &format!("{stem}.svg"), chart.standalone().as_bytes())
+    })
 }
 
 /// A number as people write it: 23,999, 151, 9.87, 0.042.
@@ -188,6 +188,12 @@ pub(crate) fn number(value: f64) -> String {
         1.0.. => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
+}
+
+/// The median, and the lowest and the highest.
+pub(crate) fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
 }
 
 #[cfg(test)]

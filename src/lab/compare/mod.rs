@@ -203,18 +203,14 @@ fn carry_out(
     let mut page = page(what, list, compare, &rows);
     let block = page.markdown();
     say(&format!("\n{block}"));
-    page.parts.insert(1, Part::Charts((list.charts)(&rows)));
+    let charts = (list.charts)(&rows);
+    page.parts.insert(1, Part::Charts(charts.clone()));
     let stem = if what.is_empty() { "compare" } else { what.trim() };
     page.write_markdown(report, stem)?;
     page.write_html(report, stem)?;
     put(report, &format!("{stem}.csv"), rows::csv(&rows).as_bytes())?;
     if let Some(folder) = notes {
-        let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
-        let images = folder.join("img");
-        if count > 0 && images.is_dir() {
-            page.write_charts(&images)?;
-        }
-        say(&format!("{count} results blocks refreshed in {}", folder.display()));
+        notes::refresh(folder, &|name| (name == stem).then(|| block.clone()), &charts)?;
     }
     let (seconds, report) = (begun.elapsed().as_secs_f64(), report.join(format!("{stem}.html")));
     say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));

@@ -5,9 +5,9 @@
 
 use super::measure::{Case, System};
 use super::others::IDLE_SECONDS;
-use super::rows::{Figure, Row};
+use super::rows::{Figure, chart};
 use super::{Comparison, List};
-use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::bench::stats::Spread;
 use crate::lab::fleet::Fleet;
 use crate::net::poller::Kind;
 
@@ -37,10 +37,15 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
         reference: |case, _| case.iter().find(|row| row.system == "epoll"),
         pairs: |_| Vec::new(),
         charts: |rows| {
+            let systems: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+            let chart = |title, y_label, figure| {
+                let labels = ["open connections", y_label];
+                chart(title, labels, rows, &systems, &|_, row| Spread::of(row.values(figure)))
+            };
             let (rate, cpu) = ("requests/s (log scale)", "µs (log scale)");
             vec![
-                ("pollers-rate", chart(rows, "Requests per second", rate, Figure::Rate)),
-                ("pollers-cpu", chart(rows, "CPU time per request", cpu, Figure::Cpu)),
+                ("pollers-rate", chart("Requests per second", rate, Figure::Rate)),
+                ("pollers-cpu", chart("CPU time per request", cpu, Figure::Cpu)),
             ]
         },
     })
@@ -50,24 +55,4 @@ fn start(fleet: &mut Fleet, kind: Kind) -> Result<System, String> {
     let idle = format!("--idle-timeout={IDLE_SECONDS}s");
     let arguments = ["--quiet", &idle, "--poller", kind.name()];
     Ok(System::new(kind.name(), &fleet.start("async_server", 0, &arguments)?, &[]))
-}
-
-fn chart(rows: &[Row], title: &str, y_label: &'static str, figure: Figure) -> Chart {
-    let size = |row: &Row| (row.case.connections + row.case.idle) as f64;
-    let mut sizes: Vec<f64> = rows.iter().map(size).collect();
-    sizes.dedup();
-    let series = Kind::ALL.iter().map(|kind| {
-        let rows = rows.iter().filter(|row| row.system == kind.name());
-        let point = |row: &Row| Some(Point::at(size(row), row.median(figure)?));
-        Series { name: kind.name().to_owned(), points: rows.filter_map(point).collect() }
-    });
-    Chart {
-        title: title.to_owned(),
-        x_label: "open connections (log scale)",
-        y_label,
-        x: Scale::at(&sizes),
-        from_zero: false,
-        has_lines: true,
-        series: series.collect(),
-    }
 }

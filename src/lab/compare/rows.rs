@@ -6,7 +6,8 @@ use super::measure::Case;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::Pair;
-use crate::lab::page::number;
+use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::lab::page::{number, spread};
 
 /// What a measurement finds out; rates and costs are those of good answers.
 #[derive(Debug, Clone, Copy)]
@@ -101,14 +102,12 @@ pub(super) fn table(
     ]);
     let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
     for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
-        let rates = Spread::of(row.values(Rate)).unwrap_or_default();
-        let [median, lowest, highest] = [rates.median, rates.lowest, rates.highest].map(number);
         let ratio = |figure| {
             let ratio = reference(case, &row.system).and_then(|other| row.ratio(other, figure));
             ratio.map_or_else(|| "–".to_owned(), |spread| format!("{:.2}", spread.median))
         };
         let mut cells = vec![row.case.title.clone(), row.system.clone()];
-        cells.push(format!("{median} ({lowest}–{highest})"));
+        cells.push(spread(Spread::of(row.values(Rate)).unwrap_or_default()));
         cells.extend([P99, Cpu, Kernel].map(|figure| or_dash(row.median(figure))));
         cells.extend([Rate, Cpu].map(ratio));
         cells.push(row.values(Bad).sum::<f64>().to_string());
@@ -118,6 +117,32 @@ pub(super) fn table(
         table.rows.push(cells);
     }
     table
+}
+
+/// A figure of these systems in all cases.
+pub(super) fn chart(
+    title: &str,
+    labels: [&'static str; 2],
+    rows: &[Row],
+    systems: &[&str],
+    value: &dyn Fn(&[Row], &Row) -> Option<Spread>,
+) -> Chart {
+    let cases = || (0..).zip(by_case(rows)).map(|(x, case)| (f64::from(x), case));
+    let point = |system: &str, (x, case): (f64, &[Row])| {
+        let row = case.iter().find(|row| row.system == system)?;
+        Some(Point { x, y: value(case, row)? })
+    };
+    let series = systems.iter().map(|system| Series {
+        // What stands behind a load balancer is said elsewhere; the legend is narrow.
+        name: system.split(" + ").next().unwrap_or(system).replace("lb --pipeline 32", "pipeline"),
+        points: cases().filter_map(|case| point(system, case)).collect(),
+    });
+    let [x_label, y_label] = labels;
+    // Names of cases have no order; numbers of connections do.
+    let has_lines = x_label != "case";
+    let names = by_case(rows).map(|case| case[0].case.name.replace("keep-alive", "keep"));
+    let (title, x, series) = (title.to_owned(), Scale::places(names), series.collect());
+    Chart { title, x_label, y_label, x, from_zero: !has_lines, has_lines, series }
 }
 
 /// Every measurement.

@@ -4,10 +4,10 @@
 
 use super::measure::{Case, System};
 use super::others::{IDLE_SECONDS, Others};
-use super::rows::{Figure, Row, by_case};
+use super::rows::{Figure, Row, chart};
 use super::{Comparison, List, OTHER_DESCRIPTORS};
 use crate::bench::verdict::Pair;
-use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::lab::chart::Chart;
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::machine::cores;
 use crate::lab::process::installed;
@@ -145,47 +145,26 @@ fn pairs(case: &[Row]) -> Vec<Pair> {
     ours.filter_map(pair).collect()
 }
 
+/// Ratios to the reference, where there is one.
 fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
-    let chart = |stem, is_lb, title, figure| Some((stem, chart(rows, is_lb, title, figure)?));
-    let better = "Load balancers: requests/s, the better other = 1";
-    let charts = [
-        chart("compare-servers", false, "Servers: requests/s, nginx = 1", Figure::Rate),
-        chart("compare-servers-cpu", false, "Servers: CPU per request, nginx = 1", Figure::Cpu),
-        chart("compare-gateways", true, better, Figure::Rate),
-        chart("compare-gateways-cpu", true, "Load balancers: CPU, the same = 1", Figure::Cpu),
-    ];
-    charts.into_iter().flatten().collect()
-}
-
-/// One figure of all cases, as ratios to the reference; None if there is none.
-fn chart(rows: &[Row], of_lb: bool, title: &str, figure: Figure) -> Option<Chart> {
-    let cases: Vec<&[Row]> = by_case(rows)
-        .filter(|c| reference(c, if of_lb { NGINX_LB } else { NGINX }).is_some())
-        .collect();
-    // The first case has all systems.
-    let systems = rows.iter().filter(|row| row.case.name == rows[0].case.name);
-    let systems = systems.map(|row| row.system.as_str()).filter(|system| is_lb(system) == of_lb);
-    let points = |system: &str| {
-        let points = (0..).zip(&cases).filter_map(|(x, case)| {
-            let row = case.iter().find(|row| row.system == system)?;
-            let y = row.ratio(reference(case, system)?, figure)?;
-            Some(Point { x: f64::from(x), y })
-        });
-        points.collect()
+    let chart = |title, is_lb: bool, figure| {
+        // The first case has all systems.
+        let first = rows.iter().filter(|row| row.case.name == rows[0].case.name);
+        let systems =
+            first.map(|row| row.system.as_str()).filter(|name| self::is_lb(name) == is_lb);
+        let systems: Vec<&str> = systems.collect();
+        chart(title, ["case", "ratio"], rows, &systems, &|case, row| {
+            row.ratio(reference(case, &row.system)?, figure)
+        })
     };
-    let series = systems.map(|system| Series {
-        // The backends go without saying, and the legend is narrow.
-        name: system.split(" + ").next().unwrap_or(system).replace("lb --pipeline 32", "pipeline"),
-        points: points(system),
-    });
-    let short = cases.iter().map(|case| case[0].case.name.replace("keep-alive", "keep"));
-    (!cases.is_empty()).then(|| Chart {
-        title: title.to_owned(),
-        x_label: "case",
-        y_label: "ratio",
-        x: Scale::places(short),
-        from_zero: true,
-        has_lines: false,
-        series: series.collect(),
-    })
+    if rows.iter().all(|row| row.system != NGINX) {
+        return Vec::new();
+    }
+    let better = "Load balancers: requests/s, the better other = 1";
+    vec![
+        ("compare-servers", chart("Servers: requests/s, nginx = 1", false, Figure::Rate)),
+        ("compare-servers-cpu", chart("Servers: CPU per request, nginx = 1", false, Figure::Cpu)),
+        ("compare-gateways", chart(better, true, Figure::Rate)),
+        ("compare-gateways-cpu", chart("Load balancers: CPU, the same = 1", true, Figure::Cpu)),
+    ]
 }

@@ -12,7 +12,7 @@ use crate::lab::fleet::free_address;
 use crate::lab::page::number;
 use crate::lab::process::{installed, output};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(super) const NOT_FOUND: Exhibit = Exhibit {
@@ -79,7 +79,8 @@ fn dead_port(stage: &Stage) -> Result<String, String> {
     let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
     let arguments = ["-r", "-n", &count, "-c", "10", &url];
     let typed = arguments.join(" ");
-    let (naive, ab, ours) = (naive(address), ab(&arguments, stage.stop), ours(&arguments)?);
+    let (naive, ab, ours) =
+        (naive(address), ab(&arguments, stage.stop), ours(&arguments, stage.stop)?);
     Ok(format!(
         "A counter that takes every end for a success:\n{naive}\nab {typed}\n{ab}\nprogjar bench {typed}\n{ours}"
     ))
@@ -103,22 +104,23 @@ fn ab(arguments: &[&str], stop: &Stop) -> String {
         return "  (not installed: apt install apache2-utils)\n".to_owned();
     };
     let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
-    let wanted = ["Complete", "Failed", "   (Connect", "Requests per second"];
     let report = report.unwrap_or_else(|why| format!("Complete requests: none, {why}"));
-    let lines = report.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
-    lines.map(|line| format!("  {line}\n")).collect()
+    pick(&report, &["Complete", "Failed", "   (Connect", "Requests per second"])
 }
 
 /// What this program says of the same.
-fn ours(arguments: &[&str]) -> Result<String, String> {
-    let program = std::env::current_exe();
-    let output = program.and_then(|program| {
-        Command::new(program).args(["bench", "-q"]).args(arguments).stdin(Stdio::null()).output()
-    });
-    let Output { status, stdout, stderr } =
-        output.map_err(|e| format!("cannot run progjar bench: {e}"))?;
-    let [report, error] = [stdout, stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
-    let rate = report.lines().find(|line| line.starts_with("Requests per second"));
-    let (rate, code) = (rate.unwrap_or("(no rate)"), status.code().unwrap_or(-1));
-    Ok(format!("  {rate}\n  {}\n  exit code: {code}\n", error.trim()))
+fn ours(arguments: &[&str], stop: &Stop) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" bench -q \"$@\" 2>&1; echo exit code: $?"]).arg(program);
+    let report = output(command.args(arguments), AB_PATIENCE, stop)?;
+    let rate = pick(&report, &["Requests per second"]);
+    let rate = if rate.is_empty() { "  (no rate)\n" } else { &rate };
+    Ok(rate.to_owned() + &pick(&report, &["bench:", "exit code:"]))
+}
+
+/// The lines that begin so.
+fn pick(report: &str, wanted: &[&str]) -> String {
+    let lines = report.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+    lines.map(|line| format!("  {line}\n")).collect()
 }

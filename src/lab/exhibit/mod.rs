@@ -146,8 +146,7 @@ fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(),
     }
     let Some(folder) = folder else { return Ok(()) };
     let of = |name: &str| blocks.iter().find(|(n, _)| n == name).map(|(_, block)| block.clone());
-    say(&format!("results blocks refreshed: {}", notes::refresh(folder, &of)?));
-    Ok(())
+    notes::refresh(folder, &of, &[])
 }
 
 /// A row of a table.
