@@ -23,9 +23,8 @@ use crate::lab::notes;
 use crate::lab::process::{end, lines, pause, say};
 use fetch::Fetched;
 use measure::{LEVELS, SYSTEMS};
-use ports::Ports;
 use report::Findings;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// `progjar all`
@@ -51,98 +50,68 @@ const ROTATION: usize = 16;
 /// How long the log may take to show what has been answered.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the command line says.
-struct Settings<'a> {
-    rounds: usize,
-    requests: u64,
-    report: PathBuf,
-    root: PathBuf,
-    ports: Ports,
-    notes: Option<PathBuf>,
-    stop: &'a Stop,
-}
-
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
-    let settings = Settings {
-        rounds: given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize,
-        requests: given.number("-n", 100..=1_000_000)?.unwrap_or(1000),
-        report: path("--report"),
-        root: path("--root"),
-        ports: if given.has("--free-ports") { Ports::FREE } else { Ports::ASSIGNED },
-        notes: given.text("--notes").map(PathBuf::from),
-        stop,
-    };
-    end("all", "every server", carry_out(&settings), stop)
+    let rounds = given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize;
+    let requests = given.number("-n", 100..=1_000_000)?.unwrap_or(1000);
+    end("all", carry_out(given, requests, rounds, stop), stop)
 }
 
 /// The assignment, step by step.
-fn carry_out(settings: &Settings) -> Result<(), String> {
+fn carry_out(given: &Given, requests: u64, rounds: usize, stop: &Stop) -> Result<(), String> {
     let begun = Instant::now();
-    if let Some(folder) = &settings.notes {
-        notes::check(folder)?;
+    let [report, root] = ["--report", "--root"].map(|f| Path::new(given.text(f).unwrap_or(".")));
+    let notes = given.text("--notes").map(Path::new);
+    notes.map_or(Ok(()), notes::check)?;
+    let mut servers = ports::ASSIGNED;
+    if given.has("--free-ports") {
+        servers.iter_mut().for_each(|(_, port)| *port = 0);
     }
-    ports::check_free(&settings.ports, settings.stop)?;
-    let fleet = Fleet::new(&settings.report.join("logs"), &settings.root, settings.stop);
+    ports::check_free(&servers, stop)?;
+    let fleet = Fleet::new(&report.join("logs"), root, stop);
     let mut fleet = fleet.map_err(|e| format!("{e}; see --report"))?;
-    start(&mut fleet, settings)?;
+    start(&mut fleet, &servers)?;
     let lb = fleet.one("lb")?.clone();
     step(4, &format!("fetching http://{}/page.html and all it shows", lb.address));
-    let fetched = fetch::fetch(lb.address, &settings.root, ROTATION, settings.stop)?;
+    let fetched = fetch::fetch(lb.address, root, ROTATION, stop)?;
     // Without the tiles, which the page fetches again and again.
     let shown = fetched.iter().filter(|one| !one.path.contains('?'));
     shown.for_each(|one| say(&format!("      {}", one.line)));
-    let rotation = look_at_rotation(&lb.log, &fetched, settings.stop)?;
-    let systems = SYSTEMS.map(|(_, title)| title).join(", ");
-    let (requests, rounds) = (settings.requests, settings.rounds);
+    let rotation = look_at_rotation(&lb.log, &fetched, stop)?;
     step(6, &format!("performance test: {requests} requests at {LEVELS:?}, {rounds} rounds of"));
-    say(&format!("      {systems}"));
-    let measured = measure::run(&fleet, requests, rounds, settings.stop)?;
+    say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
+    let measured = measure::run(&fleet, requests, rounds, stop)?;
     fleet.check_running()?;
-    let findings = Findings {
-        requests,
-        rounds,
-        started: fleet.all().to_vec(),
-        fetched: fetched.into_iter().map(|one| one.line).collect(),
-        rotation,
-        measured,
-    };
-    step(7, &format!("writing the report in {}", settings.report.display()));
-    report::write(&findings, &settings.report)?;
-    if let Some(folder) = &settings.notes {
+    let (started, fetched) = (fleet.all().to_vec(), fetched.into_iter().map(|f| f.line).collect());
+    let findings = Findings { requests, rounds, started, fetched, rotation, measured };
+    step(7, &format!("writing the report in {}", report.display()));
+    report::write(&findings, report)?;
+    if let Some(folder) = notes {
         let charts = [("requests", report::requests_chart(&findings))];
         notes::refresh(folder, &|name| report::block(&findings, name), &charts)?;
     }
     drop(fleet);
     say(&format!("\n{}", report::summary(&findings)));
-    say(&format!(
-        "done in {:.0} s; every server has been stopped; see {}",
-        begun.elapsed().as_secs_f64(),
-        settings.report.join("report.html").display()
-    ));
+    let (seconds, file) = (begun.elapsed().as_secs_f64(), report.join("report.html"));
+    say(&format!("done in {seconds:.0} s; every server has been stopped; see {}", file.display()));
     findings.trouble().map_or(Ok(()), Err)
 }
 
 /// Steps 2 and 3, and the server to compare with.
-fn start(fleet: &mut Fleet, settings: &Settings) -> Result<(), String> {
-    let ports = &settings.ports;
-    let mut start = |topic, port, arguments: &[String]| {
-        let server = fleet.start(topic, port, arguments)?;
-        say(&format!("      {topic}: http://{}/", server.address));
-        Ok::<_, String>(server.address)
-    };
-    step(2, "starting four async_servers");
+fn start(fleet: &mut Fleet, servers: &[(&str, u16)]) -> Result<(), String> {
     let mut backends = Vec::new();
-    for port in ports.async_servers {
-        backends.push(format!("--backend={}", start("async_server", port, &[])?));
+    for (i, (topic, port)) in servers.iter().enumerate() {
+        match i {
+            0 => step(2, "starting four async_servers"),
+            4 => step(3, "starting lb, and thread_server to compare with"),
+            _ => {}
+        }
+        // On the assigned ports it knows its backends.
+        let arguments: &[String] = if *topic == "lb" && *port == 0 { &backends } else { &[] };
+        let address = fleet.start(topic, *port, arguments)?.address;
+        say(&format!("      {topic}: http://{address}/"));
+        backends.push(format!("--backend={address}"));
     }
-    if *ports == Ports::ASSIGNED {
-        backends.clear(); // the lb knows these
-    }
-    step(3, "starting lb, and thread_server to compare with");
-    start("lb", ports.lb, &backends)?;
-    start("thread_server", ports.thread_server, &[])?;
     Ok(())
 }
 

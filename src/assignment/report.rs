@@ -30,8 +30,6 @@ const SOAL: &str = "\
 
 The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
 async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
-/// The titles of the tables: the assignment's two first, then the one that it does not ask for.
-const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
 
 /// All that a run of `all` found out.
 pub(super) struct Findings {
@@ -60,7 +58,7 @@ impl Findings {
 
     /// All cells, table by table.
     pub fn in_order(&self) -> impl Iterator<Item = &Cell> {
-        ORDER.into_iter().flat_map(|title| self.cells_of(title))
+        SYSTEMS.iter().flat_map(|(_, title)| self.cells_of(title))
     }
 
     /// What makes the tables worth less than they look: one sentence, if there is any.
@@ -96,7 +94,7 @@ fn heading(title: &str) -> &str {
 /// Each system's table, with exactly the assignment's columns; each row is the median run.
 fn tables(findings: &Findings) -> Vec<Part> {
     let table = |title| Part::Table(table::table(findings.cells_of(title)));
-    ORDER.into_iter().flat_map(|title| [Part::heading(3, heading(title)), table(title)]).collect()
+    SYSTEMS.iter().flat_map(|(_, title)| [Part::heading(3, heading(title)), table(title)]).collect()
 }
 
 /// What the tables of these cells do not show.
@@ -184,7 +182,7 @@ fn step_parts(findings: &Findings) -> Vec<Part> {
 fn performance_parts(findings: &Findings) -> Vec<Part> {
     let intro = "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.";
     let mut parts = vec![Part::heading(2, "Performance Test"), Part::text(intro)];
-    for title in ORDER {
+    for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, heading(title)));
         parts.extend(findings.cells_of(title).map(|cell| {
             let (same, url) = (ab::same(cell.plan()), cell.plan().target.url());
@@ -220,7 +218,7 @@ fn figure_parts(findings: &Findings) -> Vec<Part> {
     ];
     let mut parts =
         vec![Part::heading(2, "Grafik"), Part::Charts(charts), Part::List(captions.into())];
-    for title in ORDER {
+    for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
         parts.push(Part::Table(table::table(findings.curve_of(title))));
     }
@@ -236,7 +234,7 @@ fn chart(
     points: impl Fn(&'static str) -> Vec<Point>,
 ) -> Chart {
     let short = |title: &str| title.replace("Load Balancer", "LB");
-    let series = ORDER.map(|title| Series { name: short(title), points: points(title) });
+    let series = SYSTEMS.map(|(_, title)| Series { name: short(title), points: points(title) });
     let (title, series) = (title.to_owned(), series.into());
     Chart { title, x_label, y_label, x, from_zero, has_lines: true, series }
 }

@@ -20,16 +20,11 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// The end of a topic that starts others. Ctrl-C is no failure: what has been stopped is said, and
-/// whatever broke meanwhile broke for that reason.
-pub(crate) fn end(
-    topic: &str,
-    stopped: &str,
-    done: Result<(), String>,
-    stop: &Stop,
-) -> Result<(), Failure> {
+/// The end of a topic that starts others. Ctrl-C is no failure: whatever broke
+/// meanwhile broke for that reason.
+pub(crate) fn end(topic: &str, done: Result<(), String>, stop: &Stop) -> Result<(), Failure> {
     if done.is_err() && stop.is_raised() {
-        say(&format!("{topic}: stopped before the end; {stopped} has been stopped"));
+        say(&format!("{topic}: stopped before the end; every server has been stopped"));
         return Ok(());
     }
     done.map_err(|sentence| Failure::CannotWork(format!("{topic}: {sentence}")))

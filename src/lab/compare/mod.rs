@@ -182,7 +182,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     let report = Path::new(given.text("--report").unwrap_or_default());
     let notes = given.text("--notes").map(Path::new);
-    end("compare", "everything", carry_out(what, &list, &mut compare, report, notes), stop)
+    end("compare", carry_out(what, &list, &mut compare, report, notes), stop)
 }
 
 /// Measures, writes the files, refreshes the notes, prints the tables.
@@ -213,7 +213,10 @@ fn carry_out(
         notes::refresh(folder, &|name| (name == stem).then(|| block.clone()), &charts)?;
     }
     let (seconds, report) = (begun.elapsed().as_secs_f64(), report.join(format!("{stem}.html")));
-    say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
+    say(&format!(
+        "done in {seconds:.0} s; every server has been stopped; see {}",
+        report.display()
+    ));
     Ok(())
 }
 

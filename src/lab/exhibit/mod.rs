@@ -124,7 +124,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     let stage = Stage { quick: given.has("--quick"), stop };
     let shown = show(&chosen, &stage, given.text("--notes").map(Path::new));
-    end("exhibit", "every server", shown, stop)
+    end("exhibit", shown, stop)
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.
