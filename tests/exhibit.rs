@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::Folder;
 
-const NAMES: [&str; 7] =
-    ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline"];
+const NAMES: [&str; 8] =
+    ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline", "cost"];
 
 fn exhibit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_progjar"))
@@ -149,6 +149,22 @@ fn pipelining_is_compared_with_its_cpu_time_and_a_verdict() {
         }
     }
     assert!(after(&text, "bench: ").contains("32"), "{text}");
+}
+
+#[test]
+fn the_lb_and_a_new_connection_cost_more_than_a_server_asked_on_a_kept_one() {
+    let text = quick("cost");
+    // Median, lowest, "to", highest, CPU time: all in a table whose first column has spaces.
+    let [kept, new, lb, lb_new] =
+        ["direct  ", "direct, new connections", "lb  ", "lb, new connections"]
+            .map(|way| numbers(after(&text, way)));
+    for row in [&kept, &new, &lb, &lb_new] {
+        assert!(row[1] <= row[0] && row[0] <= row[3], "{text}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(kept[4] < new[4] && kept[4] < lb[4] && lb[4] < lb_new[4], "{text}");
+    }
+    assert!(text.contains("(Holm)"), "{text}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "async_server",
     "lb",
     "thread_server",
@@ -26,6 +26,7 @@ pub const NAMES: [&str; 14] = [
     "exhibit-noise",
     "exhibit-policies",
     "exhibit-pipeline",
+    "exhibit-cost",
 ];
 
 const BEGIN: &str = "<!-- measured: ";

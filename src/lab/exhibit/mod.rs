@@ -1,5 +1,5 @@
 //! `progjar exhibit NAME`: experiments, each played and explained: the ways to get a wrong
-//! table, and what the load balancer's policies and pipelining do.
+//! table, and what the load balancer's policies and pipelining do, and what it costs.
 //!
 //! Every exhibit starts its own servers, small and faulty on purpose where that is the point,
 //! and ends them. Entry point: [`main`]. Notes: `notes/wrong-table.md`, `notes/lb.md`.
@@ -14,6 +14,8 @@ mod counts;
 mod times;
 // one slow backend, three policies; many requests, one write
 mod balancing;
+// a server asked directly and through the load balancer
+mod cost;
 
 use super::fleet::{Fleet, Server};
 use super::machine::circumstances;
@@ -28,15 +30,15 @@ use std::time::Duration;
 /// `progjar exhibit`
 pub const TOPIC: Topic = Topic {
     name: "exhibit",
-    summary: "experiments, explained: ways to get a wrong table, policies, pipelining",
+    summary: "experiments, explained: ways to get a wrong table, policies, pipelining, cost",
     operand: "NAME",
     operand_default: "",
     flags: &[&[
         flag("--quick", "", "", "less of everything, for a first look"),
         flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks"),
     ]],
-    more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, or all; without\n\
-        NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
+    more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, cost, or all;\n\
+        without NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
 };
 
 /// One experiment.
@@ -58,7 +60,7 @@ struct Stage<'a> {
     stop: &'a Stop,
 }
 
-const EXHIBITS: [Exhibit; 7] = [
+const EXHIBITS: [Exhibit; 8] = [
     spin::SPIN,
     counts::NOT_FOUND,
     counts::DEAD_PORT,
@@ -66,6 +68,7 @@ const EXHIBITS: [Exhibit; 7] = [
     times::NOISE,
     balancing::POLICIES,
     balancing::PIPELINE,
+    cost::COST,
 ];
 
 impl Stage<'_> {
