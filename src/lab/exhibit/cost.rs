@@ -43,7 +43,7 @@ fn play(stage: &Stage) -> Result<String, String> {
             if direct { (backend, vec![backend.pid]) } else { (lb, all.clone()) };
         plans.push(Plan { keep_alive, processes, ..stage.load(server, name, 1)? });
     }
-    let cells = measure(&plans, stage.pick(12, 6), WARMUP, stage.stop, &mut |_| {}).whole()?;
+    let cells = measure(&plans, stage.pick(12, 7), WARMUP, stage.stop, &mut |_| {}).whole()?;
     let mut table = Table::new(&["", "ms per request", "lowest to highest", "CPU µs per request"]);
     for (name, cell) in WAYS.iter().zip(&cells) {
         let Spread { median, lowest, highest } = cell.spread(Outcome::time_per_request);
