@@ -2,7 +2,7 @@
 //! by lines or not; readable on paper, in dark mode and on a phone.
 //!
 //! Knows no run. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
-//! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
+//! series also has its own marker and dash. Entry points: [`Chart::svg`], [`Chart::standalone`].
 //! Note: `notes/README.md`.
 
 use super::page::number;
@@ -62,11 +62,6 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// For a page that has [`STYLE`].
-    pub fn inline(&self) -> String {
-        self.svg("")
-    }
-
     /// For a file of its own.
     pub fn standalone(&self) -> String {
         let Chart { title, x_label, y_label, .. } = self;
@@ -75,7 +70,8 @@ impl Chart {
         svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1)
     }
 
-    fn svg(&self, style: &str) -> String {
+    /// With that at its beginning; nothing in a page that has [`STYLE`].
+    pub fn svg(&self, style: &str) -> String {
         let Chart { title, x_label, y_label, .. } = self;
         let names: Vec<&str> = self.series.iter().map(|s| s.name.as_str()).collect();
         let mut svg = format!(
