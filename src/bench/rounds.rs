@@ -171,7 +171,7 @@ const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1];
 
 /// `--rate auto`: for each level the rates that are parts of what the best target does there in a
 /// closed loop.
-pub(super) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
+pub(crate) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
     let mut scheduled = Vec::new();
     for level in plans.chunk_by(is_same_level) {
         let mut highest: f64 = 0.0;

@@ -22,18 +22,11 @@ const BOTTOM: f64 = 266.0;
 /// The colours and lines of all charts; in a page it is needed once.
 pub(crate) const STYLE: &str = include_str!("chart.css");
 
-/// A place across, and what was measured there; lowest and highest are the same where only one
-/// value is shown.
+/// A place across, and what was measured there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point {
     pub x: f64,
     pub y: Spread,
-}
-
-impl Point {
-    pub fn at(x: f64, y: f64) -> Point {
-        Point { x, y: Spread { lowest: y, median: y, highest: y } }
-    }
 }
 
 /// One system's points, in the order of x.
@@ -257,9 +250,8 @@ mod tests {
         assert_eq!(names(&log), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
         assert!((log.share(0.1) - 0.5).abs() < 1e-9);
         assert_eq!((log.share(0.0), log.share(99.0)), (0.0, 1.0));
-        for (low, high) in [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)] {
-            let ticks = Scale::log(low, high).ticks.len();
-            assert!((2..=18).contains(&ticks), "{low} {high}: {ticks}");
-        }
+        let counts = [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)]
+            .map(|(low, high)| Scale::log(low, high).ticks.len());
+        assert!(counts.iter().all(|count| (2..=18).contains(count)), "{counts:?}");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Part {
     Charts(Vec<(&'static str, Chart)>),
     /// What a program printed.
     Output(String),
-    /// The same below a line that unfolds it; not printed on paper.
+    /// The same below a line that unfolds it; on paper the line alone.
     Fold(String, String),
 }
 
@@ -65,10 +65,11 @@ impl Part {
             }
             Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
             Part::List(items) => {
-                let item =
-                    |item: &String| format!("<li>{}</li>\n", escape(&item.replace("**", "")));
-                let items = items.iter().map(item);
-                format!("<ul>\n{}</ul>\n", items.collect::<String>())
+                let items = items.iter().map(|item| escape(&item.replace("**", "")));
+                format!(
+                    "<ul>{}</ul>\n",
+                    items.map(|i| format!("\n<li>{i}</li>")).collect::<String>()
+                )
             }
             Part::Table(table) => html_of(table),
             Part::Charts(charts) => {
@@ -76,11 +77,10 @@ impl Part {
                 format!("<div class=\"charts\">{}</div>\n", charts.collect::<String>())
             }
             Part::Output(text) => format!("<pre>{}</pre>\n", escape(text)),
-            Part::Fold(title, text) => format!(
-                "<details class=\"screen\"><summary>{}</summary><pre>{}</pre></details>\n",
-                escape(title),
-                escape(text)
-            ),
+            Part::Fold(title, text) => {
+                let [title, text] = [title, text].map(|text| escape(text));
+                format!("<details><summary>{title}</summary><pre>{text}</pre></details>\n")
+            }
         }
     }
 }

@@ -77,8 +77,6 @@ struct Comparison<'a> {
     /// For configurations and logs, inside the report's folder.
     folder: PathBuf,
     root: PathBuf,
-    patches: PathBuf,
-    without: PathBuf,
     /// What all servers serve: the image and the large file.
     site: PathBuf,
     stop: &'a Stop,
@@ -119,8 +117,6 @@ impl Comparison<'_> {
             idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
             folder: path("--report").join("compare"),
             root: path("--root"),
-            patches: path("--patches"),
-            without: path("--without"),
             site: path("--report").join("compare/site"),
             stop,
             remarks: Vec::new(),
@@ -167,7 +163,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (what, list) = match given.operand()? {
         "servers" => ("", servers::list(&mut compare)),
         "pollers" => (" pollers", pollers::list(&mut compare)),
-        "tricks" => (" tricks", tricks::list(&compare)),
+        "tricks" => (" tricks", tricks::list(&compare, given)),
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
