@@ -78,8 +78,10 @@ pub(super) fn run(
     let cells = measure(&plans, rounds, WARMUP, stop, watch).whole()?;
     // At the highest level, at rates that are parts of what the best of them does there.
     let point = POINT.1.min(POINT.0 * rounds as u32);
-    let busiest = plans[plans.len() - SYSTEMS.len()..].iter();
-    let busiest = busiest.map(|plan| plan.for_time(point)).collect::<Vec<_>>();
+    let mut busiest = plans[plans.len() - SYSTEMS.len()..].to_vec();
+    for plan in &mut busiest {
+        (plan.time_limit, plan.requests) = (Some(point), u64::MAX);
+    }
     say("      load curve: at ever higher rates, all systems in turn");
     let scheduled = load_curve(&busiest, stop)?;
     let curve = measure(&scheduled, CURVE_ROUNDS, Duration::ZERO, stop, &mut |_| {}).whole()?;

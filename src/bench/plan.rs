@@ -180,7 +180,7 @@ impl Plan {
     }
 
     /// The same for so long, whatever the number of requests.
-    pub(crate) fn for_time(&self, limit: Duration) -> Plan {
+    pub(super) fn for_time(&self, limit: Duration) -> Plan {
         Plan { time_limit: Some(limit), requests: u64::MAX, rows: None, ..self.clone() }
     }
 
