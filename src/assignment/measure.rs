@@ -4,7 +4,7 @@
 //! Entry point: [`run`]. Note: `notes/README.md`.
 
 use super::ab::{Ab, AbRun};
-use crate::bench::rounds::{Cell, State, Turn, measure};
+use crate::bench::rounds::{Cell, Turn, measure};
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
@@ -70,13 +70,13 @@ pub(super) fn run(
     let mut rates = Vec::new();
     let watch = &mut |turn: &Turn| {
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
-        let (State::Ended(outcome), Some(place), 1..) = (&turn.state, place, turn.round) else {
+        let (Some(place), 1..) = (place, turn.round) else {
             return;
         };
         if let Some(ab) = ab.as_ref().filter(|_| !stop.is_raised()) {
             runs[place].push(ab.run(turn.plan, stop));
         }
-        rates.push((place, outcome.rate()));
+        rates.push((place, turn.outcome.rate()));
         if rates.len() == plans.len() {
             say(&line(turn, &plans, &mut rates));
         }

@@ -3,12 +3,11 @@
 //! Knows no socket. Entry point: [`Options::of`]. Note: `notes/bench.md`.
 
 use super::cpu::Cpu;
-use super::plan::{Plan, base64};
+use super::plan::{Plan, Target, base64};
 use super::report::Parts;
 use super::saved::Saved;
 use super::verdict::{ROUNDS, rounds_needed};
 use crate::cli::args::{Flag, Given, Topic, flag};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +19,10 @@ const CONNECTIONS_ON_SCHEDULE: usize = 64;
 const TIME_ON_SCHEDULE: Duration = Duration::from_secs(2);
 /// More than a client can send.
 const HIGHEST_RATE: f64 = 1e6;
+/// ab's: with fewer requests, no lines of progress; otherwise one for each tenth of the requests,
+/// but at least for so many.
+const WORTH_LINES: u64 = 150;
+const LEAST_STEP: u64 = 100;
 
 /// A line for each flag, which rustfmt would break into six.
 macro_rules! flags {
@@ -121,7 +124,8 @@ pub struct Options {
     pub(super) warmup: Duration,
     /// How to report.
     pub format: Format,
-    pub(super) quiet: bool,
+    /// Say each run's rate on stderr.
+    pub(super) lines: bool,
     /// -e.
     pub(super) percentages: Option<PathBuf>,
     pub(super) against: Option<Saved>,
@@ -134,8 +138,7 @@ impl Options {
         if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
             return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
         }
-        given.operand()?;
-        let (plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
+        let (mut plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
         let against = given.text("--against").map(|path| Saved::read(Path::new(path)));
         let against = against.transpose().map_err(|e| TOPIC.wrong(e))?;
         let others = given.operands.len() - 1;
@@ -151,6 +154,9 @@ impl Options {
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
+        if !many && !given.has("-q") && plans[0].requests > WORTH_LINES {
+            plans[0].progress = (plans[0].requests / 10).max(LEAST_STEP);
+        }
         let format = match () {
             () if given.has("--json") => Format::Json,
             () if given.has("--csv") => Format::Csv,
@@ -163,7 +169,7 @@ impl Options {
             rounds,
             warmup: given.duration("--warmup")?.unwrap_or_default(),
             format,
-            quiet: given.has("-q"),
+            lines: many && !given.has("-q"),
             percentages: given.text("-e").map(PathBuf::from),
             against,
             parts: Parts { no_percentiles: given.has("-d"), no_confidence: given.has("-S") },
@@ -180,33 +186,38 @@ fn list<T: PartialEq>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Ve
 
 /// A plan for each level, each rate, each target.
 fn plans(given: &Given) -> Result<Vec<Plan>, String> {
+    let model = plan(given)?;
+    let targets = given.operands.iter().map(|url| Target::parse(url));
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>().map_err(|e| TOPIC.wrong(e))?;
+    let is_twice = |(i, a): (usize, &Target)| targets[..i].iter().any(|b| a.name == b.name);
+    if targets.iter().enumerate().any(is_twice) {
+        return Err(TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL"));
+    }
+    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
+    let rates = given.value("--rate", wanted, |text| match text {
+        "auto" => Some(vec![None]),
+        _ => list(text, |text| rate(text).map(Some)),
+    })?;
+    let usual = match &rates {
+        Some(_) => CONNECTIONS_ON_SCHEDULE.min(model.requests as usize),
+        None => 1,
+    };
     let level = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
     let wanted = "give a number, or several, each once: 1,10,50,100";
     let levels: Option<Vec<usize>> = given.value("-c", wanted, |text| list(text, level))?;
-    let most = given.number("-n", 1..=u64::MAX)?.unwrap_or(u64::MAX);
-    let usual = match given.has("--rate") {
-        true => CONNECTIONS_ON_SCHEDULE.min(most as usize),
-        false => 1,
-    };
-    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
-    let rates = given.value("--rate", wanted, |text| match text {
-        "auto" => Some(Vec::new()),
-        _ => list(text, rate),
-    })?;
-    let rates = rates.unwrap_or_default();
+    let (levels, rates) = (levels.unwrap_or(vec![usual]), rates.unwrap_or(vec![None]));
+    if let Some(c) = levels.iter().find(|level| **level as u64 > model.requests) {
+        let n = model.requests;
+        let what = format_args!("-c {c} is more than -n {n}: give at least as many requests");
+        return Err(TOPIC.wrong(what));
+    }
     let mut plans = Vec::new();
-    for level in levels.unwrap_or_else(|| vec![usual]) {
-        let at_level = given.operands.iter().map(|url| plan(given, url, level));
-        let at_level = at_level.collect::<Result<Vec<Plan>, String>>()?;
-        let names: BTreeSet<&str> = at_level.iter().map(|p| p.target.name.as_str()).collect();
-        if names.len() < at_level.len() {
-            return Err(TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL"));
-        }
+    for concurrency in levels {
         for rate in &rates {
-            plans.extend(at_level.iter().map(|plan| plan.at_rate(*rate)));
-        }
-        if rates.is_empty() {
-            plans.extend(at_level);
+            plans.extend(targets.iter().map(|target| {
+                let plan = Plan { target: target.clone(), concurrency, ..model.clone() };
+                rate.map_or(plan.clone(), |rate| plan.at_rate(rate))
+            }));
         }
     }
     Ok(plans)
@@ -221,16 +232,10 @@ fn rate(text: &str) -> Option<f64> {
     Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
 }
 
-fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
-    let mut plan = Plan::new(url).map_err(|e| TOPIC.wrong(e))?;
-    plan.concurrency = concurrency;
+/// What all plans have in common.
+fn plan(given: &Given) -> Result<Plan, String> {
+    let mut plan = Plan::new(given.operand()?).map_err(|e| TOPIC.wrong(e))?;
     (plan.requests, plan.time_limit) = length(given)?;
-    if concurrency as u64 > plan.requests {
-        let requests = plan.requests;
-        let what =
-            format!("-c {concurrency} is more than -n {requests}: give at least as many requests");
-        return Err(TOPIC.wrong(what));
-    }
     plan.timeout = given.duration("-s")?.unwrap_or(plan.timeout).max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
     plan.http11 = given.has("--http11");
@@ -274,14 +279,11 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
             plan.method = method.to_owned();
         }
     }
-    if given.has("-i") {
-        if plan.body.is_some() {
-            let what = "-i asks for the head alone, -p and -u send a file: give one of them";
-            return Err(TOPIC.wrong(what));
-        }
-        plan.method = "HEAD".to_owned();
+    if given.has("-i") && plan.body.is_some() {
+        return Err(TOPIC.wrong("-i asks for the head alone, -p and -u send a file: give one"));
     }
-    plan.method = given.text("-m").unwrap_or(&plan.method).to_owned();
+    let method = given.text("-m").or(given.has("-i").then_some("HEAD"));
+    plan.method = method.unwrap_or(&plan.method).to_owned();
     plan.fields = given.all("-H").map(str::to_owned).collect();
     if let Some(user) = given.text("-A") {
         plan.fields.push(format!("Authorization: Basic {}", base64(user.as_bytes())));

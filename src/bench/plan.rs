@@ -65,10 +65,8 @@ impl Target {
 
     /// `host:port`, with brackets where IPv6 needs them.
     pub(crate) fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        let Target { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -117,6 +115,8 @@ pub struct Plan {
     pub(crate) verbosity: u64,
     /// -g.
     pub(crate) rows: Option<PathBuf>,
+    /// To say on stderr whenever so many more requests are done; 0: nothing.
+    pub(crate) progress: u64,
 }
 
 impl Plan {
@@ -179,15 +179,20 @@ impl Plan {
         Plan { rate: Some(rate), requests: self.requests.min(due.max(1)), ..self.clone() }
     }
 
-    /// The same for so long, whatever the number of requests.
+    /// The same for so long, whatever the number of requests, and without a word.
     pub(super) fn for_time(&self, limit: Duration) -> Plan {
-        Plan { time_limit: Some(limit), requests: u64::MAX, rows: None, ..self.clone() }
+        let quiet = Plan { rows: None, verbosity: 0, progress: 0, ..self.clone() };
+        Plan { time_limit: Some(limit), requests: u64::MAX, ..quiet }
     }
 
     /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
     /// section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
+    }
+
+    pub(super) fn is_same_level(&self, other: &Plan) -> bool {
+        self.concurrency == other.concurrency && self.rate == other.rate
     }
 
     /// The number of requests under way and, on a schedule, the rate: what a row of a table is about.

@@ -116,8 +116,9 @@ impl Histogram {
         0
     }
 
+    /// The same in milliseconds; NaN if there are no samples.
     pub(crate) fn quantile_ms(&self, q: f64) -> f64 {
-        self.quantile(q) as f64 / 1e6
+        if self.count == 0 { f64::NAN } else { self.quantile(q) as f64 / 1e6 }
     }
 
     /// The buckets that hold samples: (lowest value, values per bucket, samples).

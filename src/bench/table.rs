@@ -4,7 +4,8 @@
 //! Entry points: [`tables`], [`table`], [`Table`] for any rows. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::rounds::{Cell, is_same_level};
+use super::rounds::Cell;
+use super::stats::Spread;
 use super::verdict::{self, Pair};
 use std::fmt::Write;
 
@@ -78,10 +79,8 @@ const CURVE: [Column<Cell>; 7] = [
     ("Requests/s asked", |c| c.plan().rate.unwrap_or_default().to_string()),
     ("Answered", |c| format!("{:.0}", c.spread(Outcome::rate).median)),
     ("Short (%)", |c| format!("{:.0}", 100.0 * c.spread(|o| o.shortfall().unwrap_or(0.0)).median)),
-    ("Response p50 (ms)", |c| {
-        format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.5)).median)
-    }),
-    ("p99 (ms)", |c| format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.99)).median)),
+    ("Response p50 (ms)", |c| c.response(0.5)),
+    ("p99 (ms)", |c| c.response(0.99)),
     ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
 
@@ -105,9 +104,9 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
             Some(_) => CURVE.iter().map(|(_, of)| of(cell)).collect(),
             None => row(cell.median()),
         };
-        let known = cell.runs().iter().all(|run| run.cpu.is_some());
-        let cpu = || cell.spread(|run| run.cpu_per_request().unwrap_or_default()).median;
-        row.extend(with_cpu.then(|| if known { format!("{:.1}", cpu()) } else { "?".to_owned() }));
+        let times: Option<Vec<f64>> = cell.runs().iter().map(Outcome::cpu_per_request).collect();
+        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
+        row.extend(with_cpu.then(|| time.unwrap_or("?".to_owned())));
         table.rows.push(row);
     }
     table
@@ -117,50 +116,60 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
 pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
     let mut text = String::new();
     // The first level has each target once.
-    for first in cells.iter().filter(|cell| is_same_level(cell.plan(), cells[0].plan())) {
-        let name = &first.plan().target.name;
-        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == *name);
+    for first in cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan())) {
+        let of_name = || cells.iter().filter(|cell| cell.name() == first.name());
         let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}### {name}\n\n{}", table(of_name()).markdown());
-        let below: Vec<String> = of_name().flat_map(remarks).collect();
-        list(&mut text, &below);
+        let _ = write!(text, "{gap}### {}\n\n{}", first.name(), table(of_name()).markdown());
+        text += &list(of_name().flat_map(remarks).collect());
     }
-    list(&mut text, &verdict::sentences(&verdict::judge(pairs)));
-    text
+    text + &list(verdict::sentences(&verdict::judge(pairs)))
 }
 
-fn list(text: &mut String, sentences: &[String]) {
-    if !sentences.is_empty() {
-        let _ = write!(text, "\n- {}\n", sentences.join("\n- "));
+fn list(sentences: Vec<String>) -> String {
+    match sentences[..] {
+        [] => String::new(),
+        _ => format!("\n- {}\n", sentences.join("\n- ")),
     }
 }
 
 /// What the row of a cell does not show.
 pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
-    let (runs, spread) = (cell.runs(), cell.spread(Outcome::rate));
-    let [done, failed, timed_out, non_2xx, unanswered, retried] = [
-        cell.sum(|o| o.tally.done),
-        cell.sum(|o| o.tally.failed.all()),
-        cell.sum(|o| o.tally.timed_out),
-        cell.sum(|o| o.tally.non_2xx),
-        cell.sum(|o| o.tally.unanswered),
-        cell.sum(|o| o.tally.retried),
-    ];
-    let rates = || {
-        let (low, high, rounds) = (spread.lowest, spread.highest, runs.len());
-        format!("{low:.0} to {high:.0} requests/s in {rounds} rounds; the row is the median run.")
-    };
+    let (runs, Spread { lowest, highest, .. }) = (cell.runs(), cell.spread(Outcome::rate));
+    let (done, failed) = (cell.sum(|o| o.tally.done), cell.sum(|o| o.tally.failed.all()));
+    let rounds = runs.len();
+    let rates = format!(
+        "{lowest:.0} to {highest:.0} requests/s in {rounds} rounds; the row is the median run."
+    );
     let failures = || {
         let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
-        let late = if timed_out > 0 { format!("; {timed_out} timed out") } else { String::new() };
+        let late = match cell.sum(|o| o.tally.timed_out) {
+            0 => String::new(),
+            late => format!("; {late} timed out"),
+        };
         format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")
     };
+    let counted = |of: fn(&Outcome) -> u64, sentence: fn(u64) -> String| {
+        Some(cell.sum(of)).filter(|count| *count > 0).map(sentence)
+    };
     let remarks = [
-        (runs.len() > 1 && cell.plan().rate.is_none()).then(rates),
+        (rounds > 1 && cell.plan().rate.is_none()).then_some(rates),
         (failed > 0).then(failures),
-        (non_2xx > 0).then(|| format!("**Non-2xx responses: {non_2xx}** of {done}.")),
-        (unanswered > 0).then(|| format!("**{unanswered} requests had no answer when the run ended**; they count with the time they waited.")),
-        (retried > 0).then(|| format!("{retried} requests were sent again, since the server had closed the connection.")),
+        counted(|o| o.tally.non_2xx, |n| format!("**Non-2xx responses: {n}**"))
+            .map(|said| format!("{said} of {done}.")),
+        counted(
+            |o| o.tally.unanswered,
+            |n| {
+                format!(
+                    "**{n} requests had no answer when the run ended**; they count with the time they waited."
+                )
+            },
+        ),
+        counted(
+            |o| o.tally.retried,
+            |n| {
+                format!("{n} requests were sent again, since the server had closed the connection.")
+            },
+        ),
         cell.median().client_limit(),
     ];
     let level = cell.plan().level();

@@ -4,10 +4,10 @@
 //! no longer would. Entry points: [`Client::open`], [`Client::advance`], [`Client::expire`].
 //! Note: `notes/bench.md`.
 
-use super::{Client, Phase, UNKNOWN, nanos};
+use super::{Client, Phase, nanos};
+use crate::bench::print;
 use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
-use crate::bench::{print, rows};
 use crate::net::poller::Interest;
 use crate::net::sys;
 use std::io::{self, ErrorKind, Read, Write};
@@ -126,30 +126,24 @@ impl Client<'_> {
         if !keep {
             self.close(token);
         }
-        let known = &self.shared.document;
-        let mut length = known.load(Relaxed);
-        if length == UNKNOWN {
-            let first = known.compare_exchange(UNKNOWN, answer.body, Relaxed, Relaxed);
-            length = first.err().unwrap_or(answer.body);
-        }
         self.finish(token);
+        let length = *self.shared.document.get_or_init(|| answer.body);
         if !plan.any_length && answer.body != length {
             let why = format!("{} bytes instead of {length}", answer.body);
             return self.failed(Class::Length, &why);
         }
         let slot = &self.slots[token];
-        let connect = nanos(slot.begun, slot.connected);
-        let processing = nanos(slot.connected, self.now);
-        let waiting = nanos(slot.connected, slot.first_byte);
+        let [connect, processing, waiting] = [
+            nanos(slot.begun, slot.connected),
+            nanos(slot.connected, self.now),
+            nanos(slot.connected, slot.first_byte),
+        ];
         self.tally.answered(answer, connect, processing, waiting);
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        let (Some(rows), Some(file)) = (&mut self.rows, self.shared.rows) else {
-            return Ok(());
-        };
-        let row = file.row(slot.begun, [connect, processing, waiting]);
-        rows.write_all(row.as_bytes()).map_err(rows::failed)
+        let rows = self.shared.rows;
+        rows.map_or(Ok(()), |rows| rows.add(slot.begun, [connect, processing, waiting]))
     }
 
     fn log(&self, answer: Answer) {
@@ -204,14 +198,11 @@ impl Client<'_> {
     fn failed(&mut self, class: Class, why: &str) -> Ended {
         let (plan, tally) = (self.shared.plan, &mut self.tally);
         tally.failed.add(class);
-        self.shared.failed.fetch_add(1, Relaxed);
-        if tally.failed.all() == 1 || plan.verbosity >= 1 {
-            let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
-            if plan.verbosity >= 1 {
-                eprintln!("bench: {reason}");
-            }
-            tally.reason.get_or_insert(reason);
+        let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
+        if plan.verbosity >= 1 {
+            eprintln!("bench: {reason}");
         }
+        tally.reason.get_or_insert(reason);
         let (target, url) = (plan.target.authority(), plan.target.url());
         match class {
             Class::Connect if !self.shared.reached.load(Relaxed) => {
@@ -233,8 +224,13 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
-        self.shared.done.fetch_add(1, Relaxed);
         self.last = self.now;
+        if self.shared.plan.progress > 0 {
+            let done = self.shared.done.fetch_add(1, Relaxed) + 1;
+            if done.is_multiple_of(self.shared.plan.progress) {
+                eprintln!("Completed {done} requests");
+            }
+        }
     }
 
     pub(super) fn close(&mut self, token: usize) {

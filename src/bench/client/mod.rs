@@ -10,14 +10,14 @@ mod exchange;
 use super::cpu;
 use super::plan::Plan;
 use super::reader::{Heads, Reader, value_of};
-use super::rows::{self, PIECE, RowFile};
+use super::report::RowFile;
 use super::tally::Tally;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::poller::{Interest, Kind, Poller};
 use crate::net::timers::Timers;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,6 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// When the time of a schedule is over, requests that have been sent may get their answers for so
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
-/// `document` before the first answer.
-pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// What all threads of a run share.
 pub(super) struct Shared<'a> {
@@ -46,14 +44,13 @@ pub(super) struct Shared<'a> {
     /// When the schedule of `--rate` begins.
     pub(super) epoch: Instant,
     /// The length of the first answer's body, once it is known.
-    pub(super) document: AtomicU64,
+    pub(super) document: OnceLock<u64>,
     /// Whether a connection was ever made.
     pub(super) reached: AtomicBool,
     /// A thread met an error that ends the run.
     pub(super) aborted: AtomicBool,
-    /// Requests that ended, and those that ended badly, for the eyes of the user.
+    /// Requests that ended, for the lines of progress.
     pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
 }
 
 /// What a connection is doing.
@@ -84,9 +81,8 @@ struct Slot {
 
 struct Client<'a> {
     shared: &'a Shared<'a>,
-    /// Which of how many threads, and how many requests it is to make.
+    /// Which of the threads, and how many requests it is to make.
     index: u64,
-    of: u64,
     requests: u64,
     poller: Poller,
     slots: Vec<Slot>,
@@ -101,7 +97,6 @@ struct Client<'a> {
     now: Instant,
     buffer: Box<[u8]>,
     heads: Heads,
-    rows: Option<BufWriter<&'a File>>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
@@ -110,25 +105,22 @@ struct Client<'a> {
 
 /// Makes the requests of thread `index`; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
-pub(super) fn run(shared: &Shared, index: usize, threads: usize) -> Result<Tally, String> {
+pub(super) fn run(shared: &Shared, index: usize) -> Result<Tally, String> {
     let cpu = cpu::of_this_thread();
-    let client = Client::new(shared, index as u64, threads as u64);
+    let client = Client::new(shared, index as u64);
     let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
-    let worked = client.work();
-    let rows = client.rows.as_mut().map_or(Ok(()), Write::flush).map_err(rows::failed);
-    let mut tally = client.tally;
-    if let Err(why) = worked.and(rows) {
-        shared.aborted.store(true, Relaxed);
-        if !shared.reached.load(Relaxed) {
-            return Err(why);
-        }
-        tally.broken = Some(why);
+    let broken = client.work().err();
+    shared.aborted.fetch_or(broken.is_some(), Relaxed);
+    match broken {
+        Some(why) if !shared.reached.load(Relaxed) => Err(why),
+        broken => Ok(Tally {
+            span: Some((client.begun, client.last)),
+            software: software(&client.heads.head),
+            cpu: cpu::of_this_thread().zip(cpu).map(|(after, before)| after - before),
+            broken,
+            ..client.tally
+        }),
     }
-    tally.span = Some((client.begun, client.last));
-    tally.software = software(&client.heads.head);
-    let used = cpu::of_this_thread().zip(cpu);
-    tally.cpu = used.map(|(after, before)| after - before);
-    Ok(tally)
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -145,12 +137,12 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Shared<'a>, index: u64, of: u64) -> io::Result<Client<'a>> {
+    fn new(shared: &'a Shared<'a>, index: u64) -> io::Result<Client<'a>> {
         let (plan, now) = (shared.plan, Instant::now());
+        let of = plan.threads as u64;
         let part = |whole: u64| whole / of + u64::from(index < whole % of);
         let connections = part(plan.concurrency as u64) as usize;
         let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
-        let heads = Heads { head_only, keep_heads, head: Vec::new() };
         let slot = |_| Slot {
             stream: None,
             watched: None,
@@ -166,7 +158,6 @@ impl<'a> Client<'a> {
         Ok(Client {
             shared,
             index,
-            of,
             requests: part(plan.requests),
             poller: Kind::BEST.poller()?,
             slots: (0..connections).map(slot).collect(),
@@ -177,8 +168,7 @@ impl<'a> Client<'a> {
             timers: Timers::default(),
             now,
             buffer: vec![0; BUFFER].into_boxed_slice(),
-            heads,
-            rows: shared.rows.map(|rows| BufWriter::with_capacity(PIECE, &rows.file)),
+            heads: Heads { head_only, keep_heads, head: Vec::new() },
             // On a schedule time begins with the schedule.
             begun: plan.rate.map_or(now, |_| shared.epoch),
             last: now,
@@ -255,7 +245,7 @@ impl<'a> Client<'a> {
 
     fn may_open(&self) -> bool {
         // Each thread has its part of the bound, and at least one.
-        self.handshakes < (HANDSHAKES / self.of as usize).max(1)
+        self.handshakes < (HANDSHAKES / self.shared.plan.threads).max(1)
     }
 
     /// When the next request is due: now, unless there is a schedule.
@@ -263,7 +253,7 @@ impl<'a> Client<'a> {
         let Some(rate) = self.shared.plan.rate else {
             return self.now;
         };
-        let place = self.started * self.of + self.index;
+        let place = self.started * self.shared.plan.threads as u64 + self.index;
         self.shared.epoch + Duration::from_secs_f64(place as f64 / rate)
     }
 
