@@ -8,9 +8,11 @@ use super::{Client, Phase, nanos};
 use crate::bench::print;
 use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
+use crate::cli::limits::READ;
+use crate::net::connection::{Connection, Filled};
 use crate::net::poller::Interest;
 use crate::net::sys;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -28,7 +30,7 @@ impl Client<'_> {
         let slot = &mut self.slots[token];
         (slot.phase, slot.reused, slot.written) = (Phase::Connecting, false, 0);
         match sys::connect(self.shared.address) {
-            Ok(stream) => slot.stream = Some(stream),
+            Ok(stream) => slot.connection = Some(Connection::new(stream)),
             Err(e) => return self.broken(token, &e.to_string()),
         }
         self.handshakes += 1;
@@ -38,31 +40,37 @@ impl Client<'_> {
     /// Goes on with the request, and says to the poller what it waits for then.
     pub(super) fn advance(&mut self, token: usize) -> Ended {
         let result = self.step(token);
-        let connecting = self.slots[token].phase == Phase::Connecting;
+        let slot = &mut self.slots[token];
+        let Some(connection) = &mut slot.connection else {
+            return Ok(());
+        };
+        connection.release(&mut self.buffers);
+        let interest = if slot.phase == Phase::Reading { Interest::READ } else { Interest::WRITE };
         match result {
-            Ok(Some(answer)) => self.complete(token, answer),
-            Ok(None) => self.watch(token),
-            Err(e) => match e.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => self.watch(token),
-                // How some systems say that the handshake goes on.
-                ErrorKind::NotConnected if connecting => self.watch(token),
-                ErrorKind::InvalidData => self.fail(token, Class::Exception, &e.to_string()),
-                _ => self.broken(token, &e.to_string()),
-            },
+            Ok(Some(answer)) => return self.complete(token, answer),
+            Ok(None) => {}
+            // How some systems say that the handshake goes on.
+            Err(e) if e.kind() == ErrorKind::NotConnected && slot.phase == Phase::Connecting => {}
+            Err(e) if e.kind() == ErrorKind::InvalidData => {
+                return self.fail(token, Class::Exception, &e.to_string());
+            }
+            Err(e) => return self.broken(token, &e.to_string()),
         }
+        let waiting = connection.wait_for(interest, &mut self.poller, token);
+        waiting.map_err(|e| format!("cannot watch a socket: {e}"))
     }
 
     /// Writes what is left of the request; once it is written, reads. None: more is to come.
     fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
         let (slot, request) = (&mut self.slots[token], &self.shared.request);
-        let Some(stream) = &mut slot.stream else {
+        let Some(connection) = &mut slot.connection else {
             return Ok(None);
         };
-        if slot.phase == Phase::Connecting && slot.watched.is_some() {
-            stream.take_error()?.map_or(Ok(()), Err)?;
-        }
         while slot.phase != Phase::Reading {
-            let n = stream.write(&request[slot.written..])?;
+            let n = connection.write(&request[slot.written..])?;
+            if n == 0 {
+                return Ok(None);
+            }
             if slot.phase == Phase::Connecting {
                 self.handshakes -= 1;
                 self.now = Instant::now();
@@ -78,10 +86,13 @@ impl Client<'_> {
             }
         }
         for _ in 0..READS {
-            let n = stream.read(&mut self.buffer)?;
+            let filled = connection.fill(&mut self.buffers)?;
+            if filled == Filled::WouldBlock {
+                break;
+            }
             self.now = Instant::now();
             let begun = slot.reader.received() > 0;
-            if n == 0 {
+            if filled == Filled::End {
                 let when = if begun { "within its answer" } else { "without an answer" };
                 let why = || io::Error::other(format!("the server closed the connection {when}"));
                 return slot.reader.end().map(Some).ok_or_else(why);
@@ -90,30 +101,17 @@ impl Client<'_> {
                 slot.first_byte = self.now;
             }
             let invalid = |why| io::Error::new(ErrorKind::InvalidData, why);
-            let fed = slot.reader.feed(&self.buffer[..n], &mut self.heads).map_err(invalid)?;
+            let n = connection.input.unused().len();
+            let fed = slot.reader.feed(connection.input.unused(), &mut self.heads);
+            let answer = fed.map_err(invalid)?;
+            connection.input.consume(n);
             // Where only the end is missing it has probably come too.
-            if fed.is_some() || (n < self.buffer.len() && !slot.reader.awaits_close()) {
-                return Ok(fed);
+            if answer.is_some() || (n < READ && !slot.reader.awaits_close()) {
+                return Ok(answer);
             }
+            connection.release(&mut self.buffers);
         }
         Ok(None)
-    }
-
-    /// Tells the poller only what is new: in the steady state nothing.
-    fn watch(&mut self, token: usize) -> Ended {
-        let slot = &mut self.slots[token];
-        let interest = match slot.phase {
-            Phase::Reading => Interest::READ,
-            _ => Interest::WRITE,
-        };
-        let Some(stream) = slot.stream.as_ref().filter(|_| slot.watched != Some(interest)) else {
-            return Ok(());
-        };
-        let result = match slot.watched.replace(interest) {
-            Some(_) => self.poller.modify(stream, token, interest),
-            None => self.poller.add(stream, token, interest),
-        };
-        result.map_err(|e| format!("cannot watch a socket: {e}"))
     }
 
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
@@ -235,12 +233,9 @@ impl Client<'_> {
 
     pub(super) fn close(&mut self, token: usize) {
         let slot = &mut self.slots[token];
-        if let Some(stream) = slot.stream.take() {
+        if let Some(connection) = slot.connection.take() {
             self.handshakes -= usize::from(slot.phase == Phase::Connecting);
-            if slot.watched.take().is_some() {
-                // Closing a socket takes it off the poller's list at the latest.
-                let _ = self.poller.remove(&stream, token);
-            }
+            connection.close(&mut self.poller, token);
         }
         slot.reader = Reader::default();
     }

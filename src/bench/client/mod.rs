@@ -13,10 +13,11 @@ use super::reader::{Heads, Reader, value_of};
 use super::report::RowFile;
 use super::tally::Tally;
 use crate::cli::shutdown::{Stop, TICK};
-use crate::net::poller::{Interest, Kind, Poller};
+use crate::net::connection::{BufferPool, Connection};
+use crate::net::poller::{Kind, Poller};
 use crate::net::timers::Timers;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -24,8 +25,6 @@ use std::time::{Duration, Instant};
 /// Handshakes under way at once, and connections opened per turn of the loop: no more than the
 /// shortest usual listen backlog. Beyond it the kernel drops SYNs, and each costs a second.
 const HANDSHAKES: usize = 128;
-/// What one read takes at most.
-const BUFFER: usize = 64 * 1024;
 /// The kernel ends a wait up to so much later than asked (its timer slack is 50 us), so the
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
@@ -64,8 +63,7 @@ enum Phase {
 }
 
 struct Slot {
-    stream: Option<TcpStream>,
-    watched: Option<Interest>,
+    connection: Option<Connection>,
     phase: Phase,
     /// The connection has carried a request before this one.
     reused: bool,
@@ -95,7 +93,7 @@ struct Client<'a> {
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
-    buffer: Box<[u8]>,
+    buffers: BufferPool,
     heads: Heads,
     /// When it began, and when the last request ended.
     begun: Instant,
@@ -144,8 +142,7 @@ impl<'a> Client<'a> {
         let connections = part(plan.concurrency as u64) as usize;
         let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
         let slot = |_| Slot {
-            stream: None,
-            watched: None,
+            connection: None,
             phase: Phase::Idle,
             reused: false,
             written: 0,
@@ -167,7 +164,7 @@ impl<'a> Client<'a> {
             handshakes: 0,
             timers: Timers::default(),
             now,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            buffers: BufferPool::default(),
             heads: Heads { head_only, keep_heads, head: Vec::new() },
             // On a schedule time begins with the schedule.
             begun: plan.rate.map_or(now, |_| shared.epoch),
@@ -223,7 +220,7 @@ impl<'a> Client<'a> {
                 break;
             };
             let due = self.due();
-            let open = self.slots[token].stream.is_some();
+            let open = self.slots[token].connection.is_some();
             if due > self.now || (!open && (opened == HANDSHAKES || !self.may_open())) {
                 break;
             }
