@@ -1,4 +1,4 @@
-//! The instrument: loads a web server with client threads and says what it saw, in ab's words.
+//! The instrument: loads a web server and says what it saw, in ab's words.
 //!
 //! It imports neither `http` nor `site`: an instrument that shares a parser with the thing it
 //! measures shares its faults. Entry points: [`main`] for the command line, [`run`] for one
@@ -36,21 +36,14 @@ pub use tally::Outcome;
 use crate::cli::args::{Failure, Given};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
-use client::Shared;
-use cpu::Cpu;
 use options::Format;
 use plan::Target;
-use report::RowFile;
 use saved::Origin;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::thread;
-use std::time::{Duration, Instant};
-use tally::Tally;
+use std::time::Duration;
 
-/// Descriptors beside those of the connections: standard streams, pollers, files.
+/// Descriptors beside those of the connections: standard streams, the poller, files.
 const OTHER_DESCRIPTORS: u64 = 16;
 /// How long to try each address of a name that has several.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
@@ -64,50 +57,16 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
 
 /// The same, but a run that breaks is an outcome too, as far as it came.
 fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
-    let threads = plan.threads.clamp(1, plan.concurrency);
-    let plan = Plan { threads, ..plan.clone() };
-    let address = resolve(&plan.target)?;
-    check_descriptors(plan.concurrency, threads)?;
-    let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
-    let before = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
-    let shared = Shared {
-        plan: &plan,
-        address,
-        stop,
-        rows: rows.as_ref(),
-        request: plan.request(),
-        epoch: Instant::now(),
-        document: OnceLock::new(),
-        reached: AtomicBool::default(),
-        aborted: AtomicBool::default(),
-        done: AtomicU64::default(),
-    };
-    let results: Vec<Result<Tally, String>> = thread::scope(|scope| {
-        let start = |index| {
-            scope.spawn({
-                let shared = &shared;
-                move || client::run(shared, index)
-            })
-        };
-        let started: Vec<_> = (0..threads).map(start).collect();
-        let panicked = |_| Err("a client thread has panicked".to_owned());
-        started.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-    });
-    let tallies = results.into_iter().collect::<Result<Vec<Tally>, String>>()?;
-    let mut tally = tallies.into_iter().reduce(Tally::merged).unwrap_or_default();
-    let document_length = shared.document.into_inner().unwrap_or_default();
-    tally.broken = tally.broken.or_else(|| rows.as_ref()?.finish().err());
-    if plan.progress > 0 {
-        eprintln!("Finished {} requests", tally.done);
+    let connections = plan.concurrency;
+    let limit = sys::raise_descriptor_limit()
+        .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
+    if connections as u64 + OTHER_DESCRIPTORS > limit {
+        return Err(format!(
+            "-c {connections} needs more open descriptors than the limit of {limit} allows: \
+             choose a lower -c, or raise the hard limit (ulimit -Hn)"
+        ));
     }
-    Ok(Outcome {
-        wall: tally.span.map_or(Duration::ZERO, |(begun, last)| last - begun),
-        interrupted: stop.is_raised(),
-        document_length,
-        tally,
-        cpu: before.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
-        plan,
-    })
+    client::run(plan, resolve(&plan.target)?, stop)
 }
 
 /// The target's address. Only a name with several addresses is tried out: a lone probe would
@@ -121,19 +80,6 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
     };
     let address = addresses.iter().find(answers).or(addresses.first());
     address.copied().ok_or_else(|| wrong(&"it has no address"))
-}
-
-fn check_descriptors(connections: usize, threads: usize) -> Result<(), String> {
-    let needed = connections as u64 + threads as u64 + OTHER_DESCRIPTORS;
-    let limit = sys::raise_descriptor_limit()
-        .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
-    let too_many = || {
-        format!(
-            "-c {connections} needs {needed} open descriptors and the limit is {limit}: \
-         choose a lower -c, or raise the hard limit (ulimit -Hn)"
-        )
-    };
-    if needed > limit { Err(too_many()) } else { Ok(()) }
 }
 
 /// `progjar bench`: the report goes to stdout, progress to stderr.

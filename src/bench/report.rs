@@ -12,7 +12,6 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The percentages of ab's last table.
@@ -219,8 +218,8 @@ pub(super) fn percentages(outcome: &Outcome) -> String {
 /// however long the run is. Times have fractions; starttime is UTC.
 #[derive(Debug)]
 pub(super) struct RowFile {
-    file: Mutex<BufWriter<File>>,
-    /// The moment that ties the clock of the client threads to the calendar.
+    file: BufWriter<File>,
+    /// The moment that ties the client's clock to the calendar.
     wall: Duration,
     clock: Instant,
 }
@@ -231,26 +230,25 @@ impl RowFile {
         let wrong = |e| format!("cannot write '{}': {e}", path.display());
         let mut file = BufWriter::new(File::create(path).map_err(wrong)?);
         file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(wrong)?;
-        Ok(RowFile { file: Mutex::new(file), wall: clock::unix_time(), clock: Instant::now() })
+        Ok(RowFile { file, wall: clock::unix_time(), clock: Instant::now() })
     }
 
     /// A request that began at `begun`; then connect, processing and waiting, in nanoseconds.
-    pub(super) fn add(&self, begun: Instant, times: [u64; 3]) -> Result<(), String> {
+    pub(super) fn add(&mut self, begun: Instant, times: [u64; 3]) -> Result<(), String> {
         let since = begun.saturating_duration_since(self.clock);
         let (seconds, [connect, processing, waiting]) =
             ((self.wall + since).as_secs(), times.map(|nanos| nanos as f64 / 1e6));
         let (started, total) = (calendar(seconds), connect + processing);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(
-            file,
+            self.file,
             "{started}\t{seconds}\t{connect:.3}\t{processing:.3}\t{total:.3}\t{waiting:.3}"
         )
         .map_err(failed)
     }
 
     /// Writes what is still in memory.
-    pub(super) fn finish(&self) -> Result<(), String> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).flush().map_err(failed)
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        self.file.flush().map_err(failed)
     }
 }
 

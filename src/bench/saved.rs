@@ -114,7 +114,7 @@ fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
 }
 
 /// What a cell is about, and how far its rounds are apart.
-fn about(cell: &Cell) -> [Member; 10] {
+fn about(cell: &Cell) -> [Member; 9] {
     let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
     [
         ("target", Value::Text(plan.target.name.clone())),
@@ -122,7 +122,6 @@ fn about(cell: &Cell) -> [Member; 10] {
         ("server_software", Value::Text(cell.median().tally.software.clone())),
         ("concurrency", Value::Number(plan.concurrency as f64)),
         ("rate_asked", Value::Number(plan.rate.unwrap_or(f64::NAN))),
-        ("threads", Value::Number(plan.threads as f64)),
         ("rounds", Value::Number(cell.runs().len() as f64)),
         ("median_requests_per_second", Value::Number(spread.median)),
         ("lowest_requests_per_second", Value::Number(spread.lowest)),

@@ -13,7 +13,6 @@ use crate::net::connection::{Connection, Filled};
 use crate::net::poller::Interest;
 use crate::net::sys;
 use std::io::{self, ErrorKind};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 /// Reads in a row from one connection, so that an endless body holds up nobody else.
@@ -29,7 +28,7 @@ impl Client<'_> {
     pub(super) fn open(&mut self, token: usize) -> Ended {
         let slot = &mut self.slots[token];
         (slot.phase, slot.reused, slot.written) = (Phase::Connecting, false, 0);
-        match sys::connect(self.shared.address) {
+        match sys::connect(self.address) {
             Ok(stream) => slot.connection = Some(Connection::new(stream)),
             Err(e) => return self.broken(token, &e.to_string()),
         }
@@ -62,7 +61,7 @@ impl Client<'_> {
 
     /// Writes what is left of the request; once it is written, reads. None: more is to come.
     fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
-        let (slot, request) = (&mut self.slots[token], &self.shared.request);
+        let (slot, request) = (&mut self.slots[token], &self.request);
         let Some(connection) = &mut slot.connection else {
             return Ok(None);
         };
@@ -75,7 +74,7 @@ impl Client<'_> {
                 self.handshakes -= 1;
                 self.now = Instant::now();
                 slot.connected = self.now;
-                self.shared.reached.store(true, Relaxed);
+                self.reached = true;
             }
             slot.phase = Phase::Writing;
             slot.written += n;
@@ -115,7 +114,7 @@ impl Client<'_> {
     }
 
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
-        let plan = self.shared.plan;
+        let plan = self.plan;
         self.log(answer);
         self.tally.transferred += answer.total;
         self.tally.non_2xx += u64::from(answer.status / 100 != 2);
@@ -125,27 +124,25 @@ impl Client<'_> {
             self.close(token);
         }
         self.finish(token);
-        let length = *self.shared.document.get_or_init(|| answer.body);
+        let length = *self.document.get_or_insert(answer.body);
         if !plan.any_length && answer.body != length {
             let why = format!("{} bytes instead of {length}", answer.body);
             return self.failed(Class::Length, &why);
         }
         let slot = &self.slots[token];
-        let [connect, processing, waiting] = [
-            nanos(slot.begun, slot.connected),
-            nanos(slot.connected, self.now),
-            nanos(slot.connected, slot.first_byte),
-        ];
+        let connect = nanos(slot.begun, slot.connected);
+        let processing = nanos(slot.connected, self.now);
+        let waiting = nanos(slot.connected, slot.first_byte);
         self.tally.answered(answer, connect, processing, waiting);
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        let rows = self.shared.rows;
-        rows.map_or(Ok(()), |rows| rows.add(slot.begun, [connect, processing, waiting]))
+        let times = [connect, processing, waiting];
+        self.rows.as_mut().map_or(Ok(()), |rows| rows.add(slot.begun, times))
     }
 
     fn log(&self, answer: Answer) {
-        let verbosity = self.shared.plan.verbosity;
+        let verbosity = self.plan.verbosity;
         if verbosity < 2 {
             return;
         }
@@ -163,7 +160,7 @@ impl Client<'_> {
     /// if nothing of it was. There, a second such end is a failure, so that this ends.
     fn broken(&mut self, token: usize, why: &str) -> Ended {
         let slot = &self.slots[token];
-        let may_repeat = slot.written == 0 || self.shared.plan.is_idempotent();
+        let may_repeat = slot.written == 0 || self.plan.is_idempotent();
         if slot.reused && slot.reader.received() == 0 && may_repeat {
             self.tally.retried += u64::from(slot.written > 0);
             self.close(token);
@@ -181,7 +178,7 @@ impl Client<'_> {
         self.tally.timed_out += 1;
         self.record_wait(token);
         self.slots[token].reused = false;
-        self.broken(token, &format!("no answer within {:?}", self.shared.plan.timeout))
+        self.broken(token, &format!("no answer within {:?}", self.plan.timeout))
     }
 
     /// The request came to nothing, and its connection with it.
@@ -194,7 +191,7 @@ impl Client<'_> {
 
     /// Counts a failure in one class.
     fn failed(&mut self, class: Class, why: &str) -> Ended {
-        let (plan, tally) = (self.shared.plan, &mut self.tally);
+        let (plan, tally) = (self.plan, &mut self.tally);
         tally.failed.add(class);
         let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
         if plan.verbosity >= 1 {
@@ -203,7 +200,7 @@ impl Client<'_> {
         tally.reason.get_or_insert(reason);
         let (target, url) = (plan.target.authority(), plan.target.url());
         match class {
-            Class::Connect if !self.shared.reached.load(Relaxed) => {
+            Class::Connect if !self.reached => {
                 Err(format!("cannot connect to {target}: {why}; is the server running?"))
             }
             Class::Connect if !plan.go_on && tally.failed.0[0] > CONNECT_FAILURES => {
@@ -223,11 +220,9 @@ impl Client<'_> {
         self.idle.push(token);
         self.tally.done += 1;
         self.last = self.now;
-        if self.shared.plan.progress > 0 {
-            let done = self.shared.done.fetch_add(1, Relaxed) + 1;
-            if done.is_multiple_of(self.shared.plan.progress) {
-                eprintln!("Completed {done} requests");
-            }
+        let (done, step) = (self.tally.done, self.plan.progress);
+        if step > 0 && done.is_multiple_of(step) {
+            eprintln!("Completed {done} requests");
         }
     }
 

@@ -1,13 +1,14 @@
-//! One client thread: its share of the connections, one poller, one buffer.
+//! The client: one thread, many connections, one poller.
 //!
 //! In the steady state a request costs two system calls, a write and a read, and a part of one
-//! wait; nothing is allocated or locked. It knows where a response ends from [`Reader`] and
-//! nothing of reports. Entry point: [`run`]. Note: `notes/bench.md`.
+//! wait; nothing is allocated. It knows where a response ends from [`Reader`] and nothing of
+//! reports. Entry point: [`run`]. Note: `notes/bench.md`.
 
 // one request on one connection
 mod exchange;
 
-use super::cpu;
+use super::Outcome;
+use super::cpu::{self, Cpu};
 use super::plan::Plan;
 use super::reader::{Heads, Reader, value_of};
 use super::report::RowFile;
@@ -16,10 +17,7 @@ use crate::cli::shutdown::{Stop, TICK};
 use crate::net::connection::{BufferPool, Connection};
 use crate::net::poller::{Kind, Poller};
 use crate::net::timers::Timers;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at once, and connections opened per turn of the loop: no more than the
@@ -32,25 +30,6 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// When the time of a schedule is over, requests that have been sent may get their answers for so
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
-
-/// What all threads of a run share.
-pub(super) struct Shared<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) address: SocketAddr,
-    pub(super) stop: &'a Stop,
-    pub(super) rows: Option<&'a RowFile>,
-    pub(super) request: Vec<u8>,
-    /// When the schedule of `--rate` begins.
-    pub(super) epoch: Instant,
-    /// The length of the first answer's body, once it is known.
-    pub(super) document: OnceLock<u64>,
-    /// Whether a connection was ever made.
-    pub(super) reached: AtomicBool,
-    /// A thread met an error that ends the run.
-    pub(super) aborted: AtomicBool,
-    /// Requests that ended, for the lines of progress.
-    pub(super) done: AtomicU64,
-}
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +57,10 @@ struct Slot {
 }
 
 struct Client<'a> {
-    shared: &'a Shared<'a>,
-    /// Which of the threads, and how many requests it is to make.
-    index: u64,
-    requests: u64,
+    plan: &'a Plan,
+    address: SocketAddr,
+    stop: &'a Stop,
+    request: Vec<u8>,
     poller: Poller,
     slots: Vec<Slot>,
     /// Slots without a request; the last to become idle is the first to be used.
@@ -90,35 +69,50 @@ struct Client<'a> {
     /// The time is over: no more requests are started.
     over: bool,
     handshakes: usize,
+    /// Whether a connection was ever made.
+    reached: bool,
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
     buffers: BufferPool,
     heads: Heads,
+    rows: Option<RowFile>,
+    /// The length of the first answer's body, once it is known.
+    document: Option<u64>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
     tally: Tally,
 }
 
-/// Makes the requests of thread `index`; returns when they are done, the time is over, or on stop. The
+/// Makes the requests of the plan; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
-pub(super) fn run(shared: &Shared, index: usize) -> Result<Tally, String> {
-    let cpu = cpu::of_this_thread();
-    let client = Client::new(shared, index as u64);
-    let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
-    let broken = client.work().err();
-    shared.aborted.fetch_or(broken.is_some(), Relaxed);
-    match broken {
-        Some(why) if !shared.reached.load(Relaxed) => Err(why),
-        broken => Ok(Tally {
-            span: Some((client.begun, client.last)),
-            software: software(&client.heads.head),
-            cpu: cpu::of_this_thread().zip(cpu).map(|(after, before)| after - before),
-            broken,
-            ..client.tally
-        }),
+pub(super) fn run(plan: &Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
+    let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
+    let poller = Kind::BEST.poller().map_err(|e| format!("cannot watch sockets: {e}"))?;
+    let (ours, theirs) = (cpu::of_this_thread(), Cpu::of(&plan.processes));
+    let mut client = Client::new(plan, address, stop, rows, poller);
+    let worked = client.work();
+    let written = client.rows.as_mut().map_or(Ok(()), RowFile::finish);
+    let Client { begun, last, reached, heads, document, mut tally, .. } = client;
+    tally.broken = worked.and(written).err();
+    if let Some(why) = tally.broken.take_if(|_| !reached) {
+        return Err(why);
     }
+    tally.software = software(&heads.head);
+    tally.cpu = cpu::of_this_thread().zip(ours).map(|(after, before)| after - before);
+    if plan.progress > 0 {
+        eprintln!("Finished {} requests", tally.done);
+    }
+    let theirs = theirs.filter(|_| !plan.processes.is_empty());
+    Ok(Outcome {
+        plan: plan.clone(),
+        wall: last - begun,
+        tally,
+        document_length: document.unwrap_or_default(),
+        cpu: theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
+        interrupted: stop.is_raised(),
+    })
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -135,12 +129,14 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Shared<'a>, index: u64) -> io::Result<Client<'a>> {
-        let (plan, now) = (shared.plan, Instant::now());
-        let of = plan.threads as u64;
-        let part = |whole: u64| whole / of + u64::from(index < whole % of);
-        let connections = part(plan.concurrency as u64) as usize;
-        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
+    fn new(
+        plan: &'a Plan,
+        address: SocketAddr,
+        stop: &'a Stop,
+        rows: Option<RowFile>,
+        poller: Poller,
+    ) -> Client<'a> {
+        let now = Instant::now();
         let slot = |_| Slot {
             connection: None,
             phase: Phase::Idle,
@@ -152,42 +148,46 @@ impl<'a> Client<'a> {
             first_byte: now,
             reader: Reader::default(),
         };
-        Ok(Client {
-            shared,
-            index,
-            requests: part(plan.requests),
-            poller: Kind::BEST.poller()?,
-            slots: (0..connections).map(slot).collect(),
-            idle: (0..connections).rev().collect(),
+        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
+        Client {
+            plan,
+            address,
+            stop,
+            request: plan.request(),
+            poller,
+            slots: (0..plan.concurrency).map(slot).collect(),
+            idle: (0..plan.concurrency).rev().collect(),
             started: 0,
             over: false,
             handshakes: 0,
+            reached: false,
             timers: Timers::default(),
             now,
             buffers: BufferPool::default(),
             heads: Heads { head_only, keep_heads, head: Vec::new() },
-            // On a schedule time begins with the schedule.
-            begun: plan.rate.map_or(now, |_| shared.epoch),
+            rows,
+            document: None,
+            begun: now,
             last: now,
             tally: Tally::default(),
-        })
+        }
     }
 
     fn work(&mut self) -> Result<(), String> {
-        let (plan, mut events) = (self.shared.plan, Vec::new());
+        let (plan, mut events) = (self.plan, Vec::new());
         let end = plan.time_limit.map(|limit| self.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            if self.tally.done == self.requests {
+            if self.tally.done == plan.requests {
                 return Ok(());
             }
             self.over = end.is_some_and(|end| end <= self.now);
             let all_answered = self.idle.len() == self.slots.len();
             let last = end.map(|end| if self.over { end + grace } else { end });
             let too_late = self.over && (all_answered || last.is_some_and(|last| last <= self.now));
-            if too_late || self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed) {
+            if too_late || self.stop.is_raised() {
                 self.leave_unanswered(end);
                 return Ok(());
             }
@@ -215,18 +215,19 @@ impl<'a> Client<'a> {
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while !self.over && self.started < self.requests {
+        while !self.over && self.started < self.plan.requests {
             let Some(&token) = self.idle.last() else {
                 break;
             };
             let due = self.due();
             let open = self.slots[token].connection.is_some();
-            if due > self.now || (!open && (opened == HANDSHAKES || !self.may_open())) {
+            let may_open = opened < HANDSHAKES && self.handshakes < HANDSHAKES;
+            if due > self.now || !(open || may_open) {
                 break;
             }
             self.idle.pop();
             self.started += 1;
-            self.timers.set(token, Some(self.now + self.shared.plan.timeout));
+            self.timers.set(token, Some(self.now + self.plan.timeout));
             let slot = &mut self.slots[token];
             (slot.due, slot.begun, slot.connected) = (due, self.now, self.now);
             if open {
@@ -240,30 +241,19 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn may_open(&self) -> bool {
-        // Each thread has its part of the bound, and at least one.
-        self.handshakes < (HANDSHAKES / self.shared.plan.threads).max(1)
-    }
-
     /// When the next request is due: now, unless there is a schedule.
     fn due(&self) -> Instant {
-        let Some(rate) = self.shared.plan.rate else {
-            return self.now;
-        };
-        let place = self.started * self.shared.plan.threads as u64 + self.index;
-        self.shared.epoch + Duration::from_secs_f64(place as f64 / rate)
+        let since = |rate| Duration::from_secs_f64(self.started as f64 / rate);
+        self.plan.rate.map_or(self.now, |rate| self.begun + since(rate))
     }
 
     /// How long to wait for sockets at most.
     fn patience(&self, end: Option<Instant>) -> Duration {
-        let moments = [Some(self.now + TICK), end, self.timers.next()];
+        let may_start = !self.over && self.started < self.plan.requests && !self.idle.is_empty();
+        let due = Some(self.due() - GRAIN).filter(|_| may_start && self.handshakes < HANDSHAKES);
+        let moments = [Some(self.now + TICK), end, self.timers.next(), due];
         let until = moments.into_iter().flatten().min().unwrap_or(self.now);
-        let patience = until.saturating_duration_since(self.now);
-        if self.over || self.started == self.requests || self.idle.is_empty() || !self.may_open() {
-            return patience;
-        }
-        let wait = self.due().saturating_duration_since(self.now);
-        patience.min(wait.saturating_sub(GRAIN))
+        until.saturating_duration_since(self.now)
     }
 
     /// Counts what has no answer now that the run ends: otherwise a server that falls silent
@@ -271,7 +261,7 @@ impl<'a> Client<'a> {
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         // The time in which nothing came counts too.
         self.last = self.now;
-        let scheduled = self.shared.plan.rate.is_some();
+        let scheduled = self.plan.rate.is_some();
         let longest = self.tally.total.max();
         for token in 0..self.slots.len() {
             let slot = &self.slots[token];
@@ -282,7 +272,7 @@ impl<'a> Client<'a> {
             }
         }
         let end = end.map_or(self.now, |end| end.min(self.now));
-        while scheduled && self.started < self.requests && self.due() < end {
+        while scheduled && self.started < self.plan.requests && self.due() < end {
             self.tally.unanswered += 1;
             self.tally.response.record(nanos(self.due(), self.now));
             self.started += 1;
@@ -293,7 +283,7 @@ impl<'a> Client<'a> {
     fn record_wait(&mut self, token: usize) {
         let slot = &self.slots[token];
         self.tally.total.record(nanos(slot.begun, self.now));
-        if self.shared.plan.rate.is_some() {
+        if self.plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
     }
