@@ -456,15 +456,8 @@ fn outcome() -> Outcome {
     }
     tally.failed.add(Class::Length);
     (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
-    tally.software = "test/1.0".to_owned();
-    Outcome {
-        plan,
-        wall: Duration::from_millis(100),
-        tally,
-        document_length: 31,
-        cpu: None,
-        interrupted: false,
-    }
+    (tally.software, tally.document) = ("test/1.0".to_owned(), Some(31));
+    Outcome { plan, wall: Duration::from_millis(100), tally, cpu: None, interrupted: false }
 }
 
 const GOLDEN: &str = "

@@ -1,7 +1,7 @@
 //! A run as ab reports it: the same labels in the same order and places, so that whatever
 //! reads ab's report reads this one; but times have fractions of a millisecond. And ab's files.
 //!
-//! Entry points: [`ab_text`], [`percentages`], [`RowFile`]. Note: `notes/bench.md`.
+//! Entry points: [`ab_text`], [`percentages`], [`row`]. Note: `notes/bench.md`.
 
 use super::stats::{Histogram, PERCENTILES};
 use super::tally::Tally;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The percentages of ab's last table.
 const PERCENTAGES: [u64; 9] = [50, 66, 75, 80, 90, 95, 98, 99, 100];
@@ -77,7 +77,7 @@ fn fields(text: &mut String, outcome: &Outcome) {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
     let length = match plan.any_length {
         true => "Variable".to_owned(),
-        false => format!("{} bytes", outcome.document_length),
+        false => format!("{} bytes", tally.document.unwrap_or(0)),
     };
     let (failed, [connect, receive, other, no_http]) = (tally.failed.all(), tally.failed.0);
     let classes = format!(
@@ -213,47 +213,26 @@ pub(super) fn percentages(outcome: &Outcome) -> String {
     text
 }
 
-/// ab's -g: a tab-separated row per answered request. ab keeps every request in memory and sorts
-/// them at the end; here rows are written as answers complete, so that memory stays constant
-/// however long the run is. Times have fractions; starttime is UTC.
-#[derive(Debug)]
-pub(super) struct RowFile {
-    file: BufWriter<File>,
-    /// The moment that ties the client's clock to the calendar.
-    wall: Duration,
-    clock: Instant,
+/// Creates ab's file of -g, with its heading. ab keeps every request in memory and sorts them at
+/// the end; here rows are written as answers complete, so that memory stays constant however long
+/// the run is.
+pub(super) fn row_file(path: &Path) -> Result<BufWriter<File>, String> {
+    let mut file = BufWriter::new(File::create(path).map_err(no_rows)?);
+    file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(no_rows)?;
+    Ok(file)
 }
 
-impl RowFile {
-    /// Creates the file, with ab's heading.
-    pub(super) fn create(path: &Path) -> Result<RowFile, String> {
-        let wrong = |e| format!("cannot write '{}': {e}", path.display());
-        let mut file = BufWriter::new(File::create(path).map_err(wrong)?);
-        file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(wrong)?;
-        Ok(RowFile { file, wall: clock::unix_time(), clock: Instant::now() })
-    }
-
-    /// A request that began at `begun`; then connect, processing and waiting, in nanoseconds.
-    pub(super) fn add(&mut self, begun: Instant, times: [u64; 3]) -> Result<(), String> {
-        let since = begun.saturating_duration_since(self.clock);
-        let (seconds, [connect, processing, waiting]) =
-            ((self.wall + since).as_secs(), times.map(|nanos| nanos as f64 / 1e6));
-        let (started, total) = (calendar(seconds), connect + processing);
-        writeln!(
-            self.file,
-            "{started}\t{seconds}\t{connect:.3}\t{processing:.3}\t{total:.3}\t{waiting:.3}"
-        )
-        .map_err(failed)
-    }
-
-    /// Writes what is still in memory.
-    pub(super) fn finish(&mut self) -> Result<(), String> {
-        self.file.flush().map_err(failed)
-    }
-}
-
-fn failed(error: io::Error) -> String {
+pub(super) fn no_rows(error: io::Error) -> String {
     format!("cannot write the file of -g: {error}")
+}
+
+/// A request that began at `begun`; then connect, processing and waiting, in nanoseconds. Times
+/// have fractions; starttime is UTC.
+pub(super) fn row(begun: Instant, times: [u64; 3]) -> String {
+    let seconds = clock::unix_time().saturating_sub(begun.elapsed()).as_secs();
+    let [connect, processing, waiting] = times.map(|nanos| nanos as f64 / 1e6);
+    let (started, total) = (calendar(seconds), connect + processing);
+    format!("{started}\t{seconds}\t{connect:.3}\t{processing:.3}\t{total:.3}\t{waiting:.3}\n")
 }
 
 /// As ctime(3): `Mon Nov 23 14:07:28 2026`, but in UTC.

@@ -42,32 +42,25 @@ impl Origin {
     }
 }
 
-/// A text or a number; NaN: there is none.
-enum Value {
-    Text(String),
-    Number(f64),
+/// As JSON writes it.
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c < ' ' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
-impl Value {
-    fn json(&self) -> String {
-        let escaped = |c| match c {
-            '"' | '\\' => format!("\\{c}"),
-            c if c < ' ' => format!("\\u{:04x}", c as u32),
-            c => c.to_string(),
-        };
-        match self {
-            Value::Text(text) => format!("\"{}\"", text.chars().map(escaped).collect::<String>()),
-            Value::Number(number) if number.is_finite() => number.to_string(),
-            Value::Number(_) => "null".to_owned(),
-        }
-    }
+fn number(value: f64) -> String {
+    if value.is_finite() { value.to_string() } else { "null".to_owned() }
+}
 
-    fn csv(self) -> String {
-        match self {
-            Value::Text(text) => text,
-            Value::Number(number) if number.is_nan() => String::new(),
-            Value::Number(number) => ((number * 1e4).round() / 1e4).to_string(),
-        }
+/// A value that JSON writes so, for a cell of a table.
+fn plain(json: &str) -> String {
+    match json.strip_prefix('"') {
+        Some(rest) => string(&mut rest.chars()).unwrap_or_default(),
+        None => json.replace("null", ""),
     }
 }
 
@@ -84,7 +77,7 @@ const FIGURES: [(&str, fn(&Outcome) -> f64); 32] = [
     ("retried", |o| o.tally.retried as f64),
     ("non_2xx", |o| o.tally.non_2xx as f64),
     ("keep_alive", |o| o.tally.keep_alive as f64),
-    ("document_length", |o| o.document_length as f64),
+    ("document_length", |o| o.tally.document.unwrap_or(0) as f64),
     ("total_transferred", |o| o.tally.transferred as f64),
     ("html_transferred", |o| o.tally.html as f64),
     ("seconds", |o| o.wall.as_secs_f64()),
@@ -107,30 +100,31 @@ const FIGURES: [(&str, fn(&Outcome) -> f64); 32] = [
     ("response_max_ms", |o| o.tally.response.quantile_ms(1.0)),
 ];
 
-type Member = (&'static str, Value);
+/// A name, and its value as JSON.
+type Member = (&'static str, String);
 
 fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
-    FIGURES.iter().map(|(name, of)| (*name, Value::Number(of(outcome))))
+    FIGURES.iter().map(|(name, of)| (*name, number(of(outcome))))
 }
 
 /// What a cell is about, and how far its rounds are apart.
 fn about(cell: &Cell) -> [Member; 9] {
     let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
     [
-        ("target", Value::Text(plan.target.name.clone())),
-        ("url", Value::Text(plan.target.url())),
-        ("server_software", Value::Text(cell.median().tally.software.clone())),
-        ("concurrency", Value::Number(plan.concurrency as f64)),
-        ("rate_asked", Value::Number(plan.rate.unwrap_or(f64::NAN))),
-        ("rounds", Value::Number(cell.runs().len() as f64)),
-        ("median_requests_per_second", Value::Number(spread.median)),
-        ("lowest_requests_per_second", Value::Number(spread.lowest)),
-        ("highest_requests_per_second", Value::Number(spread.highest)),
+        ("target", quoted(&plan.target.name)),
+        ("url", quoted(&plan.target.url())),
+        ("server_software", quoted(&cell.median().tally.software)),
+        ("concurrency", number(plan.concurrency as f64)),
+        ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
+        ("rounds", number(cell.runs().len() as f64)),
+        ("median_requests_per_second", number(spread.median)),
+        ("lowest_requests_per_second", number(spread.lowest)),
+        ("highest_requests_per_second", number(spread.highest)),
     ]
 }
 
 fn origin_members(origin: &Origin) -> impl Iterator<Item = Member> {
-    origin.0.iter().map(|(name, text)| (*name, Value::Text(text.clone())))
+    origin.0.iter().map(|(name, text)| (*name, quoted(text)))
 }
 
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
@@ -138,8 +132,9 @@ pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
     let mut table = Table::default();
     for cell in cells {
         let members = about(cell).into_iter().chain(figures(cell.median()));
-        let members =
-            members.chain(origin_members(origin)).map(|(name, v)| (name.to_owned(), v.csv()));
+        let members = members
+            .chain(origin_members(origin))
+            .map(|(name, json)| (name.to_owned(), plain(&json)));
         let (heading, row) = members.unzip();
         if table.rows.is_empty() {
             table.rows.push(heading);
@@ -163,7 +158,7 @@ pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
 
 /// An object of these members and a last one, which is JSON already.
 fn object(members: impl IntoIterator<Item = Member>, last: &str, json: String) -> String {
-    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{},", value.json()));
+    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{},", value));
     format!("{{{}\"{last}\":{json}}}", members.collect::<String>())
 }
 
@@ -262,7 +257,7 @@ fn members(json: &str) -> Option<Vec<(String, String)>> {
     None
 }
 
-/// The rest of a string as [`Value::json`] writes it.
+/// The rest of a string as [`quoted`] writes it.
 fn string(chars: &mut Chars) -> Option<String> {
     let mut text = String::new();
     loop {

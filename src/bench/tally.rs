@@ -81,6 +81,8 @@ pub struct Tally {
     pub software: String,
     /// CPU time that the client used.
     pub cpu: Option<Duration>,
+    /// The length of the first answer's body.
+    pub document: Option<u64>,
     /// Why the run ended before its time.
     pub broken: Option<String>,
 }
@@ -111,8 +113,6 @@ pub struct Outcome {
     pub wall: Duration,
     /// Everything counted.
     pub tally: Tally,
-    /// The length of the first answer's body.
-    pub document_length: u64,
     /// CPU time of the processes of --cpu meanwhile; None if they cannot be read.
     pub cpu: Option<Duration>,
     /// Ctrl-C ended it early.

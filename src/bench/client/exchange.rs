@@ -5,14 +5,14 @@
 //! Note: `notes/bench.md`.
 
 use super::{Client, Phase, nanos};
-use crate::bench::print;
 use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
+use crate::bench::{print, report};
 use crate::cli::limits::READ;
 use crate::net::connection::{Connection, Filled};
 use crate::net::poller::Interest;
 use crate::net::sys;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
 /// Reads in a row from one connection, so that an endless body holds up nobody else.
@@ -74,7 +74,6 @@ impl Client<'_> {
                 self.handshakes -= 1;
                 self.now = Instant::now();
                 slot.connected = self.now;
-                self.reached = true;
             }
             slot.phase = Phase::Writing;
             slot.written += n;
@@ -114,8 +113,8 @@ impl Client<'_> {
     }
 
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
-        let plan = self.plan;
         self.log(answer);
+        let plan = self.plan;
         self.tally.transferred += answer.total;
         self.tally.non_2xx += u64::from(answer.status / 100 != 2);
         let keep = plan.keep_alive && answer.persistent;
@@ -124,7 +123,7 @@ impl Client<'_> {
             self.close(token);
         }
         self.finish(token);
-        let length = *self.document.get_or_insert(answer.body);
+        let length = *self.tally.document.get_or_insert(answer.body);
         if !plan.any_length && answer.body != length {
             let why = format!("{} bytes instead of {length}", answer.body);
             return self.failed(Class::Length, &why);
@@ -137,21 +136,23 @@ impl Client<'_> {
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        let times = [connect, processing, waiting];
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.add(slot.begun, times))
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let row = report::row(slot.begun, [connect, processing, waiting]);
+        rows.write_all(row.as_bytes()).map_err(report::no_rows)
     }
 
     fn log(&self, answer: Answer) {
-        let verbosity = self.plan.verbosity;
-        if verbosity < 2 {
-            return;
+        let (status, verbosity) = (answer.status, self.plan.verbosity);
+        if verbosity >= 2 {
+            let head = String::from_utf8_lossy(&self.heads.head);
+            print(&format!("LOG: header received:\n{head}\n"));
         }
-        let head = String::from_utf8_lossy(&self.heads.head);
-        print(&format!("LOG: header received:\n{head}\n"));
-        if answer.status / 100 != 2 {
-            print(&format!("WARNING: Response code not 2xx ({})\n", answer.status));
-        } else if verbosity >= 3 {
-            print(&format!("LOG: Response code = {}\n", answer.status));
+        match verbosity {
+            2.. if status / 100 != 2 => {
+                print(&format!("WARNING: Response code not 2xx ({status})\n"))
+            }
+            3.. => print(&format!("LOG: Response code = {status}\n")),
+            _ => {}
         }
     }
 
@@ -166,11 +167,8 @@ impl Client<'_> {
             self.close(token);
             return self.open(token);
         }
-        let class = match slot.phase {
-            Phase::Connecting => Class::Connect,
-            _ => Class::Receive,
-        };
-        self.fail(token, class, why)
+        let connecting = slot.phase == Phase::Connecting;
+        self.fail(token, if connecting { Class::Connect } else { Class::Receive }, why)
     }
 
     /// The request has waited for as long as -s allows.
@@ -198,20 +196,19 @@ impl Client<'_> {
             eprintln!("bench: {reason}");
         }
         tally.reason.get_or_insert(reason);
-        let (target, url) = (plan.target.authority(), plan.target.url());
-        match class {
-            Class::Connect if !self.reached => {
-                Err(format!("cannot connect to {target}: {why}; is the server running?"))
+        let (target, url, before) = (plan.target.authority(), plan.target.url(), tally.done - 1);
+        Err(match class {
+            Class::Connect if tally.sent == 0 => {
+                format!("cannot connect to {target}: {why}; is the server running?")
             }
             Class::Connect if !plan.go_on && tally.failed.0[0] > CONNECT_FAILURES => {
-                Err(format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on"))
+                format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on")
             }
             Class::Receive if !plan.go_on => {
-                let done = tally.done - 1;
-                Err(format!("{url}: {why}, after {done} requests; -r counts it and goes on"))
+                format!("{url}: {why}, after {before} requests; -r counts it and goes on")
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        })
     }
 
     fn finish(&mut self, token: usize) {

@@ -7,16 +7,17 @@
 // one request on one connection
 mod exchange;
 
-use super::Outcome;
 use super::cpu::{self, Cpu};
 use super::plan::Plan;
 use super::reader::{Heads, Reader, value_of};
-use super::report::RowFile;
 use super::tally::Tally;
+use super::{Outcome, report};
 use crate::cli::shutdown::{Stop, TICK};
 use crate::net::connection::{BufferPool, Connection};
 use crate::net::poller::{Kind, Poller};
 use crate::net::timers::Timers;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -69,16 +70,12 @@ struct Client<'a> {
     /// The time is over: no more requests are started.
     over: bool,
     handshakes: usize,
-    /// Whether a connection was ever made.
-    reached: bool,
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
     buffers: BufferPool,
     heads: Heads,
-    rows: Option<RowFile>,
-    /// The length of the first answer's body, once it is known.
-    document: Option<u64>,
+    rows: Option<BufWriter<File>>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
@@ -88,15 +85,13 @@ struct Client<'a> {
 /// Makes the requests of the plan; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
 pub(super) fn run(plan: &Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
-    let rows = plan.rows.as_deref().map(RowFile::create).transpose()?;
-    let poller = Kind::BEST.poller().map_err(|e| format!("cannot watch sockets: {e}"))?;
+    let mut client = Client::new(plan, address, stop)?;
     let (ours, theirs) = (cpu::of_this_thread(), Cpu::of(&plan.processes));
-    let mut client = Client::new(plan, address, stop, rows, poller);
     let worked = client.work();
-    let written = client.rows.as_mut().map_or(Ok(()), RowFile::finish);
-    let Client { begun, last, reached, heads, document, mut tally, .. } = client;
+    let Client { begun, last, heads, mut tally, rows, .. } = client;
+    let written = rows.map_or(Ok(()), |mut rows| rows.flush().map_err(report::no_rows));
     tally.broken = worked.and(written).err();
-    if let Some(why) = tally.broken.take_if(|_| !reached) {
+    if let Some(why) = tally.broken.take_if(|_| tally.sent == 0) {
         return Err(why);
     }
     tally.software = software(&heads.head);
@@ -105,14 +100,9 @@ pub(super) fn run(plan: &Plan, address: SocketAddr, stop: &Stop) -> Result<Outco
         eprintln!("Finished {} requests", tally.done);
     }
     let theirs = theirs.filter(|_| !plan.processes.is_empty());
-    Ok(Outcome {
-        plan: plan.clone(),
-        wall: last - begun,
-        tally,
-        document_length: document.unwrap_or_default(),
-        cpu: theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before))),
-        interrupted: stop.is_raised(),
-    })
+    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
+    let (plan, interrupted) = (plan.clone(), stop.is_raised());
+    Ok(Outcome { plan, wall: last - begun, tally, cpu, interrupted })
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -129,13 +119,8 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(
-        plan: &'a Plan,
-        address: SocketAddr,
-        stop: &'a Stop,
-        rows: Option<RowFile>,
-        poller: Poller,
-    ) -> Client<'a> {
+    fn new(plan: &'a Plan, address: SocketAddr, stop: &'a Stop) -> Result<Client<'a>, String> {
+        let poller = Kind::BEST.poller().map_err(|e| format!("cannot watch sockets: {e}"))?;
         let now = Instant::now();
         let slot = |_| Slot {
             connection: None,
@@ -149,7 +134,7 @@ impl<'a> Client<'a> {
             reader: Reader::default(),
         };
         let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
-        Client {
+        Ok(Client {
             plan,
             address,
             stop,
@@ -160,17 +145,15 @@ impl<'a> Client<'a> {
             started: 0,
             over: false,
             handshakes: 0,
-            reached: false,
             timers: Timers::default(),
             now,
             buffers: BufferPool::default(),
             heads: Heads { head_only, keep_heads, head: Vec::new() },
-            rows,
-            document: None,
+            rows: plan.rows.as_deref().map(report::row_file).transpose()?,
             begun: now,
             last: now,
             tally: Tally::default(),
-        }
+        })
     }
 
     fn work(&mut self) -> Result<(), String> {
