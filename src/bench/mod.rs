@@ -38,6 +38,7 @@ use crate::cli::shutdown::Stop;
 use crate::net::sys;
 use options::Format;
 use plan::Target;
+use rounds::{Cell, Turn};
 use saved::Origin;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -84,12 +85,10 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
 
 /// `progjar bench`: the report goes to stdout, progress to stderr.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    if given.has("-h") {
-        print(&TOPIC.help());
-        return Ok(());
-    }
-    if given.has("-V") {
-        print(&format!("progjar bench {}, ab's options and report\n", env!("CARGO_PKG_VERSION")));
+    if given.has("-h") || given.has("-V") {
+        let version = concat!("progjar bench ", env!("CARGO_PKG_VERSION"));
+        let version = || format!("{version}, ab's options and report\n");
+        print(&if given.has("-h") { TOPIC.help() } else { version() });
         return Ok(());
     }
     let mut options = Options::of(given).map_err(Failure::Usage)?;
@@ -102,8 +101,10 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     let (plans, rounds) = (&options.plans, options.rounds);
     let measured = rounds::measure(plans, rounds, options.warmup, stop, &mut |turn| {
-        if options.lines && turn.round > 0 {
-            eprintln!("{turn}");
+        let Turn { round, rounds, plan, outcome } = turn;
+        if options.lines && *round > 0 {
+            let (name, level, rate) = (&plan.target.name, plan.level(), outcome.rate());
+            eprintln!("round {round}/{rounds}: {name}, {level}: {rate:.2} requests/s");
         }
     });
     if let Some(first) = measured.cells.first() {
@@ -116,7 +117,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     measured.failure().map_or(Ok(()), |e| Err(work(e)))
 }
 
-fn text_of(cells: &[rounds::Cell], options: &Options) -> String {
+fn text_of(cells: &[Cell], options: &Options) -> String {
     let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
     let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
     let origin = || Origin::here(options.rounds, options.warmup);

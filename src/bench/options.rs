@@ -7,7 +7,7 @@ use super::plan::{Plan, Target, base64};
 use super::report::Parts;
 use super::saved::Saved;
 use super::verdict::{ROUNDS, rounds_needed};
-use crate::cli::args::{Flag, Given, Topic, flag};
+use crate::cli::args::{Flag, Given, Topic, duration, flag};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,10 +19,8 @@ const CONNECTIONS_ON_SCHEDULE: usize = 64;
 const TIME_ON_SCHEDULE: Duration = Duration::from_secs(2);
 /// More than a client can send.
 const HIGHEST_RATE: f64 = 1e6;
-/// ab's: with fewer requests, no lines of progress; otherwise one for each tenth of the requests,
-/// but at least for so many.
+/// ab's: with fewer requests, no lines of progress; otherwise one for each tenth, of at least 100.
 const WORTH_LINES: u64 = 150;
-const LEAST_STEP: u64 = 100;
 
 /// A line for each flag, which rustfmt would break into six.
 macro_rules! flags {
@@ -31,23 +29,8 @@ macro_rules! flags {
     };
 }
 
-/// ab's options that are left out: where others have their default stands the reason. The help
-/// shows no flag without a line of its own.
-const LEFT_OUT: &[Flag] = flags! {
-    "-P" "auth" "no proxy is spoken to" ""
-    "-X" "proxy" "no proxy is spoken to" ""
-    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
-    "-B" "address" "the kernel chooses the address to send from" ""
-    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
-    "-x" "attributes" "there is no report in HTML" ""
-    "-y" "attributes" "there is no report in HTML" ""
-    "-z" "attributes" "there is no report in HTML" ""
-    "-I" "" "https is not spoken" ""
-    "-Z" "ciphers" "https is not spoken" ""
-    "-f" "protocol" "https is not spoken" ""
-    "-E" "certificate" "https is not spoken" ""
-};
-
+/// Those of ab that are left out have no line of help, and where others have their default stands
+/// the reason.
 const FLAGS: &[Flag] = flags! {
     "-n" "requests" "" "requests in all [1]"
     "-c" "concurrency" "" "at a time [1, with --rate 64]; a list (1,10,50,100) runs each level"
@@ -81,6 +64,18 @@ const FLAGS: &[Flag] = flags! {
     "--against" "FILE" "" "verdicts also against a run saved by --json"
     "--cpu" "PID,…" "" "CPU time per request of these processes"
     "--http11" "" "" "send HTTP/1.1, as browsers do"
+    "-P" "auth" "no proxy is spoken to" ""
+    "-X" "proxy" "no proxy is spoken to" ""
+    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
+    "-B" "address" "the kernel chooses the address to send from" ""
+    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
+    "-x" "attributes" "there is no report in HTML" ""
+    "-y" "attributes" "there is no report in HTML" ""
+    "-z" "attributes" "there is no report in HTML" ""
+    "-I" "" "https is not spoken" ""
+    "-Z" "ciphers" "https is not spoken" ""
+    "-f" "protocol" "https is not spoken" ""
+    "-E" "certificate" "https is not spoken" ""
 };
 
 /// `progjar bench`.
@@ -89,7 +84,7 @@ pub const TOPIC: Topic = Topic {
     summary: "load a web server and report as ab does",
     operand: "[NAME=]URL…",
     operand_default: "",
-    flags: &[FLAGS, LEFT_OUT],
+    flags: &[FLAGS],
     more: "Unlike ab, on purpose: a failed request is in no rate, and in exactly one class: Connect,\n\
         Receive (broken, cut short, or silent for -s), Length, Exceptions (not HTTP). One without\n\
         an answer counts in the times, with the time it waited. Non-2xx answers are always shown.\n\
@@ -134,7 +129,8 @@ pub struct Options {
 impl Options {
     /// Reads the flags. The error is one line that says what to do.
     pub(super) fn of(given: &Given) -> Result<Options, String> {
-        if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
+        let is_left_out = |flag: &&Flag| flag.help.is_empty() && given.has(flag.name);
+        if let Some(Flag { name, default, .. }) = FLAGS.iter().find(is_left_out) {
             return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
         }
         let (mut plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
@@ -144,17 +140,16 @@ impl Options {
         let verdicts = plans.len() * others / 2 + against.iter().count() * plans.len();
         // A curve is looked at; a verdict on each of its points takes long, and is asked for.
         let curve = auto || plans.iter().any(|plan| plan.rate != plans[0].rate);
-        let rounds = match given.number("--rounds", 1..=1000)? {
-            Some(rounds) => rounds as usize,
-            None if verdicts == 0 || curve => 1,
-            None => ROUNDS.max(rounds_needed(verdicts)),
-        };
+        let is_judged = verdicts > 0 && !curve;
+        let usual = if is_judged { ROUNDS.max(rounds_needed(verdicts)) } else { 1 };
+        let rounds = given.number("--rounds", 1..=1000)?.map_or(usual, |rounds| rounds as usize);
         let many = plans.len() > 1 || rounds > 1 || auto;
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
-        if !many && !given.has("-q") && plans[0].requests > WORTH_LINES {
-            plans[0].progress = (plans[0].requests / 10).max(LEAST_STEP);
+        let requests = plans[0].requests;
+        if !many && !given.has("-q") && requests > WORTH_LINES {
+            plans[0].progress = (requests / 10).max(100);
         }
         let format = match () {
             () if given.has("--json") => Format::Json,
@@ -215,7 +210,7 @@ fn plans(given: &Given) -> Result<Vec<Plan>, String> {
         for rate in &rates {
             plans.extend(targets.iter().map(|target| {
                 let plan = Plan { target: target.clone(), concurrency, ..model.clone() };
-                rate.map_or(plan.clone(), |rate| plan.at_rate(rate))
+                if let Some(rate) = *rate { plan.at_rate(rate) } else { plan }
             }));
         }
     }
@@ -234,7 +229,16 @@ fn rate(text: &str) -> Option<f64> {
 /// What all plans have in common.
 fn plan(given: &Given) -> Result<Plan, String> {
     let mut plan = Plan::new(given.operand()?).map_err(|e| TOPIC.wrong(e))?;
-    (plan.requests, plan.time_limit) = length(given)?;
+    let wanted = "give seconds (2, 0.5s) or milliseconds (250ms), but not 0";
+    let limit = given.value("-t", wanted, |text| duration(text).filter(|t| !t.is_zero()))?;
+    let last = given.last_of(&["-n", "-t"]);
+    (plan.requests, plan.time_limit) = match given.number("-n", 1..=u64::MAX)? {
+        None if given.has("--rate") => (u64::MAX, limit.or(Some(TIME_ON_SCHEDULE))),
+        // As ab: -t sets -n too, and the last one counts.
+        Some(n) if last == Some("-n") => (n, limit),
+        n if limit.is_none() => (n.unwrap_or(1), None),
+        _ => (REQUESTS_WITHIN_A_TIME_LIMIT, limit),
+    };
     plan.timeout = given.duration("-s")?.unwrap_or(plan.timeout).max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
     plan.http11 = given.has("--http11");
@@ -248,22 +252,6 @@ fn plan(given: &Given) -> Result<Plan, String> {
     plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
     content(given, &mut plan)?;
     Ok(plan)
-}
-
-/// How many requests, and for how long.
-fn length(given: &Given) -> Result<(u64, Option<Duration>), String> {
-    let (requests, scheduled) = (given.number("-n", 1..=u64::MAX)?, given.has("--rate"));
-    let limit = given.duration("-t")?;
-    if limit.is_some_and(|limit| limit.is_zero()) {
-        return Err(TOPIC.wrong("-t 0: give the run some time"));
-    }
-    Ok(match (requests, limit) {
-        (None, limit) if scheduled => (u64::MAX, limit.or(Some(TIME_ON_SCHEDULE))),
-        // As ab: -t sets -n too, and the last one counts.
-        (Some(n), Some(_)) if given.last_of(&["-n", "-t"]) == Some("-n") => (n, limit),
-        (_, Some(_)) => (REQUESTS_WITHIN_A_TIME_LIMIT, limit),
-        (n, None) => (n.unwrap_or(1), None),
-    })
 }
 
 /// What each request says.
@@ -292,12 +280,7 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
     if let Some(field) = plan.fields.iter().find(|f| !f.contains(':')) {
         return Err(TOPIC.wrong(format_args!("-H '{field}': give 'Name: value'")));
     }
-    // A line end inside a field would be two fields, or a second request.
-    let mut lines = plan.fields.iter().chain(&plan.cookies).chain([&plan.content_type]);
-    match lines.find(|line| line.contains(['\r', '\n', '\0'])) {
-        Some(line) => Err(TOPIC.wrong(format_args!("'{}' holds a line end", line.escape_debug()))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// For the exhibits and for notes: the plan that these words of a command line describe.

@@ -8,7 +8,6 @@ use super::stats::{Spread, median_run};
 use super::verdict::Pair;
 use super::{Outcome, attempt, run};
 use crate::cli::shutdown::Stop;
-use std::fmt;
 use std::time::Duration;
 
 /// All runs of one target at one level, by round; at least one.
@@ -98,14 +97,6 @@ pub struct Turn<'a> {
     pub(crate) rounds: usize,
     pub(crate) plan: &'a Plan,
     pub(crate) outcome: &'a Outcome,
-}
-
-impl fmt::Display for Turn<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Turn { round, rounds, plan, outcome } = self;
-        let (name, level, rate) = (&plan.target.name, plan.level(), outcome.rate());
-        write!(f, "round {round}/{rounds}: {name}, {level}: {rate:.2} requests/s")
-    }
 }
 
 /// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run

@@ -2,10 +2,11 @@
 //!
 //! Entry points: [`csv`], [`json`], [`Saved::read`]. Note: `notes/bench.md`.
 
-use super::Outcome;
+use super::plan::Target;
 use super::rounds::Cell;
 use super::table::Table;
 use super::verdict::Pair;
+use super::{Outcome, Plan};
 use crate::cli;
 use crate::net::clock;
 use std::fmt::Display;
@@ -39,6 +40,10 @@ impl Origin {
             ("method", method),
             ("machine", format!("{cpu}, {cores} cores, {os} {}", release.trim())),
         ])
+    }
+
+    fn members(&self) -> impl Iterator<Item = Member> {
+        self.0.iter().map(|(name, text)| (*name, quoted(text)))
     }
 }
 
@@ -123,19 +128,12 @@ fn about(cell: &Cell) -> [Member; 9] {
     ]
 }
 
-fn origin_members(origin: &Origin) -> impl Iterator<Item = Member> {
-    origin.0.iter().map(|(name, text)| (*name, quoted(text)))
-}
-
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
 pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
     let mut table = Table::default();
     for cell in cells {
-        let members = about(cell).into_iter().chain(figures(cell.median()));
-        let members = members
-            .chain(origin_members(origin))
-            .map(|(name, json)| (name.to_owned(), plain(&json)));
-        let (heading, row) = members.unzip();
+        let members = about(cell).into_iter().chain(figures(cell.median())).chain(origin.members());
+        let (heading, row) = members.map(|(name, json)| (name.to_owned(), plain(&json))).unzip();
         if table.rows.is_empty() {
             table.rows.push(heading);
         }
@@ -153,12 +151,12 @@ pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
         object(figures(run), "histogram", histogram)
     };
     let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs().iter().map(run)));
-    object(origin_members(origin), "cells", list(cells.iter().map(cell))) + "\n"
+    object(origin.members(), "cells", list(cells.iter().map(cell))) + "\n"
 }
 
 /// An object of these members and a last one, which is JSON already.
 fn object(members: impl IntoIterator<Item = Member>, last: &str, json: String) -> String {
-    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{},", value));
+    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{value},"));
     format!("{{{}\"{last}\":{json}}}", members.collect::<String>())
 }
 
@@ -170,16 +168,8 @@ fn list(values: impl Iterator<Item = String>) -> String {
 #[derive(Debug)]
 pub struct Saved {
     date: String,
-    cells: Vec<SavedCell>,
-}
-
-#[derive(Debug, Default)]
-struct SavedCell {
-    name: String,
-    concurrency: f64,
-    rate: Option<f64>,
-    /// By round: the figure by which cells are compared.
-    samples: Vec<f64>,
+    /// As much of each cell's plan as its row is about; by round the figure by which cells are compared.
+    cells: Vec<(Plan, Vec<f64>)>,
 }
 
 impl Saved {
@@ -197,36 +187,35 @@ impl Saved {
             match (name.as_str(), saved.cells.last_mut()) {
                 ("date", None) => saved.date = value,
                 ("target", _) => {
-                    saved.cells.push(SavedCell { name: value, ..SavedCell::default() });
+                    let target = Target { name: value, ..Target::default() };
+                    saved.cells.push((Plan { target, ..Plan::default() }, Vec::new()));
                 }
-                ("concurrency", Some(cell)) => cell.concurrency = number()?,
-                ("rate_asked", Some(cell)) => cell.rate = number(),
-                ("requests_per_second", Some(SavedCell { rate: None, samples, .. }))
-                | ("response_p99_ms", Some(SavedCell { rate: Some(_), samples, .. })) => {
+                ("concurrency", Some((plan, _))) => plan.concurrency = value.parse().ok()?,
+                ("rate_asked", Some((plan, _))) => plan.rate = number(),
+                ("requests_per_second", Some((Plan { rate: None, .. }, samples)))
+                | ("response_p99_ms", Some((Plan { rate: Some(_), .. }, samples))) => {
                     samples.push(number()?);
                 }
                 _ => {}
             }
         }
-        let is_whole = saved.cells.iter().all(|cell| !cell.samples.is_empty());
+        let is_whole = saved.cells.iter().all(|(_, samples)| !samples.is_empty());
         Some(saved).filter(|saved| is_whole && !saved.cells.is_empty())
     }
 
     /// Each cell beside the saved one of the same target and level. Where both measured one target
     /// only, it may have another name.
     pub(super) fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
-        let lone = self.cells.iter().all(|cell| cell.name == self.cells[0].name)
+        let first = &self.cells[0].0.target.name;
+        let lone = self.cells.iter().all(|(old, _)| old.target.name == *first)
             && cells.iter().all(|cell| cell.name() == cells[0].name());
         let pair = |cell: &Cell| {
-            let (plan, name) = (cell.plan(), cell.name());
-            let is_same = |old: &&SavedCell| {
-                let is_same_level =
-                    old.concurrency == plan.concurrency as f64 && old.rate == plan.rate;
-                is_same_level && (lone || old.name == name)
+            let is_same = |(old, _): &&(Plan, Vec<f64>)| {
+                old.is_same_level(cell.plan()) && (lone || old.target.name == cell.name())
             };
-            let old = self.cells.iter().find(is_same)?;
-            let names = [format!("{name} now"), format!("{} of {}", old.name, self.date)];
-            Some(cell.compared_with(names, old.samples.clone()))
+            let (old, samples) = self.cells.iter().find(is_same)?;
+            let then = format!("{} of {}", old.target.name, self.date);
+            Some(cell.compared_with([format!("{} now", cell.name()), then], samples.clone()))
         };
         cells.iter().filter_map(pair).collect()
     }
