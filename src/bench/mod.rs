@@ -94,7 +94,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let mut options = Options::of(given).map_err(Failure::Usage)?;
     let work = |e: String| Failure::CannotWork(format!("bench: {e}"));
     if options.format == Format::Text {
-        print(&report::opening(&options.plans));
+        print(&report::opening(&options.plans[0]));
     }
     if options.auto {
         options.plans = rounds::load_curve(&options.plans, stop).map_err(work)?;

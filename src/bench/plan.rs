@@ -22,12 +22,9 @@ pub struct Target {
 impl Target {
     /// Reads `[NAME=][http://]host[:port][/path]`. The error says what is wrong.
     pub fn parse(operand: &str) -> Result<Target, String> {
-        let (name, url) = match operand.split_once('=') {
-            Some((name, url)) if !name.is_empty() && !name.contains(['/', ':', '?', '[']) => {
-                (name, url)
-            }
-            _ => ("", operand),
-        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', '?', '[']);
+        let named = operand.split_once('=').filter(|(name, _)| is_name(name));
+        let (name, url) = named.unwrap_or(("", operand));
         let wrong = |what: &str| format!("URL '{url}': {what}");
         let rest = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -141,11 +138,9 @@ impl Plan {
         };
         let mut head = format!("{} {} HTTP/{version}\r\n", self.method, self.target.path);
         let mut ours = |name: &str, value: &str| {
-            let is_named = |field: &String| {
-                let found = field.split(':').next().unwrap_or_default();
-                found.trim().eq_ignore_ascii_case(name)
-            };
-            if !value.is_empty() && !self.fields.iter().any(is_named) {
+            let mut theirs = self.fields.iter().filter_map(|field| field.split(':').next());
+            let is_theirs = theirs.any(|found| found.trim().eq_ignore_ascii_case(name));
+            if !value.is_empty() && !is_theirs {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
         };
@@ -154,20 +149,13 @@ impl Plan {
             ours("Content-length", &body.len().to_string());
             ours("Content-type", &self.content_type);
         }
-        for cookie in &self.cookies {
-            ours("Cookie", cookie);
-        }
+        self.cookies.iter().for_each(|cookie| ours("Cookie", cookie));
         // As ab: the port only if it is not the usual one.
         ours("Host", self.target.authority().trim_end_matches(":80"));
         ours("User-Agent", concat!("progjar/", env!("CARGO_PKG_VERSION")));
         ours("Accept", "*/*");
-        for field in &self.fields {
-            let _ = write!(head, "{field}\r\n");
-        }
-        head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
-        bytes
+        head.extend(self.fields.iter().map(|field| format!("{field}\r\n")));
+        [head.as_bytes(), b"\r\n", self.body.as_deref().unwrap_or_default()].concat()
     }
 
     /// The same on a schedule; within a time limit with the requests that fall due.

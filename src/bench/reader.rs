@@ -20,6 +20,9 @@ pub struct Answer {
     pub total: u64,
 }
 
+/// The error says why the bytes are no HTTP response.
+type Fed<T> = Result<T, &'static str>;
+
 /// What is to come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
@@ -71,13 +74,9 @@ impl Reader {
     }
 
     /// Takes the bytes that came next. With the last of a response it gives the answer, and is ready
-    /// for a new response; until then None. The error says why they are no HTTP response.
+    /// for a new response; until then None.
     #[inline]
-    pub fn feed(
-        &mut self,
-        bytes: &[u8],
-        heads: &mut Heads,
-    ) -> Result<Option<Answer>, &'static str> {
+    pub fn feed(&mut self, bytes: &[u8], heads: &mut Heads) -> Fed<Option<Answer>> {
         self.answer.total += bytes.len() as u64;
         let is_whole = self.advance(bytes, heads)?;
         Ok(is_whole.then(|| std::mem::take(self).answer))
@@ -90,7 +89,7 @@ impl Reader {
     }
 
     /// Whether the response has ended.
-    fn advance(&mut self, mut rest: &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
+    fn advance(&mut self, mut rest: &[u8], heads: &mut Heads) -> Fed<bool> {
         loop {
             if let State::Length(left) | State::Chunk(left) = &mut self.state {
                 let n = (*left).min(rest.len() as u64);
@@ -117,7 +116,7 @@ impl Reader {
     }
 
     /// Takes the head, or the next line between chunks, and says whether all of it was there.
-    fn text(&mut self, rest: &mut &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
+    fn text(&mut self, rest: &mut &[u8], heads: &mut Heads) -> Fed<bool> {
         let known = self.kept.len();
         if known > 0 {
             self.kept.extend_from_slice(rest);
@@ -144,14 +143,17 @@ impl Reader {
                 (self.answer.status, self.answer.persistent) = (status, persistent);
                 body
             }
-            State::Chunk(_) if without_line_end(text).is_empty() => State::Size,
+            State::Chunk(_) if matches!(text, b"\n" | b"\r\n") => State::Size,
             State::Chunk(_) => return Err("a chunk is longer than it says"),
-            State::Trailer if without_line_end(text).is_empty() => State::Length(0),
+            State::Trailer if matches!(text, b"\n" | b"\r\n") => State::Length(0),
             State::Trailer => State::Trailer,
-            _ => match chunk_size(text).ok_or("a chunk's size makes no sense")? {
-                0 => State::Trailer,
-                size => State::Chunk(size),
-            },
+            _ => {
+                let size = text.split(|&b| b == b';').next().unwrap_or_default();
+                match number(size.trim_ascii(), 16).ok_or("a chunk's size makes no sense")? {
+                    0 => State::Trailer,
+                    size => State::Chunk(size),
+                }
+            }
         };
         self.kept.clear();
         Ok(true)
@@ -168,16 +170,12 @@ fn end_of_text(bytes: &[u8], from: usize, is_head: bool) -> Option<usize> {
     line_ends.find(|(i, _)| is_end(&bytes[..*i])).map(|(i, _)| i + 1)
 }
 
-/// A bare LF ends a line too (RFC 9112, section 2.2).
-fn without_line_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
 /// The status code, whether the connection persists (RFC 9112, section 9.3), and how the body
 /// ends (section 6.3).
-fn head(text: &[u8], head_only: bool) -> Result<(u16, bool, State), &'static str> {
-    let mut lines = text.split(|&b| b == b'\n').map(without_line_end);
+fn head(text: &[u8], head_only: bool) -> Fed<(u16, bool, State)> {
+    // A bare LF ends a line too (RFC 9112, section 2.2).
+    let lines = text.split(|&b| b == b'\n');
+    let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let status_line = status_line(lines.next().unwrap_or_default());
     let (status, mut persistent) = status_line.ok_or("the answer is not HTTP")?;
     // Content-Length; of no value if it is no number, or if two of them differ.
@@ -186,8 +184,8 @@ fn head(text: &[u8], head_only: bool) -> Result<(u16, bool, State), &'static str
     // Only these initials matter; most lines are dismissed by their first byte.
     for line in lines.filter(|line| matches!(line, [b'c' | b'C' | b't' | b'T', ..])) {
         if let Some(value) = value_of(line, b"content-length") {
-            let number = decimal(value);
-            length = Some(number.filter(|_| length.is_none_or(|known| known == number)));
+            let value = number(value, 10);
+            length = Some(value.filter(|_| length.is_none_or(|known| known == value)));
         } else if let Some(value) = value_of(line, b"connection") {
             for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
                 let is_close = option.eq_ignore_ascii_case(b"close");
@@ -219,20 +217,15 @@ fn status_line(line: &[u8]) -> Option<(u16, bool)> {
         return None;
     };
     let (code, after) = code.split_at_checked(3)?;
-    let status = decimal(code).filter(|status| *status >= 100)? as u16;
+    let status = number(code, 10).filter(|status| *status >= 100)? as u16;
     let whole = !after.first().is_some_and(u8::is_ascii_alphanumeric);
     whole.then_some((status, *minor != b'0'))
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// Digits and nothing else.
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
-    text.parse().ok().filter(|_| digits.iter().all(u8::is_ascii_digit))
-}
-
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|&b| b == b';').next()?.trim_ascii();
-    let text = std::str::from_utf8(digits).ok()?;
-    u64::from_str_radix(text, 16).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))
+    u64::from_str_radix(text, radix).ok().filter(|_| !text.starts_with('+'))
 }
 
 /// The value of the field line, if it is the field `name` (in lower case).

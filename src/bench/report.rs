@@ -27,16 +27,15 @@ pub struct Parts {
 }
 
 /// What ab says before it begins.
-pub(super) fn opening(plans: &[Plan]) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut text = format!("This is progjar bench, Version {version}, after ApacheBench\n\n");
-    for plan in plans {
-        let _ = writeln!(text, "Benchmarking {} (be patient)", plan.target.host);
-        if plan.verbosity >= 2 {
-            let (method, request) = (&plan.method, plan.request());
-            let request = String::from_utf8_lossy(&request);
-            let _ = writeln!(text, "INFO: {method} header == \n---\n{request}\n---");
-        }
+pub(super) fn opening(plan: &Plan) -> String {
+    let (version, host) = (env!("CARGO_PKG_VERSION"), &plan.target.host);
+    let mut text = format!(
+        "This is progjar bench, Version {version}, after ApacheBench\n\nBenchmarking {host} (be patient)\n"
+    );
+    if plan.verbosity >= 2 {
+        let (method, request) = (&plan.method, plan.request());
+        let request = String::from_utf8_lossy(&request);
+        let _ = writeln!(text, "INFO: {method} header == \n---\n{request}\n---");
     }
     text
 }
@@ -140,17 +139,17 @@ fn connection_times(text: &mut String, tally: &Tally, parts: Parts) {
     }
     for (_, what, times) in rows.iter().filter(|_| !parts.no_confidence) {
         let (apart, sd) = ((times.mean() - median(times)).abs(), times.deviation());
-        if apart > 2.0 * sd {
-            let _ = writeln!(
+        let _ = match apart {
+            _ if apart > 2.0 * sd => writeln!(
                 text,
                 "ERROR: The median and mean for {what} are more than twice the standard\n       deviation apart. These results are NOT reliable."
-            );
-        } else if apart > sd {
-            let _ = writeln!(
+            ),
+            _ if apart > sd => writeln!(
                 text,
                 "WARNING: The median and mean for {what} are not within a normal deviation\n        These results are probably not that reliable."
-            );
-        }
+            ),
+            _ => Ok(()),
+        };
     }
 }
 

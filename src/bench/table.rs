@@ -135,41 +135,24 @@ fn list(sentences: Vec<String>) -> String {
 /// What the row of a cell does not show.
 pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
     let (runs, Spread { lowest, highest, .. }) = (cell.runs(), cell.spread(Outcome::rate));
-    let (done, failed) = (cell.sum(|o| o.tally.done), cell.sum(|o| o.tally.failed.all()));
     let rounds = runs.len();
-    let rates = format!(
-        "{lowest:.0} to {highest:.0} requests/s in {rounds} rounds; the row is the median run."
-    );
-    let failures = || {
-        let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
-        let late = match cell.sum(|o| o.tally.timed_out) {
-            0 => String::new(),
-            late => format!("; {late} timed out"),
-        };
-        format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")
-    };
-    let counted = |of: fn(&Outcome) -> u64, sentence: fn(u64) -> String| {
-        Some(cell.sum(of)).filter(|count| *count > 0).map(sentence)
-    };
+    let [done, failed, late, non_2xx, unanswered, retried] = [
+        |o: &Outcome| o.tally.done,
+        |o: &Outcome| o.tally.failed.all(),
+        |o: &Outcome| o.tally.timed_out,
+        |o: &Outcome| o.tally.non_2xx,
+        |o: &Outcome| o.tally.unanswered,
+        |o: &Outcome| o.tally.retried,
+    ]
+    .map(|count| cell.sum(count));
+    let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
+    let late = if late > 0 { format!("; {late} timed out") } else { String::new() };
     let remarks = [
-        (rounds > 1 && cell.plan().rate.is_none()).then_some(rates),
-        (failed > 0).then(failures),
-        counted(|o| o.tally.non_2xx, |n| format!("**Non-2xx responses: {n}**"))
-            .map(|said| format!("{said} of {done}.")),
-        counted(
-            |o| o.tally.unanswered,
-            |n| {
-                format!(
-                    "**{n} requests had no answer when the run ended**; they count with the time they waited."
-                )
-            },
-        ),
-        counted(
-            |o| o.tally.retried,
-            |n| {
-                format!("{n} requests were sent again, since the server had closed the connection.")
-            },
-        ),
+        (rounds > 1 && cell.plan().rate.is_none()).then(|| format!("{lowest:.0} to {highest:.0} requests/s in {rounds} rounds; the row is the median run.")),
+        (failed > 0).then(|| format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")),
+        (non_2xx > 0).then(|| format!("**Non-2xx responses: {non_2xx}** of {done}.")),
+        (unanswered > 0).then(|| format!("**{unanswered} requests had no answer when the run ended**; they count with the time they waited.")),
+        (retried > 0).then(|| format!("{retried} requests were sent again, since the server had closed the connection.")),
         cell.median().client_limit(),
     ];
     let level = cell.plan().level();

@@ -132,11 +132,11 @@ impl Outcome {
 
     /// Why the run is no success: it broke, or there is not a single good answer.
     pub(crate) fn failure(&self) -> Option<String> {
-        let tally = &self.tally;
-        if tally.broken.is_some() || self.succeeded() > 0 || self.interrupted {
-            return tally.broken.clone();
+        let Tally { broken, reason, .. } = &self.tally;
+        if broken.is_some() || self.succeeded() > 0 || self.interrupted {
+            return broken.clone();
         }
-        let (url, why) = (self.plan.target.url(), tally.reason.as_deref());
+        let (url, why) = (self.plan.target.url(), reason.as_deref());
         let why = why.unwrap_or("no answer came in time");
         Some(format!("{url}: no request succeeded; the first failed with {why}"))
     }
@@ -185,10 +185,8 @@ impl Outcome {
 
     /// The same across all concurrent requests: the inverse of the rate.
     pub(crate) fn time_across_all(&self) -> f64 {
-        match self.succeeded() {
-            0 => 0.0,
-            n => self.wall.as_secs_f64() * 1e3 / n as f64,
-        }
+        let succeeded = self.succeeded();
+        if succeeded > 0 { self.wall.as_secs_f64() * 1e3 / succeeded as f64 } else { 0.0 }
     }
 
     /// Kbytes received per second, in answers that count.
