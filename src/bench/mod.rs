@@ -102,15 +102,15 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (plans, rounds) = (&options.plans, options.rounds);
     let measured = rounds::measure(plans, rounds, options.warmup, stop, &mut |turn| {
         let Turn { round, rounds, plan, outcome } = turn;
-        if options.lines && *round > 0 {
+        if *round > 0 && (plans.len() > 1 || *rounds > 1) && !given.has("-q") {
             let (name, level, rate) = (&plan.target.name, plan.level(), outcome.rate());
             eprintln!("round {round}/{rounds}: {name}, {level}: {rate:.2} requests/s");
         }
     });
     if let Some(first) = measured.cells.first() {
         print(&text_of(&measured.cells, &options));
-        if let Some(path) = &options.percentages {
-            let wrong = |e| work(format!("cannot write '{}': {e}", path.display()));
+        if let Some(path) = given.text("-e") {
+            let wrong = |e| work(format!("cannot write '{path}': {e}"));
             std::fs::write(path, report::percentages(first.median())).map_err(wrong)?;
         }
     }

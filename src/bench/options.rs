@@ -22,15 +22,17 @@ const HIGHEST_RATE: f64 = 1e6;
 /// ab's: with fewer requests, no lines of progress; otherwise one for each tenth, of at least 100.
 const WORTH_LINES: u64 = 150;
 
-/// A line for each flag, which rustfmt would break into six.
+/// A line for each flag, which rustfmt would break into six; then those of ab that are left out:
+/// they have no line of help, and where others have their default stands the reason.
 macro_rules! flags {
-    ($($name:literal $value:literal $default:literal $help:literal)*) => {
-        &[$(flag($name, $value, $default, $help)),*]
+    (
+        $($name:literal $value:literal $default:literal $help:literal)*
+        ; $($reason:literal: $($out:literal $of:literal)*;)*
+    ) => {
+        &[$(flag($name, $value, $default, $help),)* $($(flag($out, $of, $reason, ""),)*)*]
     };
 }
 
-/// Those of ab that are left out have no line of help, and where others have their default stands
-/// the reason.
 const FLAGS: &[Flag] = flags! {
     "-n" "requests" "" "requests in all [1]"
     "-c" "concurrency" "" "at a time [1, with --rate 64]; a list (1,10,50,100) runs each level"
@@ -64,18 +66,13 @@ const FLAGS: &[Flag] = flags! {
     "--against" "FILE" "" "verdicts also against a run saved by --json"
     "--cpu" "PID,…" "" "CPU time per request of these processes"
     "--http11" "" "" "send HTTP/1.1, as browsers do"
-    "-P" "auth" "no proxy is spoken to" ""
-    "-X" "proxy" "no proxy is spoken to" ""
-    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
-    "-B" "address" "the kernel chooses the address to send from" ""
-    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
-    "-x" "attributes" "there is no report in HTML" ""
-    "-y" "attributes" "there is no report in HTML" ""
-    "-z" "attributes" "there is no report in HTML" ""
-    "-I" "" "https is not spoken" ""
-    "-Z" "ciphers" "https is not spoken" ""
-    "-f" "protocol" "https is not spoken" ""
-    "-E" "certificate" "https is not spoken" ""
+    ;
+    "no proxy is spoken to": "-P" "auth" "-X" "proxy";
+    "the kernel sizes the buffers of a socket by itself": "-b" "size";
+    "the kernel chooses the address to send from": "-B" "address";
+    "there is no report in HTML; --table, --csv and --json are for other programs":
+        "-w" "" "-x" "attributes" "-y" "attributes" "-z" "attributes";
+    "https is not spoken": "-I" "" "-Z" "ciphers" "-f" "protocol" "-E" "certificate";
 };
 
 /// `progjar bench`.
@@ -118,10 +115,6 @@ pub struct Options {
     pub(super) warmup: Duration,
     /// How to report.
     pub format: Format,
-    /// Say each run's rate on stderr.
-    pub(super) lines: bool,
-    /// -e.
-    pub(super) percentages: Option<PathBuf>,
     pub(super) against: Option<Saved>,
     pub(super) parts: Parts,
 }
@@ -163,8 +156,6 @@ impl Options {
             rounds,
             warmup: given.duration("--warmup")?.unwrap_or_default(),
             format,
-            lines: many && !given.has("-q"),
-            percentages: given.text("-e").map(PathBuf::from),
             against,
             parts: Parts { no_percentiles: given.has("-d"), no_confidence: given.has("-S") },
         })

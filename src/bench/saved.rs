@@ -4,7 +4,7 @@
 
 use super::plan::Target;
 use super::rounds::Cell;
-use super::table::Table;
+use super::table::{Column, Table};
 use super::verdict::Pair;
 use super::{Outcome, Plan};
 use crate::cli;
@@ -70,7 +70,7 @@ fn plain(json: &str) -> String {
 }
 
 /// What a run comes to, with its names in JSON and CSV; NaN: it has none.
-const FIGURES: [(&str, fn(&Outcome) -> f64); 32] = [
+const FIGURES: [Column<Outcome, f64>; 32] = [
     ("complete", |o| o.tally.done as f64),
     ("failed", |o| o.tally.failed.all() as f64),
     ("failed_connect", |o| o.tally.failed.0[0] as f64),

@@ -7,7 +7,6 @@ use super::Outcome;
 use super::rounds::Cell;
 use super::stats::Spread;
 use super::verdict::{self, Pair};
-use std::fmt::Write;
 
 /// Rows of cells, the first of them the heading.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,10 +58,10 @@ impl Table {
 }
 
 /// A column: its heading, and what stands there for a run, or for all runs of a row.
-type Column<T> = (&'static str, fn(&T) -> String);
+pub(super) type Column<T, V> = (&'static str, fn(&T) -> V);
 
 /// The assignment's eight columns.
-pub const COLUMNS: [Column<Outcome>; 8] = [
+pub const COLUMNS: [Column<Outcome, String>; 8] = [
     ("Concurrency level", |o| o.plan.concurrency.to_string()),
     ("Time taken for test (seconds)", |o| format!("{:.3}", o.wall.as_secs_f64())),
     ("Complete request", |o| o.tally.done.to_string()),
@@ -74,7 +73,7 @@ pub const COLUMNS: [Column<Outcome>; 8] = [
 ];
 
 /// Those of the load curve: medians of all rounds, response times from when a request was due.
-const CURVE: [Column<Cell>; 7] = [
+const CURVE: [Column<Cell, String>; 7] = [
     ("Concurrency level", |c| c.plan().concurrency.to_string()),
     ("Requests/s asked", |c| c.plan().rate.unwrap_or_default().to_string()),
     ("Answered", |c| format!("{:.0}", c.spread(Outcome::rate).median)),
@@ -114,15 +113,14 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
 
 /// A table per target, with what it does not show below it; then the verdicts on these pairs.
 pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
-    let mut text = String::new();
     // The first level has each target once.
-    for first in cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan())) {
-        let of_name = || cells.iter().filter(|cell| cell.name() == first.name());
-        let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}### {}\n\n{}", first.name(), table(of_name()).markdown());
-        text += &list(of_name().flat_map(remarks).collect());
-    }
-    text + &list(verdict::sentences(&verdict::judge(pairs)))
+    let targets = cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan()));
+    let parts = targets.map(|target| {
+        let of_name = || cells.iter().filter(|cell| cell.name() == target.name());
+        let (title, table) = (target.name(), table(of_name()).markdown());
+        format!("### {title}\n\n{table}{}", list(of_name().flat_map(remarks).collect()))
+    });
+    parts.collect::<Vec<_>>().join("\n") + &list(verdict::sentences(&verdict::judge(pairs)))
 }
 
 fn list(sentences: Vec<String>) -> String {
