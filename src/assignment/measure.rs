@@ -5,7 +5,7 @@
 
 use super::ab::{Ab, AbRun};
 use crate::bench::Plan;
-use crate::bench::rounds::{Cell, State, Turn, load_curve, measure};
+use crate::bench::rounds::{Cell, Turn, load_curve, measure};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
 use crate::lab::process::say;
@@ -65,9 +65,7 @@ pub(super) fn run(
     let mut runs: Vec<Vec<Option<AbRun>>> = plans.iter().map(|_| Vec::new()).collect();
     let watch = &mut |turn: &Turn| {
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
-        let (State::Ended(_), Some(place), 1..) = (&turn.state, place, turn.round) else {
-            return;
-        };
+        let (Some(place), 1..) = (place, turn.round) else { return };
         if let Some(ab) = ab.as_ref().filter(|_| !stop.is_raised()) {
             runs[place].push(ab.run(turn.plan, stop));
         }

@@ -84,6 +84,9 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
+/// Starts all systems that can do a case.
+type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
+
 /// What is compared: cases, and the systems that are started for each.
 struct List<'a> {
     title: &'static str,
@@ -94,7 +97,7 @@ struct List<'a> {
     columns: [&'static str; 2],
     below: &'static str,
     cases: Vec<Case>,
-    start: Box<dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a>,
+    start: Box<Start<'a>>,
     /// Among the rows of a case the one to which the ratios of this system are.
     reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
     /// What is judged among the rows of a case.
