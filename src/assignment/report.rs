@@ -212,8 +212,8 @@ fn figure_parts(findings: &Findings) -> Vec<Part> {
              was due, so it is what a user waits for. Where a line turns up, the system cannot keep up, and requests queue."
         ),
         format!(
-            "Requests per second, closed loop: each client sends its next request when it has the answer to the last. Markers: the median of {rounds} \
-             rounds; bars: the lowest and the highest round, a little aside of each other so that none hides another."
+            "Requests per second, closed loop: each client sends its next request when it has the answer to the last. Markers in all charts: the median of the rounds \
+             (here {rounds}); bars: the lowest and the highest, a little aside of each other so that none hides another."
         ),
     ];
     let mut parts =
@@ -256,8 +256,7 @@ fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
     let highest = findings.measured.curve.iter().map(rate).fold(0.0, f64::max);
     let labels = ["thousand requests/s that are due", "response time, ms (log scale)"];
     chart(title, labels, Scale::from_zero(highest), false, |title| {
-        let point = |c: &Cell| Point::at(rate(c), c.spread(time).median);
-        findings.curve_of(title).map(point).collect()
+        findings.curve_of(title).map(|c| Point { x: rate(c), y: c.spread(time) }).collect()
     })
 }
 

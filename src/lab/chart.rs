@@ -2,7 +2,7 @@
 //! by lines or not; readable on paper, in dark mode and on a phone.
 //!
 //! Knows no run. Colours are Okabe and Ito's, which the colour-blind can tell apart; each
-//! series also has its own marker and dash. Entry points: [`Chart::inline`], [`Chart::standalone`].
+//! series also has its own marker and dash. Entry points: [`Chart::svg`], [`Chart::standalone`].
 //! Note: `notes/README.md`.
 
 use super::page::number;
@@ -22,18 +22,11 @@ const BOTTOM: f64 = 266.0;
 /// The colours and lines of all charts; in a page it is needed once.
 pub(crate) const STYLE: &str = include_str!("chart.css");
 
-/// A place across, and what was measured there; lowest and highest are the same where only one
-/// value is shown.
+/// A place across, and what was measured there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point {
     pub x: f64,
     pub y: Spread,
-}
-
-impl Point {
-    pub fn at(x: f64, y: f64) -> Point {
-        Point { x, y: Spread { lowest: y, median: y, highest: y } }
-    }
 }
 
 /// One system's points, in the order of x.
@@ -62,11 +55,6 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// For a page that has [`STYLE`].
-    pub fn inline(&self) -> String {
-        self.svg("")
-    }
-
     /// For a file of its own.
     pub fn standalone(&self) -> String {
         let Chart { title, x_label, y_label, .. } = self;
@@ -75,7 +63,8 @@ impl Chart {
         svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1)
     }
 
-    fn svg(&self, style: &str) -> String {
+    /// With that at its beginning; nothing in a page that has [`STYLE`].
+    pub fn svg(&self, style: &str) -> String {
         let Chart { title, x_label, y_label, .. } = self;
         let names: Vec<&str> = self.series.iter().map(|s| s.name.as_str()).collect();
         let mut svg = format!(
@@ -261,9 +250,8 @@ mod tests {
         assert_eq!(names(&log), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
         assert!((log.share(0.1) - 0.5).abs() < 1e-9);
         assert_eq!((log.share(0.0), log.share(99.0)), (0.0, 1.0));
-        for (low, high) in [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)] {
-            let ticks = Scale::log(low, high).ticks.len();
-            assert!((2..=18).contains(&ticks), "{low} {high}: {ticks}");
-        }
+        let counts = [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)]
+            .map(|(low, high)| Scale::log(low, high).ticks.len());
+        assert!(counts.iter().all(|count| (2..=18).contains(count)), "{counts:?}");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Part {
     Charts(Vec<(&'static str, Chart)>),
     /// What a program printed.
     Output(String),
-    /// The same below a line that unfolds it; not printed on paper.
+    /// The same below a line that unfolds it; on paper the line alone.
     Fold(String, String),
 }
 
@@ -65,22 +65,22 @@ impl Part {
             }
             Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
             Part::List(items) => {
-                let item =
-                    |item: &String| format!("<li>{}</li>\n", escape(&item.replace("**", "")));
-                let items = items.iter().map(item);
-                format!("<ul>\n{}</ul>\n", items.collect::<String>())
+                let items = items.iter().map(|item| escape(&item.replace("**", "")));
+                format!(
+                    "<ul>{}</ul>\n",
+                    items.map(|i| format!("\n<li>{i}</li>")).collect::<String>()
+                )
             }
             Part::Table(table) => html_of(table),
             Part::Charts(charts) => {
-                let charts = charts.iter().map(|(_, chart)| chart.inline());
+                let charts = charts.iter().map(|(_, chart)| chart.svg(""));
                 format!("<div class=\"charts\">{}</div>\n", charts.collect::<String>())
             }
             Part::Output(text) => format!("<pre>{}</pre>\n", escape(text)),
-            Part::Fold(title, text) => format!(
-                "<details class=\"screen\"><summary>{}</summary><pre>{}</pre></details>\n",
-                escape(title),
-                escape(text)
-            ),
+            Part::Fold(title, text) => {
+                let [title, text] = [title, text].map(|text| escape(text));
+                format!("<details><summary>{title}</summary><pre>{text}</pre></details>\n")
+            }
         }
     }
 }
@@ -202,15 +202,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_write_them() {
-        for (value, text) in [
-            (0.0421, "0.042"),
-            (9.876, "9.88"),
-            (42.04, "42.0"),
-            (151.3, "151"),
-            (23_999.3, "23,999"),
-            (1_234_567.0, "1,234,567"),
-        ] {
-            assert_eq!(number(value), text);
-        }
+        let shown = [0.0421, 9.876, 42.04, 151.3, 23_999.3, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.042", "9.88", "42.0", "151", "23,999", "1,234,567"]);
     }
 }

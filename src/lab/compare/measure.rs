@@ -92,29 +92,21 @@ impl Comparison<'_> {
             load(case, system, WARMUP, self.stop)?;
         }
         let rounds = self.rounds;
-        let row = |s: &System| Row::new(case, &s.name, rounds);
-        let mut rows: Vec<Row> = systems.iter().map(row).collect();
+        let mut rows: Vec<Row> = systems.iter().map(|s| Row::new(case, &s.name, rounds)).collect();
         for round in 0..rounds {
-            let mut line = format!("      round {}/{rounds}:", round + 1);
+            say(&format!("      round {}/{rounds}", round + 1));
             for place in (0..systems.len()).map(|i| (i + round) % systems.len()) {
-                let name = &systems[place].name;
                 let measured = once(case, &systems[place], self.length, self.stop);
                 if self.stop.is_raised() {
                     return Err("stopped".to_owned());
                 }
-                match measured {
-                    Ok(measured) => {
-                        line += &format!("  {name} {:.0}", measured[0].unwrap_or_default());
-                        rows[place].rounds[round] = measured;
-                    }
-                    // The others are worth their time all the same.
-                    Err(why) => {
-                        let at = format!("{}, {name}, round {}", case.name, round + 1);
-                        self.remark(format!("Failed: {at}: {why}"));
-                    }
-                }
+                // If one fails, the others are worth their time all the same.
+                rows[place].rounds[round] = measured.unwrap_or_else(|why| {
+                    let (case, name) = (&case.name, &systems[place].name);
+                    self.remark(format!("Failed: {case}, {name}, round {}: {why}", round + 1));
+                    Measurement::default()
+                });
             }
-            say(&line);
         }
         rows.retain(|row| row.values(Rate).next().is_some());
         Ok(rows)

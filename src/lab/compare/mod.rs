@@ -77,14 +77,15 @@ struct Comparison<'a> {
     /// For configurations and logs, inside the report's folder.
     folder: PathBuf,
     root: PathBuf,
-    patches: PathBuf,
-    without: PathBuf,
     /// What all servers serve: the image and the large file.
     site: PathBuf,
     stop: &'a Stop,
     /// What a reader of the tables has to know.
     remarks: Vec<String>,
 }
+
+/// Starts all systems that can do a case.
+type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
 
 /// What is compared: cases, and the systems that are started for each.
 struct List<'a> {
@@ -96,7 +97,7 @@ struct List<'a> {
     columns: [&'static str; 2],
     below: &'static str,
     cases: Vec<Case>,
-    start: Box<dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a>,
+    start: Box<Start<'a>>,
     /// Among the rows of a case the one to which the ratios of this system are.
     reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
     /// What is judged among the rows of a case.
@@ -119,8 +120,6 @@ impl Comparison<'_> {
             idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
             folder: path("--report").join("compare"),
             root: path("--root"),
-            patches: path("--patches"),
-            without: path("--without"),
             site: path("--report").join("compare/site"),
             stop,
             remarks: Vec::new(),
@@ -167,7 +166,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (what, list) = match given.operand()? {
         "servers" => ("", servers::list(&mut compare)),
         "pollers" => (" pollers", pollers::list(&mut compare)),
-        "tricks" => (" tricks", tricks::list(&compare)),
+        "tricks" => (" tricks", tricks::list(&compare, given)),
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));

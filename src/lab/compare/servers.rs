@@ -75,9 +75,8 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
         format!("--idle-timeout={IDLE_SECONDS}s"),
         format!("--max-connections={}", others.connections),
     ];
-    // A floor knows one answer, and either keeps a connection or closes it.
-    let closes = if case.keep_alive { vec![] } else { vec!["--close".to_owned()] };
-    let has_floor = case.path == "/" && case.idle == 0;
+    // A floor knows one answer, and closes no connection.
+    let has_floor = case.path == "/" && case.idle == 0 && case.keep_alive;
     let mut systems = Vec::new();
     let mut add = |name: &str, front: &Server, backends: &[Server]| {
         systems.push(System::new(name, front, backends));
@@ -89,7 +88,7 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
         add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[]);
     }
     if has_floor {
-        add("floor", &fleet.start("floor", 0, &closes)?, &[]);
+        add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[]);
     }
     let backends = four(|_| fleet.start("async_server", 0, &common))?;
     for (name, depth) in [(OURS[2], "--pipeline=1"), (OURS[3], "--pipeline=32")] {
@@ -105,8 +104,7 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
     }
     if has_floor {
         let backends = four(|_| fleet.start::<&str>("floor", 0, &[]))?;
-        let arguments = [balancing(&backends), closes].concat();
-        add("floor + 4 floors", &fleet.start("floor", 0, &arguments)?, &backends);
+        add("floor + 4 floors", &fleet.start("floor", 0, &balancing(&backends))?, &backends);
     }
     Ok(systems)
 }

@@ -8,6 +8,7 @@ use super::rows::Figure;
 use super::servers::{balancing, cases, four};
 use super::{Comparison, List};
 use crate::bench::verdict::Pair;
+use crate::cli::args::Given;
 use crate::lab::fleet::Fleet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,9 @@ const WITH: &str = "with it";
 const WITHOUT: &str = "without it";
 
 /// All tricks that patches tell of, in the order of their names; each in turn with and without it.
-pub(super) fn list<'a>(compare: &Comparison) -> Result<List<'a>, String> {
-    let folder = &compare.patches;
+pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>, String> {
+    let [folder, without] =
+        ["--patches", "--without"].map(|f| Path::new(given.text(f).unwrap_or(".")));
     let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -36,7 +38,7 @@ pub(super) fn list<'a>(compare: &Comparison) -> Result<List<'a>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    let tricks = files.iter().map(|file| read(file, compare));
+    let tricks = files.iter().map(|file| read(file, without, compare.idle));
     let tricks = tricks.collect::<Result<Vec<Trick>, String>>()?;
     Ok(List {
         title: "What each trick gains",
@@ -62,7 +64,7 @@ pub(super) fn list<'a>(compare: &Comparison) -> Result<List<'a>, String> {
     })
 }
 
-fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
+fn read(file: &Path, programs: &Path, idle: usize) -> Result<Trick, String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let shown = file.display();
     let text = fs::read_to_string(file).map_err(|e| format!("cannot read '{shown}': {e}"))?;
@@ -72,10 +74,10 @@ fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
     };
     let (trick, without, system) = (told("Trick:")?, told("Without:")?, told("System:")?);
     let case = told("Case:")?;
-    let case = cases(compare.idle).into_iter().find(|known| known.name == case);
+    let case = cases(idle).into_iter().find(|known| known.name == case);
     let case = case.ok_or_else(|| format!("'{shown}': no such case"))?;
     let title = format!("`{name}`: {trick}; without it: {without} ({system}, {})", case.name);
-    let program = compare.without.join(&name);
+    let program = programs.join(&name);
     if !program.is_file() {
         return Err(format!(
             "there is no '{}', the program without a trick; ./run.sh compare tricks builds it",

@@ -6,7 +6,7 @@
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::report::ms;
-use crate::bench::rounds::{State, Turn, measure};
+use crate::bench::rounds::{Turn, measure};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::between;
@@ -101,12 +101,11 @@ fn pipeline(stage: &Stage) -> Result<String, String> {
     let mut times = [Vec::new(), Vec::new()];
     let mut before = Cpu::of(&backends);
     let look = &mut |turn: &Turn| {
-        let State::Ended(outcome) = turn.state else { return };
         let now = Cpu::of(&backends);
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
         if let (Some(place), Some(now), Some(then)) = (place, &now, &before) {
             let used = now.since(then).as_secs_f64() * 1e6;
-            times[place].push(used / (outcome.succeeded() as f64).max(1.0));
+            times[place].push(used / (turn.outcome.succeeded() as f64).max(1.0));
         }
         before = now;
     };

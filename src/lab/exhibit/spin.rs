@@ -9,7 +9,7 @@ use crate::bench::table::Table;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::page::number;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,11 +83,13 @@ fn sequence(
 /// What the reference's thread does, line for line; its loop knows no flag.
 fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
     let mut connection = Some(stream);
-    let mut request = Vec::new();
+    let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
     while !stop.is_raised() {
-        match receive(&mut connection, &mut request) {
+        // A connection that we have closed can only say so.
+        let open = connection.as_mut().ok_or(ErrorKind::NotConnected.into());
+        match open.and_then(|open| open.read(&mut buffer)) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(n) => request.extend_from_slice(&buffer[..n]),
             Err(_) => {} // the reference: `except OSError: pass`
         }
         if request.ends_with(b"\r\n\r\n") {
@@ -101,15 +103,6 @@ fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
             }
         }
     }
-}
-
-/// Reads what there is. A connection that we have closed can only say so.
-fn receive(connection: &mut Option<TcpStream>, request: &mut Vec<u8>) -> io::Result<usize> {
-    let stream = connection.as_mut().ok_or(ErrorKind::NotConnected)?;
-    let mut buffer = [0; 1024];
-    let n = stream.read(&mut buffer)?;
-    request.extend_from_slice(&buffer[..n]);
-    Ok(n)
 }
 
 /// The CPU time that this process uses now, in percent of one core; None where the system does
