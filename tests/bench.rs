@@ -129,7 +129,7 @@ fn a_kept_alive_run_counts_every_request_once() {
         ended.errors.contains("Completed 100 requests")
             && ended.errors.contains("Finished 1000 requests")
     );
-    let several = bench("-n 1001 -c 7 -k --threads 3 -q", always(HELLO));
+    let several = bench("-n 1001 -c 7 -k -q", always(HELLO));
     assert_eq!(several.counts(), (1001.0, 0.0, String::new()));
     assert_eq!(several.errors, "");
 }

@@ -117,11 +117,11 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     assert_eq!(named, expected, "{failed:?}");
     for row in &cases {
         assert!(value(&row[2]) > 0.0 && value(&row[4]) > 0.0, "{row:?}");
-        assert_eq!(row[9], "0", "{row:?}");
-        let is_told = row[10] != "–" && value(&row[10]) >= 0.0;
+        assert_eq!(row[8], "0", "{row:?}");
+        let is_told = row[9] != "–" && value(&row[9]) >= 0.0;
         assert_eq!(is_told, row[1] != "thread_server", "preempted: {row:?}");
         if nginx && failed.is_empty() {
-            assert!(value(&row[7]) > 0.0 && value(&row[8]) > 0.0, "{row:?}");
+            assert!(value(&row[6]) > 0.0 && value(&row[7]) > 0.0, "{row:?}");
         }
     }
     // One round proves nothing, and that is said.
@@ -185,11 +185,15 @@ fn a_trick_stands_beside_its_absence() {
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && stderr.is_empty(), "{stdout}{stderr}");
     let rows = rows(&stdout, "Trick");
-    assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!(rows[0][..2], ["`nothing`: none", "the same"]);
-    for cell in &rows[0][3..7] {
-        assert!(value(cell) > 0.0, "{rows:?}");
+    let programs: Vec<&str> = rows.iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(programs, ["with it", "without it"]);
+    for row in &rows {
+        assert_eq!(row[0], "`nothing`: none; without it: the same (lb, keep-alive)");
+        for place in [2, 4, 6, 7] {
+            assert!(value(&row[place]) > 0.0, "{rows:?}");
+        }
     }
+    assert!(stdout.contains("* No verdict: 1 round is too few"), "{stdout}");
     assert_eq!(folder.read("report/tricks.csv").lines().count(), 3);
     let left = processes(&folder);
     assert!(left.is_empty(), "still there: {left:?}");

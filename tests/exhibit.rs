@@ -169,19 +169,6 @@ fn the_lb_and_a_new_connection_cost_more_than_a_server_asked_on_a_kept_one() {
 }
 
 #[test]
-fn an_exhibit_may_have_a_chart() {
-    let folder = Folder::new();
-    folder.write("lb.md", b"<!-- measured: exhibit-policies -->\n<!-- end -->\n");
-    let output = exhibit(&["policies", "--quick", "--notes", folder.text()]);
-    assert!(output.status.success());
-    let path = std::path::Path::new(folder.text()).join("img/policies.svg");
-    let svg = std::fs::read_to_string(path).expect("it is there");
-    assert_eq!(svg.matches("class=\"mark s0\"").count(), 3, "{svg}");
-    assert!(svg.contains(">round-robin: 25 %<"), "{svg}");
-    assert!(svg.ends_with("</svg>\n"));
-}
-
-#[test]
 fn the_results_block_is_refreshed_and_the_others_stay() {
     let folder = Folder::new();
     let note = folder.write(

@@ -23,17 +23,6 @@ fn the_floor_answers_whatever_it_is_asked() {
 }
 
 #[test]
-fn a_floor_that_closes_says_goodbye_after_one_answer() {
-    let backend = Server::start_with_log("floor", &[]);
-    let backend = format!("--backend={}", backend.address);
-    for arguments in [["--close"].as_slice(), &["--close", &backend]] {
-        let server = Server::start_with_log("floor", arguments);
-        let said = server.exchange(QUESTION);
-        assert!(said.starts_with(b"HTTP/1.1 200 OK\r\n") && said.ends_with(HOME.as_bytes()));
-    }
-}
-
-#[test]
 fn a_backend_is_an_address() {
     let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_progjar"));
     let output = server.args(["floor", "0", "--backend=localhost"]).output().expect("runs");

@@ -8,14 +8,13 @@ use progjar::bench::cpu::{Cpu, Stat, of_this_thread, parse_stat};
 use progjar::bench::options::{Format, TOPIC, parse};
 use progjar::bench::plan::{Plan, Target, base64};
 use progjar::bench::reader::{Answer, HEAD_LIMIT, Heads, Reader};
-use progjar::bench::report::{Parts, ab_text, ms};
+use progjar::bench::report::{Parts, ab_text, calendar, ms};
 use progjar::bench::rounds::{order, two_digits};
-use progjar::bench::rows::calendar;
 use progjar::bench::stats::{Histogram, RELATIVE_ERROR, Spread, median_run};
 use progjar::bench::table::{COLUMNS, Table};
-use progjar::bench::tally::{Class, Failed, Tally};
+use progjar::bench::tally::{Class, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::Random;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
@@ -457,15 +456,8 @@ fn outcome() -> Outcome {
     }
     tally.failed.add(Class::Length);
     (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
-    tally.software = "test/1.0".to_owned();
-    Outcome {
-        plan,
-        wall: Duration::from_millis(100),
-        tally,
-        document_length: 31,
-        cpu: None,
-        interrupted: false,
-    }
+    (tally.software, tally.document) = ("test/1.0".to_owned(), Some(31));
+    Outcome { plan, wall: Duration::from_millis(100), tally, cpu: None, interrupted: false }
 }
 
 const GOLDEN: &str = "
@@ -529,92 +521,6 @@ fn a_time_has_the_digits_that_mean_something() {
     ] {
         assert_eq!(ms(nanos), text);
     }
-}
-
-/// Counts that all differ, from `n` on; one time in each histogram, two in the next.
-fn tally(begun: Instant, n: u64) -> Tally {
-    let times = |from: u64| {
-        let samples: Vec<u64> = (0..=from).map(|i| n + from + i).collect();
-        histogram(&samples)
-    };
-    Tally {
-        span: Some((begun, begun + Duration::from_secs(n))),
-        done: n,
-        failed: Failed([n + 1, n + 2, n + 3, n + 4]),
-        reason: None,
-        timed_out: n + 5,
-        unanswered: n + 6,
-        retried: n + 7,
-        good: n + 8,
-        non_2xx: n + 9,
-        keep_alive: n + 10,
-        transferred: n + 11,
-        useful: n + 12,
-        html: n + 13,
-        sent: n + 14,
-        connect: times(0),
-        processing: times(1),
-        waiting: times(2),
-        total: times(3),
-        response: times(4),
-        software: String::new(),
-        cpu: Some(Duration::from_secs(n)),
-        broken: None,
-    }
-}
-
-#[test]
-fn merging_threads_adds_every_count() {
-    let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(1));
-    let named = |mut tally: Tally, name: &str| {
-        let name = || name.to_owned();
-        (tally.reason, tally.software, tally.broken) = (Some(name()), name(), Some(name()));
-        tally
-    };
-    let (one, other) = (tally(late, 100), named(tally(early, 1000), "other"));
-    // Without `..`: a new count is to be thought of here too.
-    let Tally {
-        span,
-        done,
-        failed,
-        reason,
-        timed_out,
-        unanswered,
-        retried,
-        good,
-        non_2xx,
-        keep_alive,
-        transferred,
-        useful,
-        html,
-        sent,
-        connect,
-        processing,
-        waiting,
-        total,
-        response,
-        software,
-        cpu,
-        broken,
-    } = one.merged(other);
-    assert_eq!(span, Some((early, early + Duration::from_secs(1000))));
-    assert_eq!((done, failed.0), (1100, [1102, 1104, 1106, 1108]));
-    assert_eq!((timed_out, unanswered, retried, good), (1110, 1112, 1114, 1116));
-    assert_eq!((non_2xx, keep_alive, transferred), (1118, 1120, 1122));
-    assert_eq!((useful, html, sent), (1124, 1126, 1128));
-    assert_eq!(cpu, Some(Duration::from_secs(1100)));
-    let times = [connect, processing, waiting, total, response];
-    for (histogram, from) in times.iter().zip(0..) {
-        let range = (histogram.min(), histogram.max());
-        assert_eq!(histogram.count(), 2 * (from + 1));
-        assert_eq!(range, (100 + from, 1000 + 2 * from));
-    }
-    let words = (reason.as_deref(), &*software, broken.as_deref());
-    assert_eq!(words, (Some("other"), "other", Some("other")));
-    // The first name and the first reason stay.
-    let first = named(tally(early, 0), "first").merged(named(tally(early, 0), "second"));
-    let words = (first.reason.as_deref(), &*first.software);
-    assert_eq!(words, (Some("first"), "first"));
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     let folder = Folder::new();
     let report = ["--report", folder.text()];
     let cannot_be = ["--root", "/no/such/folder"];
-    let all = [&["--free-ports", "--no-screenshot"], &report[..], &cannot_be[..]].concat();
+    let all = [&["--free-ports"], &report[..], &cannot_be[..]].concat();
     let tricks = [&["tricks", "--patches", "/no/such/folder"], &report[..]].concat();
     let topics: [(&Topic, &[&str]); 4] = [
         (&bench::TOPIC, &["-q", "http://127.0.0.1:1/"]),

@@ -1,16 +1,15 @@
-//! The same runs by ab, where it is installed: its figures beside ours, and whether the two
-//! disagree by more than the noise.
+//! The same runs by ab, where it is installed: its figures beside ours, and pairs to be judged.
 //!
-//! Entry points: [`Ab::run`], [`table`]. Note: `notes/README.md`.
+//! Entry points: [`Ab::run`], [`table`], [`pairs`]. Note: `notes/README.md`.
 
 use super::report::Findings;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::{Spread, median_run};
 use crate::bench::table::Table;
-use crate::bench::verdict::{self, Pair, Verdict};
+use crate::bench::verdict::Pair;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
-use crate::lab::page::number;
+use crate::lab::page::spread;
 use crate::lab::process::{installed, output};
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,10 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program.
-pub(super) struct Ab {
-    program: PathBuf,
-    pub version: String,
-}
+pub(super) struct Ab(PathBuf);
 
 /// A figure of ab's report: its label, the heading of its column, and digits behind the point.
 const FIELDS: [(&str, &str, usize); 8] = [
@@ -41,23 +37,21 @@ const FIELDS: [(&str, &str, usize); 8] = [
 pub(super) type AbRun = [f64; FIELDS.len()];
 
 impl Ab {
-    pub fn find(stop: &Stop) -> Option<Ab> {
-        let program = installed(&["ab"])?;
-        let text = output(Command::new(&program).arg("-V"), PATIENCE, stop).ok()?;
-        let version = text.split_once("Version ")?.1.split_whitespace().next()?.to_owned();
-        Some(Ab { program, version })
+    pub fn find() -> Option<Ab> {
+        installed("ab").map(Ab)
     }
 
     /// The same run; None if ab did not end well or is not understood.
     pub fn run(&self, plan: &Plan, stop: &Stop) -> Option<AbRun> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["-q", "-r", "-k", "-s", "99999"])
-            .args(["-n", &plan.requests.to_string()])
-            .args(["-c", &plan.concurrency.to_string()])
-            .arg(plan.target.url());
-        read(&output(&mut command, PATIENCE, stop).ok()?)
+        let same = format!("-q {} {}", same(plan), plan.target.url());
+        let mut command = Command::new(&self.0);
+        read(&output(command.args(same.split(' ')), PATIENCE, stop).ok()?)
     }
+}
+
+/// The options that ab and bench have in common for this plan.
+pub(super) fn same(plan: &Plan) -> String {
+    format!("-n {} -c {} -r -k -s 99999", plan.requests, plan.concurrency)
 }
 
 fn read(text: &str) -> Option<AbRun> {
@@ -99,12 +93,6 @@ pub(super) fn table(findings: &Findings) -> Table {
     table
 }
 
-/// The median of all rounds, the lowest and the highest.
-fn spread(of: Spread) -> String {
-    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
-    format!("{median} ({lowest}–{highest})")
-}
-
 /// Ours and ab's of each row, in the rounds in which ab had one too.
 pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
     let pair = |(cell, runs): (&Cell, &[Option<AbRun>])| {
@@ -119,23 +107,6 @@ pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
         }
     };
     beside(findings).map(pair).collect()
-}
-
-/// Where ab and we disagree by more than the noise, and what one should know of it.
-pub(super) fn remarks(verdicts: Vec<Verdict>) -> Vec<String> {
-    if verdicts.is_empty() || verdict::too_few(&verdicts).is_some() {
-        return verdict::too_few(&verdicts).into_iter().collect();
-    }
-    let rows = verdicts.len();
-    let apart: Vec<Verdict> = verdicts.into_iter().filter(Verdict::is_different).collect();
-    let agreed = rows - apart.len();
-    let end = match apart.len() {
-        0 => ".",
-        _ => "; elsewhere the load generator itself is part of what is measured:",
-    };
-    let first =
-        format!("progjar bench and ab cannot be told apart in {agreed} of {rows} rows{end}");
-    [first].into_iter().chain(verdict::sentences(&apart)).collect()
 }
 
 #[cfg(test)]

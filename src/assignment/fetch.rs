@@ -5,6 +5,7 @@
 
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -56,46 +57,39 @@ fn read(root: &Path, name: &str) -> Result<Vec<u8>, String> {
 }
 
 fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, String> {
-    let url = format!("http://{server}/{path}");
-    let answer = fleet::get(server, path).map_err(|e| format!("{url}: {e}"))?;
+    let wrong = |what: String| format!("http://{server}/{path}: {what}");
+    let answer = fleet::get(server, path).map_err(|e| wrong(e.to_string()))?;
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n");
-    let head_end = head_end.ok_or_else(|| format!("{url}: the answer is no HTTP"))?;
+    let head_end = head_end.ok_or_else(|| wrong("the answer is no HTTP".to_owned()))?;
     let (head, body) = (String::from_utf8_lossy(&answer[..head_end]), &answer[head_end + 4..]);
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status != "200" {
-        return Err(format!("{url}: status {status} instead of 200"));
+        return Err(wrong(format!("status {status} instead of 200")));
     }
-    let (bytes, wanted) = (body.len(), expected.len());
+    let (bytes, file) = (body.len(), expected.len());
     if body != expected {
-        return Err(format!("{url}: the answer ({bytes} bytes) is not the file ({wanted} bytes)"));
+        return Err(wrong(format!("the answer ({bytes} bytes) is not the file ({file} bytes)")));
     }
-    let served_by = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("x-served-by").then(|| value.trim().to_owned())
-    });
-    let served_by = served_by.ok_or_else(|| format!("{url}: no X-Served-By"))?;
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let served_by = fields.find(|(name, _)| name.eq_ignore_ascii_case("x-served-by"));
+    let (_, served_by) = served_by.ok_or_else(|| wrong("no X-Served-By".to_owned()))?;
+    let (path, served_by) = (path.to_owned(), served_by.trim().to_owned());
     let line = format!("GET /{path}: {bytes} bytes, as in the file, from {served_by}");
-    Ok(Fetched { path: path.to_owned(), line, served_by })
+    Ok(Fetched { path, line, served_by })
 }
 
 /// Four backends in the same order, over and over.
 pub(super) fn check_rotation(fetched: &[Fetched]) -> Result<(), String> {
-    let order: Vec<&str> = fetched.iter().map(|f| f.served_by.as_str()).collect();
-    in_turn(&order)
+    in_turn(&fetched.iter().map(|f| f.served_by.as_str()).collect::<Vec<_>>())
 }
 
 fn in_turn(order: &[&str]) -> Result<(), String> {
-    let mut first: Vec<&str> = order.iter().take(4).copied().collect();
-    first.sort_unstable();
-    first.dedup();
-    let repeats = order.iter().zip(order.iter().skip(4)).all(|(a, b)| a == b);
-    if first.len() == 4 && repeats {
+    let first: BTreeSet<&&str> = order.iter().take(4).collect();
+    if first.len() == 4 && order.iter().zip(order.iter().skip(4)).all(|(a, b)| a == b) {
         return Ok(());
     }
-    Err(format!(
-        "the backends did not take turns, but answered in this order: {}",
-        order.join(", ")
-    ))
+    let order = order.join(", ");
+    Err(format!("the backends did not take turns, but answered in this order: {order}"))
 }
 
 #[cfg(test)]

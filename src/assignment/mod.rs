@@ -9,14 +9,10 @@
 mod ports;
 // fetches the page through the lb and checks it
 mod fetch;
-// a picture of the page, if there is a browser
-mod browser;
 // the performance test and the load curve
 mod measure;
 // the same runs by ab
 mod ab;
-// which charts there are
-mod figures;
 // what is handed in
 mod report;
 
@@ -24,14 +20,11 @@ use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
 use crate::lab::notes;
-use crate::lab::page::put_chart;
 use crate::lab::process::{end, lines, pause, say};
 use fetch::Fetched;
 use measure::{LEVELS, SYSTEMS};
-use ports::Ports;
 use report::Findings;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// `progjar all`
@@ -46,11 +39,10 @@ pub const TOPIC: Topic = Topic {
         flag("--report", "DIR", "report", "where report.html, report.md, results.csv and logs/ go"),
         flag("--root", "DIR", "www", "the folder that the servers serve"),
         flag("--free-ports", "", "", "any free ports instead of 9002-9005, 44444 and 46000"),
-        flag("--no-screenshot", "", "", "no picture of the page, even if there is a browser"),
         flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks and DIR/img's chart"),
     ]],
-    more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours,\n\
-        with Chromium a picture of the page. Ctrl-C stops everything.",
+    more: "Needs no other program. With ab (apache2-utils) installed its figures stand beside ours.\n\
+        Ctrl-C stops everything.",
 };
 
 /// Requests for the look at the rotation: each of the four backends answers four times.
@@ -58,177 +50,93 @@ const ROTATION: usize = 16;
 /// How long the log may take to show what has been answered.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the command line says.
-struct Settings<'a> {
-    rounds: usize,
-    requests: u64,
-    report: PathBuf,
-    root: PathBuf,
-    ports: Ports,
-    screenshot: bool,
-    notes: Option<PathBuf>,
-    stop: &'a Stop,
-}
-
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
-    let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
-    let settings = Settings {
-        rounds: given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize,
-        requests: given.number("-n", 100..=1_000_000)?.unwrap_or(1000),
-        report: path("--report"),
-        root: path("--root"),
-        ports: if given.has("--free-ports") { Ports::FREE } else { Ports::ASSIGNED },
-        screenshot: !given.has("--no-screenshot"),
-        notes: given.text("--notes").map(PathBuf::from),
-        stop,
-    };
-    end("all", "every server", carry_out(&settings), stop)
+    let rounds = given.number("--rounds", 1..=1000)?.unwrap_or(1) as usize;
+    let requests = given.number("-n", 100..=1_000_000)?.unwrap_or(1000);
+    end("all", carry_out(given, requests, rounds, stop), stop)
 }
 
 /// The assignment, step by step.
-fn carry_out(settings: &Settings) -> Result<(), String> {
+fn carry_out(given: &Given, requests: u64, rounds: usize, stop: &Stop) -> Result<(), String> {
     let begun = Instant::now();
-    if let Some(folder) = &settings.notes {
-        notes::check(folder)?;
+    let [report, root] = ["--report", "--root"].map(|f| Path::new(given.text(f).unwrap_or(".")));
+    let notes = given.text("--notes").map(Path::new);
+    notes.map_or(Ok(()), notes::check)?;
+    let mut servers = ports::ASSIGNED;
+    if given.has("--free-ports") {
+        servers.iter_mut().for_each(|(_, port)| *port = 0);
     }
-    ports::check_free(&settings.ports, settings.stop)?;
-    let mut fleet = Fleet::new(&fresh_folder(&settings.report)?, &settings.root)?;
-    start(&mut fleet, settings)?;
-    let fetched = fetch_page(&fleet, settings)?;
-    let screenshot = take_picture(&fleet, settings);
-    let rotation = look_at_rotation(&fleet, &fetched, settings.stop)?;
-    let levels = format!("{} requests at {LEVELS:?}", settings.requests);
-    step(6, &format!("performance test: {levels}, {} rounds; requests/s of", settings.rounds));
+    ports::check_free(&servers, stop)?;
+    let fleet = Fleet::new(&report.join("logs"), root, stop);
+    let mut fleet = fleet.map_err(|e| format!("{e}; see --report"))?;
+    start(&mut fleet, &servers)?;
+    let lb = fleet.one("lb")?.clone();
+    step(4, &format!("fetching http://{}/page.html and all it shows", lb.address));
+    let fetched = fetch::fetch(lb.address, root, ROTATION, stop)?;
+    // Without the tiles, which the page fetches again and again.
+    let shown = fetched.iter().filter(|one| !one.path.contains('?'));
+    shown.for_each(|one| say(&format!("      {}", one.line)));
+    let rotation = look_at_rotation(&lb.log, &fetched, stop)?;
+    step(6, &format!("performance test: {requests} requests at {LEVELS:?}, {rounds} rounds of"));
     say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
-    let measured = measure::run(&fleet, settings.requests, settings.rounds, settings.stop)?;
+    let measured = measure::run(&fleet, requests, rounds, stop)?;
     fleet.check_running()?;
-    let findings = Findings {
-        requests: settings.requests,
-        rounds: settings.rounds,
-        started: fleet.all().to_vec(),
-        fetched: fetched.into_iter().map(|one| one.line).collect(),
-        rotation,
-        screenshot,
-        measured,
-    };
-    step(7, &format!("writing the report in {}", settings.report.display()));
-    report::write(&findings, &settings.report)?;
-    if let Some(folder) = &settings.notes {
-        refresh_notes(&findings, folder)?;
+    let (started, fetched) = (fleet.all().to_vec(), fetched.into_iter().map(|f| f.line).collect());
+    let findings = Findings { requests, rounds, started, fetched, rotation, measured };
+    step(7, &format!("writing the report in {}", report.display()));
+    report::write(&findings, report)?;
+    if let Some(folder) = notes {
+        let charts = [("requests", report::requests_chart(&findings))];
+        notes::refresh(folder, &|name| report::block(&findings, name), &charts)?;
     }
     drop(fleet);
     say(&format!("\n{}", report::summary(&findings)));
-    say(&format!(
-        "done in {:.0} s; every server has been stopped; see {}",
-        begun.elapsed().as_secs_f64(),
-        settings.report.join("report.html").display()
-    ));
+    let (seconds, file) = (begun.elapsed().as_secs_f64(), report.join("report.html"));
+    say(&format!("done in {seconds:.0} s; every server has been stopped; see {}", file.display()));
     findings.trouble().map_or(Ok(()), Err)
 }
 
 /// Steps 2 and 3, and the server to compare with.
-fn start(fleet: &mut Fleet, settings: &Settings) -> Result<(), String> {
-    let ports = &settings.ports;
-    let mut start = |topic, port, arguments: &[String]| {
-        let server = fleet.start(topic, port, arguments, settings.stop)?;
-        say(&format!("      {topic}: http://{}/", server.address));
-        Ok::<_, String>(server.address)
-    };
-    step(2, "starting four async_servers");
+fn start(fleet: &mut Fleet, servers: &[(&str, u16)]) -> Result<(), String> {
     let mut backends = Vec::new();
-    for port in ports.async_servers {
-        backends.push(format!("--backend={}", start("async_server", port, &[])?));
+    for (i, (topic, port)) in servers.iter().enumerate() {
+        match i {
+            0 => step(2, "starting four async_servers"),
+            4 => step(3, "starting lb, and thread_server to compare with"),
+            _ => {}
+        }
+        // On the assigned ports it knows its backends.
+        let arguments: &[String] = if *topic == "lb" && *port == 0 { &backends } else { &[] };
+        let address = fleet.start(topic, *port, arguments)?.address;
+        say(&format!("      {topic}: http://{address}/"));
+        backends.push(format!("--backend={address}"));
     }
-    if *ports == Ports::ASSIGNED {
-        backends.clear(); // the lb knows these
-    }
-    step(3, "starting lb, and thread_server to compare with");
-    start("lb", ports.lb, &backends)?;
-    start("thread_server", ports.thread_server, &[])?;
     Ok(())
 }
 
-/// Step 4.
-fn fetch_page(fleet: &Fleet, settings: &Settings) -> Result<Vec<Fetched>, String> {
-    let lb = fleet.one("lb")?.address;
-    step(4, &format!("fetching http://{lb}/page.html and all it shows"));
-    let fetched = fetch::fetch(lb, &settings.root, ROTATION, settings.stop)?;
-    // Without the tiles, which the page fetches again and again.
-    for one in fetched.iter().filter(|one| !one.path.contains('?')) {
-        say(&format!("      {}", one.line));
-    }
-    Ok(fetched)
-}
-
-/// A picture of step 4, if there is a browser; the report says why there is none.
-fn take_picture(fleet: &Fleet, settings: &Settings) -> Result<Vec<u8>, String> {
-    if !settings.screenshot {
-        return Err("not asked for".to_owned());
-    }
-    let url = format!("http://{}/page.html", fleet.one("lb")?.address);
-    step(4, "taking a picture of the page in Chromium");
-    let picture = browser::screenshot(&url, &settings.report, settings.stop);
-    if let Err(why) = &picture {
-        say(&format!("      no picture: {why}"));
-    }
-    picture
-}
-
 /// Step 5: every backend in turn, as the answers and the log say.
-fn look_at_rotation(
-    fleet: &Fleet,
-    fetched: &[Fetched],
-    stop: &Stop,
-) -> Result<Vec<String>, String> {
+fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<String>, String> {
     step(5, "looking at the rotation in the log of lb");
     fetch::check_rotation(fetched)?;
-    let log = &fleet.one("lb")?.log;
     let deadline = Instant::now() + LOG_PATIENCE;
     // Besides ours stand the line that says "listening", and whoever else found the port. Two
     // workers may log two answers in another order than they gave them.
     let asked: Vec<String> = fetched.iter().map(|f| format!(" GET /{} -> ", f.path)).collect();
     let is_ours = |line: &String| asked.iter().any(|request| line.contains(request));
     loop {
-        let rotation: Vec<String> =
-            lines(log).into_iter().filter(is_ours).take(fetched.len()).collect();
+        let rotation = lines(log).into_iter().filter(is_ours).take(fetched.len());
+        let rotation: Vec<String> = rotation.collect();
         if rotation.len() == fetched.len() {
             rotation.iter().for_each(|line| say(&format!("      {line}")));
             return Ok(rotation);
         }
-        pause(stop)?;
         if Instant::now() > deadline {
-            let (answered, log) = (fetched.len(), log.display());
-            return Err(format!(
-                "lb has answered {answered} requests, but {log} does not show them"
-            ));
+            let (count, log) = (fetched.len(), log.display());
+            return Err(format!("lb has answered {count} requests, but {log} does not show them"));
         }
+        pause(stop)?;
     }
-}
-
-fn refresh_notes(findings: &Findings, folder: &Path) -> Result<(), String> {
-    let count = notes::refresh(folder, &|name| report::block(findings, name))?;
-    let s = if count == 1 { "" } else { "s" };
-    say(&format!("      {count} results block{s} refreshed in {}", folder.display()));
-    let images = folder.join("img");
-    if images.is_dir() {
-        put_chart(&images, "requests", &figures::requests(findings))?;
-    }
-    Ok(())
-}
-
-/// The report's folder with an empty folder for logs in it: nothing in them is from another run.
-fn fresh_folder(report: &Path) -> Result<PathBuf, String> {
-    let logs = report.join("logs");
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", logs.display());
-    fs::create_dir_all(&logs).map_err(wrong)?;
-    for entry in fs::read_dir(&logs).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        if path.extension().is_some_and(|e| e == "log") {
-            fs::remove_file(&path).map_err(wrong)?;
-        }
-    }
-    Ok(logs)
 }
 
 /// The step of the assignment that begins.

@@ -12,39 +12,32 @@ use std::time::{Duration, Instant};
 /// How long to wait for a port that a client's connection holds.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the servers listen; 0 is any free port.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ports {
-    pub async_servers: [u16; 4],
-    pub lb: u16,
-    pub thread_server: u16,
-}
-
-impl Ports {
-    pub const ASSIGNED: Ports =
-        Ports { async_servers: [9002, 9003, 9004, 9005], lb: 44444, thread_server: 46000 };
-    pub const FREE: Ports = Ports { async_servers: [0; 4], lb: 0, thread_server: 0 };
-}
+/// The servers of the assignment and where they listen; 0 is any free port.
+pub(super) const ASSIGNED: [(&str, u16); 6] = [
+    ("async_server", 9002),
+    ("async_server", 9003),
+    ("async_server", 9004),
+    ("async_server", 9005),
+    ("lb", 44444),
+    ("thread_server", 46000),
+];
 
 /// Tries each port before anything is started, so that the error can name all that are in use.
 /// What a client's connection holds may be free in a moment: that is waited for.
-pub(super) fn check_free(ports: &Ports, stop: &Stop) -> Result<(), String> {
+pub(super) fn check_free(servers: &[(&str, u16)], stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + PORT_PATIENCE;
     let mut told = false;
     loop {
-        let taken = taken(ports);
+        let taken = taken(servers);
         if taken.is_empty() {
             return Ok(());
         }
-        let will_pass = taken.iter().all(|(port, _)| is_held_by_a_client(*port));
-        if !will_pass || Instant::now() > deadline {
-            // Whoever held a port may have left it while the system's long list was read.
-            match self::taken(ports) {
-                still if still == taken => return Err(in_use(&taken, will_pass)),
-                _ => continue,
-            }
+        let will_pass = taken.iter().all(|(_, port)| is_held_by_a_client(*port));
+        // A port may have been left while the system's long list was read.
+        if (!will_pass || Instant::now() > deadline) && self::taken(servers) == taken {
+            return Err(in_use(&taken, will_pass));
         }
-        if !told {
+        if will_pass && !told {
             say("all: a client's connection holds a port; waiting for its end");
             told = true;
         }
@@ -52,23 +45,20 @@ pub(super) fn check_free(ports: &Ports, stop: &Stop) -> Result<(), String> {
     }
 }
 
-/// The ports that cannot be bound, and for whom they are.
-fn taken(ports: &Ports) -> Vec<(u16, &'static str)> {
-    let named = ports.async_servers.map(|port| (port, "async_server"));
-    let others = [(ports.lb, "lb"), (ports.thread_server, "thread_server")];
-    let is_taken = |(port, _): &(u16, _)| {
+/// Those whose ports cannot be bound.
+fn taken<'a>(servers: &[(&'a str, u16)]) -> Vec<(&'a str, u16)> {
+    let is_taken = |(_, port): &(_, u16)| {
         let tried = TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
         tried.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
     };
-    named.into_iter().chain(others).filter(is_taken).collect()
+    servers.iter().copied().filter(is_taken).collect()
 }
 
-fn in_use(taken: &[(u16, &str)], by_clients: bool) -> String {
-    let names: Vec<_> = taken.iter().map(|(p, t)| format!("{p} ({t})")).collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    let noun = if names.len() == 1 { "port" } else { "ports" };
+fn in_use(taken: &[(&str, u16)], by_clients: bool) -> String {
+    let names: Vec<_> = taken.iter().map(|(topic, port)| format!("{port} ({topic})")).collect();
+    let ports = if names.len() == 1 { ("port", "is") } else { ("ports", "are") };
     let why = if by_clients { WHAT_TO_DO } else { "in use; stop the other program" };
-    let names = names.join(", ");
+    let (noun, names, verb) = (ports.0, names.join(", "), ports.1);
     format!("{noun} {names} {verb} {why}, or take any free ports: progjar all --free-ports")
 }
 
@@ -84,14 +74,13 @@ mod tests {
         let there = listener.local_addr().expect("bound");
         let client = TcpStream::connect(there).expect("it listens");
         let peer = listener.accept().expect("it has come");
-        let mut ports = Ports::FREE;
-        ports.lb = client.local_addr().expect("connected").port();
-        if !is_held_by_a_client(ports.lb) {
+        let port = client.local_addr().expect("connected").port();
+        if !is_held_by_a_client(port) {
             eprintln!("SKIPPED: this system does not tell who holds a port");
             return Ok(());
         }
         let stop = Stop::new();
-        let waits = std::thread::spawn(move || check_free(&ports, &stop));
+        let waits = std::thread::spawn(move || check_free(&[("lb", port)], &stop));
         std::thread::sleep(Duration::from_millis(200));
         assert!(!waits.is_finished(), "the port is held");
         // The end that closes last, and knows it, keeps nothing of the connection.

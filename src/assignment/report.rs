@@ -4,19 +4,19 @@
 //! Every number comes from [`Findings`]; nothing is measured here. Entry points: [`write()`],
 //! [`summary`], [`block`]. Note: `notes/README.md`.
 
-use super::measure::{Measured, SYSTEMS, WARMUP};
-use super::{ab, figures};
+use super::ab;
+use super::measure::{LEVELS, Measured, SYSTEMS, WARMUP};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
 use crate::bench::rounds::{self, Cell};
 use crate::bench::saved::{self, Origin};
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
+use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::fleet::Server;
 use crate::lab::machine::{circumstances, compiler, now};
 use crate::lab::page::{Page, Part, put};
 use crate::lab::process::lines;
-use std::fs;
 use std::path::Path;
 
 const SOAL: &str = "\
@@ -30,8 +30,6 @@ const SOAL: &str = "\
 
 The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
 async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
-/// The titles of the tables: the assignment's two first, then the one that it does not ask for.
-pub(super) const ORDER: [&str; 3] = ["Async + Load Balancer", "Thread", "Async"];
 
 /// All that a run of `all` found out.
 pub(super) struct Findings {
@@ -44,8 +42,6 @@ pub(super) struct Findings {
     pub fetched: Vec<String>,
     /// The same in the log of lb.
     pub rotation: Vec<String>,
-    /// The page as PNG, or why there is no picture.
-    pub screenshot: Result<Vec<u8>, String>,
     pub measured: Measured,
 }
 
@@ -62,7 +58,7 @@ impl Findings {
 
     /// All cells, table by table.
     pub fn in_order(&self) -> impl Iterator<Item = &Cell> {
-        ORDER.into_iter().flat_map(|title| self.cells_of(title))
+        SYSTEMS.iter().flat_map(|(_, title)| self.cells_of(title))
     }
 
     /// What makes the tables worth less than they look: one sentence, if there is any.
@@ -90,6 +86,7 @@ impl Findings {
     }
 }
 
+/// The same as a heading.
 fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
@@ -97,7 +94,7 @@ fn heading(title: &str) -> &str {
 /// Each system's table, with exactly the assignment's columns; each row is the median run.
 fn tables(findings: &Findings) -> Vec<Part> {
     let table = |title| Part::Table(table::table(findings.cells_of(title)));
-    ORDER.into_iter().flat_map(|title| [Part::heading(3, heading(title)), table(title)]).collect()
+    SYSTEMS.iter().flat_map(|(_, title)| [Part::heading(3, heading(title)), table(title)]).collect()
 }
 
 /// What the tables of these cells do not show.
@@ -117,7 +114,7 @@ fn markdown(parts: Vec<Part>) -> String {
 pub(super) fn summary(findings: &Findings) -> String {
     let (systems, beside_ab) = findings.verdicts();
     let mut parts = tables(findings);
-    parts.push(Part::List([verdict::sentences(&systems), ab::remarks(beside_ab)].concat()));
+    parts.push(Part::List(verdict::sentences(&[systems, beside_ab].concat())));
     markdown(parts)
 }
 
@@ -140,18 +137,19 @@ fn table_parts(findings: &Findings) -> Vec<Part> {
 
 fn ab_parts(findings: &Findings) -> Vec<Part> {
     let heading = Part::heading(2, "ab beside progjar bench");
-    let Some(version) = &findings.measured.ab_version else {
+    let table = ab::table(findings);
+    if table.rows.len() == 1 {
         let none = "ab (apache2-utils) was not installed: there is nothing to compare with.";
         return vec![heading, Part::text(none)];
-    };
+    }
     vec![
         heading,
-        Part::text(format!(
-            "ab {version} against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
-             the other figures are those of ab's median run."
-        )),
-        Part::Table(ab::table(findings)),
-        Part::List(ab::remarks(findings.verdicts().1)),
+        Part::text(
+            "ab against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
+             the other figures are those of ab's median run.",
+        ),
+        Part::Table(table),
+        Part::List(verdict::sentences(&findings.verdicts().1)),
     ]
 }
 
@@ -171,12 +169,6 @@ fn step_parts(findings: &Findings) -> Vec<Part> {
     parts.extend(show("thread_server"));
     parts.extend([
         Part::heading(2, "Jalankan browser, akseslah http://localhost:44444/page.html"),
-        match &findings.screenshot {
-            Ok(png) => {
-                Part::Picture("page.png", "page.html in Chromium, fetched through lb", png.clone())
-            }
-            Err(why) => Part::text(format!("No picture of the page: {why}.")),
-        },
         Part::text("Fetched through lb and compared byte for byte with the files:"),
         Part::Output(findings.fetched.join("\n")),
         Part::heading(2, "Setiap request akan dilayani oleh backend yang bergantian"),
@@ -188,40 +180,84 @@ fn step_parts(findings: &Findings) -> Vec<Part> {
 
 /// Step 6: the commands that repeat each row, and what came of them.
 fn performance_parts(findings: &Findings) -> Vec<Part> {
-    let mut parts = vec![
-        Part::heading(2, "Performance Test"),
-        Part::text(
-            "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.",
-        ),
-    ];
-    for title in ORDER {
+    let intro = "For each row the command of ab that measures the same, the command of ours, and its output in the median run. While the servers run, both repeat it.";
+    let mut parts = vec![Part::heading(2, "Performance Test"), Part::text(intro)];
+    for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, heading(title)));
-        for cell in findings.cells_of(title) {
-            let plan = cell.plan();
-            let (requests, level, url) = (plan.requests, plan.concurrency, plan.target.url());
-            let same = format!("-n {requests} -c {level} -r -k -s 99999");
+        parts.extend(findings.cells_of(title).map(|cell| {
+            let (same, url) = (ab::same(cell.plan()), cell.plan().target.url());
             let (rounds, warmup) = (findings.rounds, WARMUP.as_millis());
+            let ours = format!("./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}");
             let output = ab_text(cell.median(), Parts::default());
-            parts.push(Part::Fold(
+            Part::Fold(
                 format!("ab {same} {url}"),
-                format!(
-                    "$ ./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}\n{}",
-                    output.trim_matches('\n')
-                ),
-            ));
-        }
+                format!("$ {ours}\n{}", output.trim_matches('\n')),
+            )
+        }));
     }
     parts
 }
 
-/// The charts, and the load curve as tables.
+/// All charts, what is to be said of them, and the load curve as tables.
 fn figure_parts(findings: &Findings) -> Vec<Part> {
-    let mut parts = figures::parts(findings);
-    for title in ORDER {
+    let (rounds, level) = (findings.rounds, LEVELS[LEVELS.len() - 1]);
+    let charts = vec![
+        ("load-curve", load_curve(findings, 0.99, "Load curve: p99 of the response time")),
+        ("load-curve-median", load_curve(findings, 0.5, "Load curve: median response time")),
+        ("requests", requests_chart(findings)),
+    ];
+    let captions = [
+        format!(
+            "Load curve: {level} clients together send so many requests each second, whatever the servers do. A request's response time begins when it \
+             was due, so it is what a user waits for. Where a line turns up, the system cannot keep up, and requests queue."
+        ),
+        format!(
+            "Requests per second, closed loop: each client sends its next request when it has the answer to the last. Markers in all charts: the median of the rounds \
+             (here {rounds}); bars: the lowest and the highest, a little aside of each other so that none hides another."
+        ),
+    ];
+    let mut parts =
+        vec![Part::heading(2, "Grafik"), Part::Charts(charts), Part::List(captions.into())];
+    for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
         parts.push(Part::Table(table::table(findings.curve_of(title))));
     }
     parts
+}
+
+/// A chart with a line for each system.
+fn chart(
+    title: &str,
+    [x_label, y_label]: [&'static str; 2],
+    x: Scale,
+    from_zero: bool,
+    points: impl Fn(&'static str) -> Vec<Point>,
+) -> Chart {
+    let short = |title: &str| title.replace("Load Balancer", "LB");
+    let series = SYSTEMS.map(|(_, title)| Series { name: short(title), points: points(title) });
+    let (title, series) = (title.to_owned(), series.into());
+    Chart { title, x_label, y_label, x, from_zero, has_lines: true, series }
+}
+
+/// README shows it, too.
+pub(super) fn requests_chart(findings: &Findings) -> Chart {
+    let labels = ["concurrency level", "thousand requests/s"];
+    let x = Scale::places(LEVELS.iter().map(usize::to_string));
+    chart("Requests per second", labels, x, true, |title| {
+        let rates = |cell: &Cell| cell.spread(|run| run.rate() / 1000.0);
+        let cells = (0..).zip(findings.cells_of(title));
+        cells.map(|(x, cell)| Point { x: f64::from(x), y: rates(cell) }).collect()
+    })
+}
+
+fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
+    let rate = |cell: &Cell| cell.plan().rate.unwrap_or_default() / 1000.0;
+    let time = |run: &Outcome| run.tally.response.quantile_ms(share);
+    let highest = findings.measured.curve.iter().map(rate).fold(0.0, f64::max);
+    let labels = ["thousand requests/s that are due", "response time, ms (log scale)"];
+    chart(title, labels, Scale::from_zero(highest), false, |title| {
+        findings.curve_of(title).map(|c| Point { x: rate(c), y: c.spread(time) }).collect()
+    })
 }
 
 /// Writes all files into the folder.
@@ -230,10 +266,6 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let origin = Origin::here(findings.rounds, WARMUP);
     put("results.csv", saved::csv(&findings.measured.cells, &origin))?;
     put("results.json", saved::json(&findings.measured.cells, &origin))?;
-    if findings.screenshot.is_err() {
-        // Not that of an earlier run.
-        let _ = fs::remove_file(folder.join("page.png"));
-    }
     let page = |parts: Vec<Vec<Part>>| Page {
         title: "Tugas 10 Pemrograman Jaringan".to_owned(),
         lang: "id",

@@ -3,12 +3,11 @@
 //! Knows no socket. Entry point: [`Options::of`]. Note: `notes/bench.md`.
 
 use super::cpu::Cpu;
-use super::plan::{Plan, base64};
+use super::plan::{Plan, Target, base64};
 use super::report::Parts;
 use super::saved::Saved;
 use super::verdict::{ROUNDS, rounds_needed};
-use crate::cli::args::{Flag, Given, Topic, flag};
-use std::collections::BTreeSet;
+use crate::cli::args::{Flag, Given, Topic, duration, flag};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,30 +19,19 @@ const CONNECTIONS_ON_SCHEDULE: usize = 64;
 const TIME_ON_SCHEDULE: Duration = Duration::from_secs(2);
 /// More than a client can send.
 const HIGHEST_RATE: f64 = 1e6;
+/// ab's: with fewer requests, no lines of progress; otherwise one for each tenth, of at least 100.
+const WORTH_LINES: u64 = 150;
 
-/// A line for each flag, which rustfmt would break into six.
+/// A line for each flag, which rustfmt would break into six; then those of ab that are left out:
+/// they have no line of help, and where others have their default stands the reason.
 macro_rules! flags {
-    ($($name:literal $value:literal $default:literal $help:literal)*) => {
-        &[$(flag($name, $value, $default, $help)),*]
+    (
+        $($name:literal $value:literal $default:literal $help:literal)*
+        ; $($reason:literal: $($out:literal $of:literal)*;)*
+    ) => {
+        &[$(flag($name, $value, $default, $help),)* $($(flag($out, $of, $reason, ""),)*)*]
     };
 }
-
-/// ab's options that are left out: where others have their default stands the reason. The help
-/// shows no flag without a line of its own.
-const LEFT_OUT: &[Flag] = flags! {
-    "-P" "auth" "no proxy is spoken to" ""
-    "-X" "proxy" "no proxy is spoken to" ""
-    "-b" "size" "the kernel sizes the buffers of a socket by itself" ""
-    "-B" "address" "the kernel chooses the address to send from" ""
-    "-w" "" "there is no report in HTML; --table, --csv and --json are for other programs" ""
-    "-x" "attributes" "there is no report in HTML" ""
-    "-y" "attributes" "there is no report in HTML" ""
-    "-z" "attributes" "there is no report in HTML" ""
-    "-I" "" "https is not spoken" ""
-    "-Z" "ciphers" "https is not spoken" ""
-    "-f" "protocol" "https is not spoken" ""
-    "-E" "certificate" "https is not spoken" ""
-};
 
 const FLAGS: &[Flag] = flags! {
     "-n" "requests" "" "requests in all [1]"
@@ -78,7 +66,13 @@ const FLAGS: &[Flag] = flags! {
     "--against" "FILE" "" "verdicts also against a run saved by --json"
     "--cpu" "PID,…" "" "CPU time per request of these processes"
     "--http11" "" "" "send HTTP/1.1, as browsers do"
-    "--threads" "T" "" "client threads [1 per 4 cores]"
+    ;
+    "no proxy is spoken to": "-P" "auth" "-X" "proxy";
+    "the kernel sizes the buffers of a socket by itself": "-b" "size";
+    "the kernel chooses the address to send from": "-B" "address";
+    "there is no report in HTML; --table, --csv and --json are for other programs":
+        "-w" "" "-x" "attributes" "-y" "attributes" "-z" "attributes";
+    "https is not spoken": "-I" "" "-Z" "ciphers" "-f" "protocol" "-E" "certificate";
 };
 
 /// `progjar bench`.
@@ -87,7 +81,7 @@ pub const TOPIC: Topic = Topic {
     summary: "load a web server and report as ab does",
     operand: "[NAME=]URL…",
     operand_default: "",
-    flags: &[FLAGS, LEFT_OUT],
+    flags: &[FLAGS],
     more: "Unlike ab, on purpose: a failed request is in no rate, and in exactly one class: Connect,\n\
         Receive (broken, cut short, or silent for -s), Length, Exceptions (not HTTP). One without\n\
         an answer counts in the times, with the time it waited. Non-2xx answers are always shown.\n\
@@ -121,9 +115,6 @@ pub struct Options {
     pub(super) warmup: Duration,
     /// How to report.
     pub format: Format,
-    pub(super) quiet: bool,
-    /// -e.
-    pub(super) percentages: Option<PathBuf>,
     pub(super) against: Option<Saved>,
     pub(super) parts: Parts,
 }
@@ -131,25 +122,27 @@ pub struct Options {
 impl Options {
     /// Reads the flags. The error is one line that says what to do.
     pub(super) fn of(given: &Given) -> Result<Options, String> {
-        if let Some(Flag { name, default, .. }) = LEFT_OUT.iter().find(|f| given.has(f.name)) {
+        let is_left_out = |flag: &&Flag| flag.help.is_empty() && given.has(flag.name);
+        if let Some(Flag { name, default, .. }) = FLAGS.iter().find(is_left_out) {
             return Err(TOPIC.wrong(format_args!("{name} is not supported, because {default}")));
         }
-        given.operand()?;
-        let (plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
+        let (mut plans, auto) = (plans(given)?, given.text("--rate") == Some("auto"));
         let against = given.text("--against").map(|path| Saved::read(Path::new(path)));
         let against = against.transpose().map_err(|e| TOPIC.wrong(e))?;
         let others = given.operands.len() - 1;
         let verdicts = plans.len() * others / 2 + against.iter().count() * plans.len();
         // A curve is looked at; a verdict on each of its points takes long, and is asked for.
         let curve = auto || plans.iter().any(|plan| plan.rate != plans[0].rate);
-        let rounds = match given.number("--rounds", 1..=1000)? {
-            Some(rounds) => rounds as usize,
-            None if verdicts == 0 || curve => 1,
-            None => ROUNDS.max(rounds_needed(verdicts)),
-        };
+        let is_judged = verdicts > 0 && !curve;
+        let usual = if is_judged { ROUNDS.max(rounds_needed(verdicts)) } else { 1 };
+        let rounds = given.number("--rounds", 1..=1000)?.map_or(usual, |rounds| rounds as usize);
         let many = plans.len() > 1 || rounds > 1 || auto;
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
+        }
+        let requests = plans[0].requests;
+        if !many && !given.has("-q") && requests > WORTH_LINES {
+            plans[0].progress = (requests / 10).max(100);
         }
         let format = match () {
             () if given.has("--json") => Format::Json,
@@ -163,8 +156,6 @@ impl Options {
             rounds,
             warmup: given.duration("--warmup")?.unwrap_or_default(),
             format,
-            quiet: given.has("-q"),
-            percentages: given.text("-e").map(PathBuf::from),
             against,
             parts: Parts { no_percentiles: given.has("-d"), no_confidence: given.has("-S") },
         })
@@ -180,33 +171,38 @@ fn list<T: PartialEq>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Ve
 
 /// A plan for each level, each rate, each target.
 fn plans(given: &Given) -> Result<Vec<Plan>, String> {
+    let model = plan(given)?;
+    let targets = given.operands.iter().map(|url| Target::parse(url));
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>().map_err(|e| TOPIC.wrong(e))?;
+    let is_twice = |(i, a): (usize, &Target)| targets[..i].iter().any(|b| a.name == b.name);
+    if targets.iter().enumerate().any(is_twice) {
+        return Err(TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL"));
+    }
+    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
+    let rates = given.value("--rate", wanted, |text| match text {
+        "auto" => Some(vec![None]),
+        _ => list(text, |text| rate(text).map(Some)),
+    })?;
+    let usual = match &rates {
+        Some(_) => CONNECTIONS_ON_SCHEDULE.min(model.requests as usize),
+        None => 1,
+    };
     let level = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
     let wanted = "give a number, or several, each once: 1,10,50,100";
     let levels: Option<Vec<usize>> = given.value("-c", wanted, |text| list(text, level))?;
-    let most = given.number("-n", 1..=u64::MAX)?.unwrap_or(u64::MAX);
-    let usual = match given.has("--rate") {
-        true => CONNECTIONS_ON_SCHEDULE.min(most as usize),
-        false => 1,
-    };
-    let wanted = "give requests per second, several rates (1k,2k,5k), or auto";
-    let rates = given.value("--rate", wanted, |text| match text {
-        "auto" => Some(Vec::new()),
-        _ => list(text, rate),
-    })?;
-    let rates = rates.unwrap_or_default();
+    let (levels, rates) = (levels.unwrap_or(vec![usual]), rates.unwrap_or(vec![None]));
+    if let Some(c) = levels.iter().find(|level| **level as u64 > model.requests) {
+        let n = model.requests;
+        let what = format_args!("-c {c} is more than -n {n}: give at least as many requests");
+        return Err(TOPIC.wrong(what));
+    }
     let mut plans = Vec::new();
-    for level in levels.unwrap_or_else(|| vec![usual]) {
-        let at_level = given.operands.iter().map(|url| plan(given, url, level));
-        let at_level = at_level.collect::<Result<Vec<Plan>, String>>()?;
-        let names: BTreeSet<&str> = at_level.iter().map(|p| p.target.name.as_str()).collect();
-        if names.len() < at_level.len() {
-            return Err(TOPIC.wrong("a target stands there twice: give them names, A=URL B=URL"));
-        }
+    for concurrency in levels {
         for rate in &rates {
-            plans.extend(at_level.iter().map(|plan| plan.at_rate(*rate)));
-        }
-        if rates.is_empty() {
-            plans.extend(at_level);
+            plans.extend(targets.iter().map(|target| {
+                let plan = Plan { target: target.clone(), concurrency, ..model.clone() };
+                if let Some(rate) = *rate { plan.at_rate(rate) } else { plan }
+            }));
         }
     }
     Ok(plans)
@@ -221,16 +217,19 @@ fn rate(text: &str) -> Option<f64> {
     Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
 }
 
-fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
-    let mut plan = Plan::new(url).map_err(|e| TOPIC.wrong(e))?;
-    plan.concurrency = concurrency;
-    (plan.requests, plan.time_limit) = length(given)?;
-    if concurrency as u64 > plan.requests {
-        let requests = plan.requests;
-        let what =
-            format!("-c {concurrency} is more than -n {requests}: give at least as many requests");
-        return Err(TOPIC.wrong(what));
-    }
+/// What all plans have in common.
+fn plan(given: &Given) -> Result<Plan, String> {
+    let mut plan = Plan::new(given.operand()?).map_err(|e| TOPIC.wrong(e))?;
+    let wanted = "give seconds (2, 0.5s) or milliseconds (250ms), but not 0";
+    let limit = given.value("-t", wanted, |text| duration(text).filter(|t| !t.is_zero()))?;
+    let last = given.last_of(&["-n", "-t"]);
+    (plan.requests, plan.time_limit) = match given.number("-n", 1..=u64::MAX)? {
+        None if given.has("--rate") => (u64::MAX, limit.or(Some(TIME_ON_SCHEDULE))),
+        // As ab: -t sets -n too, and the last one counts.
+        Some(n) if last == Some("-n") => (n, limit),
+        n if limit.is_none() => (n.unwrap_or(1), None),
+        _ => (REQUESTS_WITHIN_A_TIME_LIMIT, limit),
+    };
     plan.timeout = given.duration("-s")?.unwrap_or(plan.timeout).max(Duration::from_millis(1));
     plan.keep_alive = given.has("-k");
     plan.http11 = given.has("--http11");
@@ -242,26 +241,8 @@ fn plan(given: &Given, url: &str, concurrency: usize) -> Result<Plan, String> {
         |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
     let wanted = "give process ids that /proc knows: 4711,4712";
     plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
-    let threads = given.number("--threads", 1..=1024)?;
-    plan.threads = threads.map_or(plan.threads, |threads| threads as usize);
     content(given, &mut plan)?;
     Ok(plan)
-}
-
-/// How many requests, and for how long.
-fn length(given: &Given) -> Result<(u64, Option<Duration>), String> {
-    let (requests, scheduled) = (given.number("-n", 1..=u64::MAX)?, given.has("--rate"));
-    let limit = given.duration("-t")?;
-    if limit.is_some_and(|limit| limit.is_zero()) {
-        return Err(TOPIC.wrong("-t 0: give the run some time"));
-    }
-    Ok(match (requests, limit) {
-        (None, limit) if scheduled => (u64::MAX, limit.or(Some(TIME_ON_SCHEDULE))),
-        // As ab: -t sets -n too, and the last one counts.
-        (Some(n), Some(_)) if given.last_of(&["-n", "-t"]) == Some("-n") => (n, limit),
-        (_, Some(_)) => (REQUESTS_WITHIN_A_TIME_LIMIT, limit),
-        (n, None) => (n.unwrap_or(1), None),
-    })
 }
 
 /// What each request says.
@@ -274,14 +255,11 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
             plan.method = method.to_owned();
         }
     }
-    if given.has("-i") {
-        if plan.body.is_some() {
-            let what = "-i asks for the head alone, -p and -u send a file: give one of them";
-            return Err(TOPIC.wrong(what));
-        }
-        plan.method = "HEAD".to_owned();
+    if given.has("-i") && plan.body.is_some() {
+        return Err(TOPIC.wrong("-i asks for the head alone, -p and -u send a file: give one"));
     }
-    plan.method = given.text("-m").unwrap_or(&plan.method).to_owned();
+    let method = given.text("-m").or(given.has("-i").then_some("HEAD"));
+    plan.method = method.unwrap_or(&plan.method).to_owned();
     plan.fields = given.all("-H").map(str::to_owned).collect();
     if let Some(user) = given.text("-A") {
         plan.fields.push(format!("Authorization: Basic {}", base64(user.as_bytes())));
@@ -293,12 +271,7 @@ fn content(given: &Given, plan: &mut Plan) -> Result<(), String> {
     if let Some(field) = plan.fields.iter().find(|f| !f.contains(':')) {
         return Err(TOPIC.wrong(format_args!("-H '{field}': give 'Name: value'")));
     }
-    // A line end inside a field would be two fields, or a second request.
-    let mut lines = plan.fields.iter().chain(&plan.cookies).chain([&plan.content_type]);
-    match lines.find(|line| line.contains(['\r', '\n', '\0'])) {
-        Some(line) => Err(TOPIC.wrong(format_args!("'{}' holds a line end", line.escape_debug()))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// For the exhibits and for notes: the plan that these words of a command line describe.

@@ -22,12 +22,9 @@ pub struct Target {
 impl Target {
     /// Reads `[NAME=][http://]host[:port][/path]`. The error says what is wrong.
     pub fn parse(operand: &str) -> Result<Target, String> {
-        let (name, url) = match operand.split_once('=') {
-            Some((name, url)) if !name.is_empty() && !name.contains(['/', ':', '?', '[']) => {
-                (name, url)
-            }
-            _ => ("", operand),
-        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', '?', '[']);
+        let named = operand.split_once('=').filter(|(name, _)| is_name(name));
+        let (name, url) = named.unwrap_or(("", operand));
         let wrong = |what: &str| format!("URL '{url}': {what}");
         let rest = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -65,10 +62,8 @@ impl Target {
 
     /// `host:port`, with brackets where IPv6 needs them.
     pub(crate) fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        let Target { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -111,12 +106,12 @@ pub struct Plan {
     pub(crate) http11: bool,
     /// --cpu: the processes whose CPU time is read before and after.
     pub(crate) processes: Vec<u32>,
-    /// Of the client.
-    pub(crate) threads: usize,
     /// -v.
     pub(crate) verbosity: u64,
     /// -g.
     pub(crate) rows: Option<PathBuf>,
+    /// To say on stderr whenever so many more requests are done; 0: nothing.
+    pub(crate) progress: u64,
 }
 
 impl Plan {
@@ -129,7 +124,6 @@ impl Plan {
             requests: 1,
             concurrency: 1,
             timeout: Duration::from_secs(30),
-            threads: default_threads(),
             ..Plan::default()
         })
     }
@@ -144,11 +138,9 @@ impl Plan {
         };
         let mut head = format!("{} {} HTTP/{version}\r\n", self.method, self.target.path);
         let mut ours = |name: &str, value: &str| {
-            let is_named = |field: &String| {
-                let found = field.split(':').next().unwrap_or_default();
-                found.trim().eq_ignore_ascii_case(name)
-            };
-            if !value.is_empty() && !self.fields.iter().any(is_named) {
+            let mut theirs = self.fields.iter().filter_map(|field| field.split(':').next());
+            let is_theirs = theirs.any(|found| found.trim().eq_ignore_ascii_case(name));
+            if !value.is_empty() && !is_theirs {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
         };
@@ -157,20 +149,13 @@ impl Plan {
             ours("Content-length", &body.len().to_string());
             ours("Content-type", &self.content_type);
         }
-        for cookie in &self.cookies {
-            ours("Cookie", cookie);
-        }
+        self.cookies.iter().for_each(|cookie| ours("Cookie", cookie));
         // As ab: the port only if it is not the usual one.
         ours("Host", self.target.authority().trim_end_matches(":80"));
         ours("User-Agent", concat!("progjar/", env!("CARGO_PKG_VERSION")));
         ours("Accept", "*/*");
-        for field in &self.fields {
-            let _ = write!(head, "{field}\r\n");
-        }
-        head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
-        bytes
+        head.extend(self.fields.iter().map(|field| format!("{field}\r\n")));
+        [head.as_bytes(), b"\r\n", self.body.as_deref().unwrap_or_default()].concat()
     }
 
     /// The same on a schedule; within a time limit with the requests that fall due.
@@ -179,15 +164,20 @@ impl Plan {
         Plan { rate: Some(rate), requests: self.requests.min(due.max(1)), ..self.clone() }
     }
 
-    /// The same for so long, whatever the number of requests.
+    /// The same for so long, whatever the number of requests, and without a word.
     pub(super) fn for_time(&self, limit: Duration) -> Plan {
-        Plan { time_limit: Some(limit), requests: u64::MAX, rows: None, ..self.clone() }
+        let quiet = Plan { rows: None, verbosity: 0, progress: 0, ..self.clone() };
+        Plan { time_limit: Some(limit), requests: u64::MAX, ..quiet }
     }
 
     /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
     /// section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
+    }
+
+    pub(super) fn is_same_level(&self, other: &Plan) -> bool {
+        self.concurrency == other.concurrency && self.rate == other.rate
     }
 
     /// The number of requests under way and, on a schedule, the rate: what a row of a table is about.
@@ -210,10 +200,4 @@ pub fn base64(bytes: &[u8]) -> String {
         text.extend((0..4).map(|i| if i <= three.len() { letter(i) } else { '=' }));
     }
     text
-}
-
-/// One thread keeps a server busy that runs on the other cores of a small machine; a second
-/// one would take the server's place. Measured on 2 cores; above, a quarter of the cores.
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| (n.get() / 4).max(1))
 }

@@ -20,12 +20,15 @@ pub struct Answer {
     pub total: u64,
 }
 
+/// The error says why the bytes are no HTTP response.
+type Fed<T> = Result<T, &'static str>;
+
 /// What is to come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
+    /// All lines up to an empty one.
     #[default]
-    StatusLine,
-    Field,
+    Head,
     /// So many bytes of the body, then the end.
     Length(u64),
     /// All until the connection ends, and at least so many bytes.
@@ -38,29 +41,14 @@ enum State {
     Trailer,
 }
 
-/// What the fields say of the body's length.
-#[derive(Debug, Default)]
-struct Framing {
-    length: Option<u64>,
-    /// The last transfer coding is chunked.
-    chunked: bool,
-    /// Content-Length is no number, or two of them differ.
-    contradictory: bool,
-}
-
-/// The reader of one connection. Small: its buffers stay without memory as long as lines arrive
+/// The reader of one connection. It has no memory of its own as long as heads and lines arrive
 /// whole, as nearly all do.
 #[derive(Debug, Default)]
 pub struct Reader {
     state: State,
-    framing: Framing,
     answer: Answer,
-    /// Bytes of the head, or of the line between chunks, so far.
-    measured: usize,
-    /// The part of a line that has come so far.
+    /// The part of the head, or of a line, that has come so far.
     kept: Vec<u8>,
-    /// The head so far, if it is to be kept.
-    text: Vec<u8>,
 }
 
 /// What holds for all responses of a run.
@@ -86,20 +74,12 @@ impl Reader {
     }
 
     /// Takes the bytes that came next. With the last of a response it gives the answer, and is ready
-    /// for a new response; until then None. The error says why they are no HTTP response.
+    /// for a new response; until then None.
     #[inline]
-    pub fn feed(
-        &mut self,
-        bytes: &[u8],
-        heads: &mut Heads,
-    ) -> Result<Option<Answer>, &'static str> {
+    pub fn feed(&mut self, bytes: &[u8], heads: &mut Heads) -> Fed<Option<Answer>> {
         self.answer.total += bytes.len() as u64;
-        if !self.advance(bytes, heads)? {
-            return Ok(None);
-        }
-        let (answer, kept) = (self.answer, std::mem::take(&mut self.kept));
-        *self = Reader { kept, ..Reader::default() };
-        Ok(Some(answer))
+        let is_whole = self.advance(bytes, heads)?;
+        Ok(is_whole.then(|| std::mem::take(self).answer))
     }
 
     /// The whole response if the connection has ended now; None if that cuts it short, or if it
@@ -109,7 +89,7 @@ impl Reader {
     }
 
     /// Whether the response has ended.
-    fn advance(&mut self, mut rest: &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
+    fn advance(&mut self, mut rest: &[u8], heads: &mut Heads) -> Fed<bool> {
         loop {
             if let State::Length(left) | State::Chunk(left) = &mut self.state {
                 let n = (*left).min(rest.len() as u64);
@@ -127,7 +107,7 @@ impl Reader {
                     return Ok(false);
                 }
                 _ => {
-                    if !self.line(&mut rest, heads)? {
+                    if !self.text(&mut rest, heads)? {
                         return Ok(false);
                     }
                 }
@@ -135,138 +115,117 @@ impl Reader {
         }
     }
 
-    /// Takes the next line, and says whether all of it was there.
-    fn line(&mut self, rest: &mut &[u8], heads: &mut Heads) -> Result<bool, &'static str> {
-        let end = rest.iter().position(|&b| b == b'\n');
-        let (part, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
-        *rest = after;
-        self.measured += part.len();
-        if self.measured > HEAD_LIMIT {
+    /// Takes the head, or the next line between chunks, and says whether all of it was there.
+    fn text(&mut self, rest: &mut &[u8], heads: &mut Heads) -> Fed<bool> {
+        let known = self.kept.len();
+        if known > 0 {
+            self.kept.extend_from_slice(rest);
+        }
+        let bytes = if known > 0 { &self.kept[..] } else { *rest };
+        let end = end_of_text(bytes, known, self.state == State::Head);
+        if end.unwrap_or(bytes.len()) > HEAD_LIMIT {
             return Err("the response's head, or a line between chunks, is too long");
         }
-        if end.is_none() {
-            self.kept.extend_from_slice(part);
+        let Some(end) = end else {
+            if known == 0 {
+                self.kept.extend_from_slice(rest);
+            }
             return Ok(false);
-        }
-        if self.kept.is_empty() {
-            self.whole_line(part, heads)?;
-        } else {
-            let mut kept = std::mem::take(&mut self.kept);
-            kept.extend_from_slice(part);
-            self.whole_line(&kept, heads)?;
-            kept.clear();
-            self.kept = kept;
-        }
-        Ok(true)
-    }
-
-    fn whole_line(&mut self, raw: &[u8], heads: &mut Heads) -> Result<(), &'static str> {
-        let in_head = matches!(self.state, State::StatusLine | State::Field);
-        let keep = in_head && (heads.keep_heads || heads.head.is_empty());
-        if keep {
-            self.text.extend_from_slice(raw);
-        }
-        // A bare LF ends a line too (RFC 9112, section 2.2).
-        let line = raw.strip_suffix(b"\n").unwrap_or(raw);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match self.state {
-            State::StatusLine => {
-                let (status, persistent) = status_line(line).ok_or("the answer is not HTTP")?;
+        };
+        *rest = &rest[end - known..];
+        let text = &bytes[..end];
+        self.state = match self.state {
+            State::Head => {
+                if heads.keep_heads || heads.head.is_empty() {
+                    heads.head = text.to_vec();
+                }
+                let (status, persistent, body) = head(text, heads.head_only)?;
                 (self.answer.status, self.answer.persistent) = (status, persistent);
-                self.framing = Framing::default();
-                self.state = State::Field;
+                body
             }
-            State::Field if line.is_empty() => {
-                if keep {
-                    heads.head = std::mem::take(&mut self.text);
-                }
-                self.end_head(heads.head_only)?;
-            }
-            // Only these initials matter; most lines are dismissed by their first byte.
-            State::Field => {
-                if let [b'c' | b'C' | b't' | b'T', ..] = line {
-                    self.field(line);
-                }
-            }
-            State::Chunk(_) if line.is_empty() => self.state = State::Size,
+            State::Chunk(_) if matches!(text, b"\n" | b"\r\n") => State::Size,
             State::Chunk(_) => return Err("a chunk is longer than it says"),
-            State::Trailer if line.is_empty() => self.state = State::Length(0),
-            State::Trailer => {}
+            State::Trailer if matches!(text, b"\n" | b"\r\n") => State::Length(0),
+            State::Trailer => State::Trailer,
             _ => {
-                self.state = match chunk_size(line).ok_or("a chunk's size makes no sense")? {
+                let size = text.split(|&b| b == b';').next().unwrap_or_default();
+                match number(size.trim_ascii(), 16).ok_or("a chunk's size makes no sense")? {
                     0 => State::Trailer,
                     size => State::Chunk(size),
-                };
-            }
-        }
-        if self.state != State::Field {
-            self.measured = 0;
-        }
-        Ok(())
-    }
-
-    fn field(&mut self, line: &[u8]) {
-        let framing = &mut self.framing;
-        if let Some(value) = value_of(line, b"content-length") {
-            match decimal(value) {
-                Some(n) if framing.length.is_none_or(|known| known == n) => {
-                    framing.length = Some(n);
-                }
-                _ => framing.contradictory = true,
-            }
-        } else if let Some(value) = value_of(line, b"connection") {
-            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                if option.eq_ignore_ascii_case(b"close") {
-                    self.answer.persistent = false;
-                } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                    self.answer.persistent = true;
                 }
             }
-        } else if let Some(value) = value_of(line, b"transfer-encoding") {
-            let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
-            framing.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-        }
-    }
-
-    /// How the body ends (RFC 9112, section 6.3).
-    fn end_head(&mut self, head_only: bool) -> Result<(), &'static str> {
-        let Framing { length, chunked, contradictory } = self.framing;
-        self.state = match length {
-            // 1xx announces the real response (RFC 9110, section 15.2).
-            _ if self.answer.status < 200 => State::StatusLine,
-            _ if head_only || matches!(self.answer.status, 204 | 304) => State::Length(0),
-            _ if chunked => State::Size,
-            _ if contradictory => return Err("the answer's length makes no sense"),
-            Some(length) if self.answer.persistent => State::Length(length),
-            // As ab: what follows the head until the server closes is the body, also bytes
-            // beyond Content-Length; but fewer than it promises are too few.
-            _ => State::Close(length.unwrap_or(0)),
         };
-        self.answer.persistent &= !matches!(self.state, State::Close(_));
-        Ok(())
+        self.kept.clear();
+        Ok(true)
     }
 }
 
-/// Status code, and whether the version lets the connection persist (RFC 9112, section 9.3).
+/// Behind the line end that ends a line, or with `is_head` behind the empty line that ends a head; it
+/// lies at `from` or later.
+fn end_of_text(bytes: &[u8], from: usize, is_head: bool) -> Option<usize> {
+    let mut line_ends = bytes.iter().enumerate().skip(from).filter(|(_, b)| **b == b'\n');
+    let is_end = |before: &[u8]| {
+        !is_head || matches!(before, [] | [b'\r'] | [.., b'\n'] | [.., b'\n', b'\r'])
+    };
+    line_ends.find(|(i, _)| is_end(&bytes[..*i])).map(|(i, _)| i + 1)
+}
+
+/// The status code, whether the connection persists (RFC 9112, section 9.3), and how the body
+/// ends (section 6.3).
+fn head(text: &[u8], head_only: bool) -> Fed<(u16, bool, State)> {
+    // A bare LF ends a line too (RFC 9112, section 2.2).
+    let lines = text.split(|&b| b == b'\n');
+    let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let status_line = status_line(lines.next().unwrap_or_default());
+    let (status, mut persistent) = status_line.ok_or("the answer is not HTTP")?;
+    // Content-Length; of no value if it is no number, or if two of them differ.
+    let mut length: Option<Option<u64>> = None;
+    let mut chunked = false;
+    // Only these initials matter; most lines are dismissed by their first byte.
+    for line in lines.filter(|line| matches!(line, [b'c' | b'C' | b't' | b'T', ..])) {
+        if let Some(value) = value_of(line, b"content-length") {
+            let value = number(value, 10);
+            length = Some(value.filter(|_| length.is_none_or(|known| known == value)));
+        } else if let Some(value) = value_of(line, b"connection") {
+            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                let is_close = option.eq_ignore_ascii_case(b"close");
+                let is_keep_alive = option.eq_ignore_ascii_case(b"keep-alive");
+                persistent = (persistent || is_keep_alive) && !is_close;
+            }
+        } else if let Some(value) = value_of(line, b"transfer-encoding") {
+            let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
+            chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        }
+    }
+    let body = match length {
+        // 1xx announces the real response (RFC 9110, section 15.2).
+        _ if status < 200 => State::Head,
+        _ if head_only || matches!(status, 204 | 304) => State::Length(0),
+        _ if chunked => State::Size,
+        Some(None) => return Err("the answer's length makes no sense"),
+        Some(Some(length)) if persistent => State::Length(length),
+        // As ab: what follows the head until the server closes is the body, also bytes
+        // beyond Content-Length; but fewer than it promises are too few.
+        length => State::Close(length.flatten().unwrap_or(0)),
+    };
+    Ok((status, persistent && !matches!(body, State::Close(_)), body))
+}
+
+/// Status code, and whether the version lets the connection persist.
 fn status_line(line: &[u8]) -> Option<(u16, bool)> {
     let [minor @ b'0'..=b'9', b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else {
         return None;
     };
     let (code, after) = code.split_at_checked(3)?;
-    let status = decimal(code).filter(|status| *status >= 100)? as u16;
+    let status = number(code, 10).filter(|status| *status >= 100)? as u16;
     let whole = !after.first().is_some_and(u8::is_ascii_alphanumeric);
     whole.then_some((status, *minor != b'0'))
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// Digits and nothing else.
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
-    text.parse().ok().filter(|_| digits.iter().all(u8::is_ascii_digit))
-}
-
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|&b| b == b';').next()?.trim_ascii();
-    let text = std::str::from_utf8(digits).ok()?;
-    u64::from_str_radix(text, 16).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))
+    u64::from_str_radix(text, radix).ok().filter(|_| !text.starts_with('+'))
 }
 
 /// The value of the field line, if it is the field `name` (in lower case).

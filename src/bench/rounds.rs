@@ -6,7 +6,7 @@
 use super::plan::Plan;
 use super::stats::{Spread, median_run};
 use super::verdict::Pair;
-use super::{Outcome, Status, attempt, run};
+use super::{Outcome, attempt, run};
 use crate::cli::shutdown::Stop;
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ impl Cell {
         &self.runs[0].plan
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.plan().target.name
+    }
+
     /// The run with the median rate: all its figures belong together.
     pub(crate) fn median(&self) -> &Outcome {
         median_run(&self.runs, Outcome::rate)
@@ -39,14 +43,34 @@ impl Cell {
         Spread::of(self.samples(figure)).unwrap_or_default()
     }
 
+    /// For a table: this quantile of the response time, in ms.
+    pub(super) fn response(&self, q: f64) -> String {
+        format!("{:.3}", self.spread(|o| o.tally.response.quantile_ms(q)).median)
+    }
+
     /// The sum over all runs, so that no failure hides behind a median.
     pub(crate) fn sum(&self, of: fn(&Outcome) -> u64) -> u64 {
         self.runs.iter().map(of).sum()
     }
+
+    /// To be judged beside the figures of another at the same level: the rate; where a schedule
+    /// fixes it, the 99th percentile of the response time.
+    pub(super) fn compared_with(&self, names: [String; 2], theirs: Vec<f64>) -> Pair {
+        let low_is_good = if self.plan().rate.is_some() { "response time (p99)" } else { "" };
+        let samples = [self.compared(), theirs];
+        Pair { place: self.plan().level(), names, samples, low_is_good }
+    }
+
+    fn compared(&self) -> Vec<f64> {
+        match self.plan().rate {
+            Some(_) => self.samples(Outcome::response_p99_ms),
+            None => self.samples(Outcome::rate),
+        }
+    }
 }
 
 /// What was measured: a cell for each plan that ran, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Measurement {
     pub(super) cells: Vec<Cell>,
     /// Why it ended before its time: a target refused, or a run broke.
@@ -59,27 +83,20 @@ impl Measurement {
         self.failure().map_or(Ok(self.cells), Err)
     }
 
-    pub(crate) fn failure(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<String> {
         let runs = || self.cells.iter().flat_map(Cell::runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))
     }
 }
 
-/// A run of a round.
+/// A run of a round, at its end.
 #[derive(Debug)]
 pub struct Turn<'a> {
     /// From 1; 0 for the warm-up.
     pub round: usize,
     pub(crate) rounds: usize,
     pub(crate) plan: &'a Plan,
-    pub(crate) state: State<'a>,
-}
-
-/// How far a run is.
-#[derive(Debug)]
-pub(crate) enum State<'a> {
-    Running(Status),
-    Ended(&'a Outcome),
+    pub(crate) outcome: &'a Outcome,
 }
 
 /// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run
@@ -91,12 +108,6 @@ pub(crate) fn measure(
     stop: &Stop,
     progress: &mut dyn FnMut(&Turn),
 ) -> Measurement {
-    let mut turn = |round: usize, plan: &Plan| {
-        let mut show = |state| progress(&Turn { round, rounds, plan, state });
-        let outcome = attempt(plan, stop, &mut |status| show(State::Running(status)))?;
-        show(State::Ended(&outcome));
-        Ok::<_, String>(outcome)
-    };
     let mut runs: Vec<Vec<Outcome>> = plans.iter().map(|_| Vec::new()).collect();
     let mut broken = None;
     let first = usize::from(warmup.is_zero());
@@ -104,14 +115,12 @@ pub(crate) fn measure(
         if stop.is_raised() || broken.is_some() {
             break;
         }
-        let plan = &plans[place];
-        let outcome = match round {
-            0 => turn(0, &Plan { verbosity: 0, ..plan.for_time(warmup) }),
-            _ => turn(round, plan),
-        };
-        match outcome {
+        let warming = (round == 0).then(|| plans[place].for_time(warmup));
+        let plan = warming.as_ref().unwrap_or(&plans[place]);
+        match attempt(plan, stop) {
             Ok(outcome) => {
-                broken = outcome.tally.broken.clone();
+                broken.clone_from(&outcome.tally.broken);
+                progress(&Turn { round, rounds, plan, outcome: &outcome });
                 runs[place].extend((round > 0).then_some(outcome));
             }
             Err(why) => broken = Some(why),
@@ -125,7 +134,7 @@ pub(crate) fn measure(
 /// within a level each round begins with the target after the one that the last began with.
 pub fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
     let mut order = Vec::new();
-    for level in plans.chunk_by(is_same_level) {
+    for level in plans.chunk_by(Plan::is_same_level) {
         let (first, count) = (order.len(), level.len());
         let begin = round.saturating_sub(1);
         order.extend((0..count).map(|i| (round, first + (begin + i) % count)));
@@ -133,34 +142,15 @@ pub fn order(plans: &[Plan], round: usize) -> Vec<(usize, usize)> {
     order
 }
 
-pub(super) fn is_same_level(a: &Plan, b: &Plan) -> bool {
-    a.concurrency == b.concurrency && a.rate == b.rate
-}
-
 /// Each two targets at the same level, to be judged.
 pub(crate) fn pairs(cells: &[Cell]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (i, a) in cells.iter().enumerate() {
-        for b in cells[i + 1..].iter().filter(|b| is_same_level(a.plan(), b.plan())) {
-            let names = [a, b].map(|cell| cell.plan().target.name.clone());
-            pairs.push(pair_at(a.plan(), names, [compared(a), compared(b)]));
-        }
+        let others = cells[i + 1..].iter().filter(|b| a.plan().is_same_level(b.plan()));
+        let names = |b: &Cell| [a, b].map(|cell| cell.name().to_owned());
+        pairs.extend(others.map(|b| a.compared_with(names(b), b.compared())));
     }
     pairs
-}
-
-/// The figure by which cells are compared: the rate; where a schedule fixes it, the 99th
-/// percentile of the response time.
-pub(super) fn compared(cell: &Cell) -> Vec<f64> {
-    match cell.plan().rate {
-        Some(_) => cell.samples(Outcome::response_p99_ms),
-        None => cell.samples(Outcome::rate),
-    }
-}
-
-pub(super) fn pair_at(plan: &Plan, names: [String; 2], samples: [Vec<f64>; 2]) -> Pair {
-    let low_is_good = if plan.rate.is_some() { "response time (p99)" } else { "" };
-    Pair { place: plan.level(), names, samples, low_is_good }
 }
 
 /// How long `--rate auto` loads a target to see what it can do.
@@ -171,15 +161,13 @@ const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1];
 
 /// `--rate auto`: for each level the rates that are parts of what the best target does there in a
 /// closed loop.
-pub(super) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
+pub(crate) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
     let mut scheduled = Vec::new();
-    for level in plans.chunk_by(is_same_level) {
+    for level in plans.chunk_by(Plan::is_same_level) {
         let mut highest: f64 = 0.0;
         for plan in level {
             let outcome = run(&plan.for_time(PROBE), stop)?;
-            if let Some(why) = outcome.failure() {
-                return Err(why);
-            }
+            outcome.failure().map_or(Ok(()), Err)?;
             highest = highest.max(outcome.rate());
         }
         for rate in PARTS.map(|part| two_digits(part * highest)) {

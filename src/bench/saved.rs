@@ -2,15 +2,16 @@
 //!
 //! Entry points: [`csv`], [`json`], [`Saved::read`]. Note: `notes/bench.md`.
 
-use super::Outcome;
-use super::rounds::{Cell, compared, pair_at};
-use super::stats::PERCENTILES;
-use super::table::Table;
+use super::plan::Target;
+use super::rounds::Cell;
+use super::table::{Column, Table};
 use super::verdict::Pair;
+use super::{Outcome, Plan};
 use crate::cli;
 use crate::net::clock;
 use std::fmt::Display;
 use std::path::Path;
+use std::str::Chars;
 use std::time::Duration;
 
 /// Where figures come from, so that they can be read later: name and text of each thing.
@@ -25,8 +26,8 @@ impl Origin {
         let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
-        let words = std::env::args_os().skip(1);
-        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = words.collect();
         let method = format!(
             "{rounds} rounds, all targets and levels in turn, each round with another target first; \
              warm-up {} ms; rows: the median run; verdicts: signed-rank test on the pairs of a round, Holm's correction",
@@ -40,12 +41,36 @@ impl Origin {
             ("machine", format!("{cpu}, {cores} cores, {os} {}", release.trim())),
         ])
     }
+
+    fn members(&self) -> impl Iterator<Item = Member> {
+        self.0.iter().map(|(name, text)| (*name, quoted(text)))
+    }
 }
 
-/// The name of a figure, and how a run has it; NaN: it has none.
-type Figure = (&'static str, fn(&Outcome) -> f64);
+/// As JSON writes it.
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c < ' ' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
 
-const FIGURES: [Figure; 22] = [
+fn number(value: f64) -> String {
+    if value.is_finite() { value.to_string() } else { "null".to_owned() }
+}
+
+/// A value that JSON writes so, for a cell of a table.
+fn plain(json: &str) -> String {
+    match json.strip_prefix('"') {
+        Some(rest) => string(&mut rest.chars()).unwrap_or_default(),
+        None => json.replace("null", ""),
+    }
+}
+
+/// What a run comes to, with its names in JSON and CSV; NaN: it has none.
+const FIGURES: [Column<Outcome, f64>; 32] = [
     ("complete", |o| o.tally.done as f64),
     ("failed", |o| o.tally.failed.all() as f64),
     ("failed_connect", |o| o.tally.failed.0[0] as f64),
@@ -57,7 +82,7 @@ const FIGURES: [Figure; 22] = [
     ("retried", |o| o.tally.retried as f64),
     ("non_2xx", |o| o.tally.non_2xx as f64),
     ("keep_alive", |o| o.tally.keep_alive as f64),
-    ("document_length", |o| o.document_length as f64),
+    ("document_length", |o| o.tally.document.unwrap_or(0) as f64),
     ("total_transferred", |o| o.tally.transferred as f64),
     ("html_transferred", |o| o.tally.html as f64),
     ("seconds", |o| o.wall.as_secs_f64()),
@@ -68,45 +93,51 @@ const FIGURES: [Figure; 22] = [
     ("cpu_us_per_request", |o| o.cpu_per_request().unwrap_or(f64::NAN)),
     ("mean_ms", |o| o.tally.total.mean() / 1e6),
     ("stddev_ms", |o| o.tally.total.deviation() / 1e6),
+    ("p50_ms", |o| o.tally.total.quantile_ms(0.5)),
+    ("p90_ms", |o| o.tally.total.quantile_ms(0.9)),
+    ("p99_ms", |o| o.tally.total.quantile_ms(0.99)),
+    ("p99.9_ms", |o| o.tally.total.quantile_ms(0.999)),
+    ("max_ms", |o| o.tally.total.quantile_ms(1.0)),
+    ("response_p50_ms", |o| o.tally.response.quantile_ms(0.5)),
+    ("response_p90_ms", |o| o.tally.response.quantile_ms(0.9)),
+    ("response_p99_ms", |o| o.tally.response.quantile_ms(0.99)),
+    ("response_p99.9_ms", |o| o.tally.response.quantile_ms(0.999)),
+    ("response_max_ms", |o| o.tally.response.quantile_ms(1.0)),
 ];
 
-fn figures(outcome: &Outcome) -> Vec<(String, f64)> {
-    let figures = FIGURES.iter().map(|(name, of)| ((*name).to_owned(), of(outcome)));
-    let mut figures: Vec<(String, f64)> = figures.collect();
-    for (prefix, times) in [("", &outcome.tally.total), ("response_", &outcome.tally.response)] {
-        figures.extend(PERCENTILES.iter().map(|(name, q)| {
-            let ms = if times.count() > 0 { times.quantile_ms(*q) } else { f64::NAN };
-            (format!("{prefix}{name}_ms"), ms)
-        }));
-    }
-    figures
+/// A name, and its value as JSON.
+type Member = (&'static str, String);
+
+fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
+    FIGURES.iter().map(|(name, of)| (*name, number(of(outcome))))
+}
+
+/// What a cell is about, and how far its rounds are apart.
+fn about(cell: &Cell) -> [Member; 9] {
+    let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
+    [
+        ("target", quoted(&plan.target.name)),
+        ("url", quoted(&plan.target.url())),
+        ("server_software", quoted(&cell.median().tally.software)),
+        ("concurrency", number(plan.concurrency as f64)),
+        ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
+        ("rounds", number(cell.runs().len() as f64)),
+        ("median_requests_per_second", number(spread.median)),
+        ("lowest_requests_per_second", number(spread.lowest)),
+        ("highest_requests_per_second", number(spread.highest)),
+    ]
 }
 
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
 pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
-    let number = |value: f64| match value {
-        value if value.is_nan() => String::new(),
-        value => format!("{}", (value * 1e4).round() / 1e4),
-    };
     let mut table = Table::default();
     for cell in cells {
-        let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
-        let mut row = vec![
-            ("target", plan.target.name.clone()),
-            ("url", plan.target.url()),
-            ("concurrency", plan.concurrency.to_string()),
-            ("rate_asked", plan.rate.map_or_else(String::new, number)),
-            ("rounds", cell.runs().len().to_string()),
-            ("lowest_requests_per_second", number(spread.lowest)),
-            ("highest_requests_per_second", number(spread.highest)),
-        ];
-        let figures = figures(cell.median());
-        row.extend(figures.iter().map(|(name, value)| (name.as_str(), number(*value))));
-        row.extend(origin.0.iter().cloned());
+        let members = about(cell).into_iter().chain(figures(cell.median())).chain(origin.members());
+        let (heading, row) = members.map(|(name, json)| (name.to_owned(), plain(&json))).unzip();
         if table.rows.is_empty() {
-            table.rows.push(row.iter().map(|(name, _)| (*name).to_owned()).collect());
+            table.rows.push(heading);
         }
-        table.rows.push(row.into_iter().map(|(_, value)| value).collect());
+        table.rows.push(row);
     }
     table.csv()
 }
@@ -114,120 +145,77 @@ pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
 /// An object: where it comes from, and `cells` with an object per target and level; `runs` holds
 /// every run's figures, with `histogram` (from ns, width ns, requests) of the service times.
 pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
-    let mut members: Vec<(&str, String)> =
-        origin.0.iter().map(|(name, text)| (*name, quoted(text))).collect();
-    members.push(("cells", list(cells.iter().map(json_of_cell))));
-    object(members) + "\n"
+    let run = |run: &Outcome| {
+        let buckets = run.tally.total.buckets();
+        let histogram = list(buckets.map(|(low, width, n)| format!("[{low},{width},{n}]")));
+        object(figures(run), "histogram", histogram)
+    };
+    let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs().iter().map(run)));
+    object(origin.members(), "cells", list(cells.iter().map(cell))) + "\n"
 }
 
-fn json_of_cell(cell: &Cell) -> String {
-    let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
-    object([
-        ("target", quoted(&plan.target.name)),
-        ("url", quoted(&plan.target.url())),
-        ("server_software", quoted(&cell.median().tally.software)),
-        ("concurrency", plan.concurrency.to_string()),
-        ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
-        ("keep_alive", plan.keep_alive.to_string()),
-        ("threads", plan.threads.to_string()),
-        ("median_requests_per_second", number(spread.median)),
-        ("lowest_requests_per_second", number(spread.lowest)),
-        ("highest_requests_per_second", number(spread.highest)),
-        ("runs", list(cell.runs().iter().map(json_of_run))),
-    ])
+/// An object of these members and a last one, which is JSON already.
+fn object(members: impl IntoIterator<Item = Member>, last: &str, json: String) -> String {
+    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{value},"));
+    format!("{{{}\"{last}\":{json}}}", members.collect::<String>())
 }
 
-fn json_of_run(outcome: &Outcome) -> String {
-    let figures = figures(outcome);
-    let buckets = outcome.tally.total.buckets().map(|(low, width, n)| list([low, width, n]));
-    let members = figures.iter().map(|(name, value)| (name.as_str(), number(*value)));
-    object(members.chain([("histogram", list(buckets))]))
-}
-
-fn object<'a>(members: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{value}"));
-    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-}
-
-fn list(values: impl IntoIterator<Item = impl Display>) -> String {
-    let values = values.into_iter().map(|value| value.to_string());
+fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))
-}
-
-fn number(value: f64) -> String {
-    if value.is_finite() { value.to_string() } else { "null".to_owned() }
-}
-
-fn quoted(text: &str) -> String {
-    let escaped = text.chars().map(|c| match c {
-        '"' | '\\' => format!("\\{c}"),
-        c if c < ' ' => format!("\\u{:04x}", c as u32),
-        c => c.to_string(),
-    });
-    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// What `--against` compares with.
 #[derive(Debug)]
 pub struct Saved {
     date: String,
-    cells: Vec<SavedCell>,
-}
-
-#[derive(Debug, Default)]
-struct SavedCell {
-    name: String,
-    concurrency: f64,
-    rate: Option<f64>,
-    /// By round: the figure by which cells are compared.
-    samples: Vec<f64>,
+    /// As much of each cell's plan as its row is about; by round the figure by which cells are compared.
+    cells: Vec<(Plan, Vec<f64>)>,
 }
 
 impl Saved {
     /// Reads what `bench --json` wrote. The error is one line.
-    pub(crate) fn read(path: &Path) -> Result<Saved, String> {
+    pub(super) fn read(path: &Path) -> Result<Saved, String> {
         let wrong = |what: &dyn Display| format!("--against '{}': {what}", path.display());
         let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
         Saved::of(&text).ok_or_else(|| wrong(&"this is not what bench --json writes"))
     }
 
     fn of(text: &str) -> Option<Saved> {
-        let (mut date, mut cells) = (None, Vec::<SavedCell>::new());
+        let mut saved = Saved { date: String::new(), cells: Vec::new() };
         for (name, value) in members(text)? {
             let number = || value.parse::<f64>().ok();
-            match (name.as_str(), cells.last_mut()) {
-                ("date", None) => date = Some(value),
-                ("target", _) => cells.push(SavedCell { name: value, ..SavedCell::default() }),
-                ("concurrency", Some(cell)) => cell.concurrency = number()?,
-                ("rate_asked", Some(cell)) => cell.rate = number(),
-                ("requests_per_second", Some(cell)) if cell.rate.is_none() => {
-                    cell.samples.push(number()?);
+            match (name.as_str(), saved.cells.last_mut()) {
+                ("date", None) => saved.date = value,
+                ("target", _) => {
+                    let target = Target { name: value, ..Target::default() };
+                    saved.cells.push((Plan { target, ..Plan::default() }, Vec::new()));
                 }
-                ("response_p99_ms", Some(cell)) if cell.rate.is_some() => {
-                    cell.samples.push(number()?);
+                ("concurrency", Some((plan, _))) => plan.concurrency = value.parse().ok()?,
+                ("rate_asked", Some((plan, _))) => plan.rate = number(),
+                ("requests_per_second", Some((Plan { rate: None, .. }, samples)))
+                | ("response_p99_ms", Some((Plan { rate: Some(_), .. }, samples))) => {
+                    samples.push(number()?);
                 }
                 _ => {}
             }
         }
-        let whole = !cells.is_empty() && cells.iter().all(|cell| !cell.samples.is_empty());
-        Some(Saved { date: date.filter(|_| whole)?, cells })
+        let is_whole = saved.cells.iter().all(|(_, samples)| !samples.is_empty());
+        Some(saved).filter(|saved| is_whole && !saved.cells.is_empty())
     }
 
     /// Each cell beside the saved one of the same target and level. Where both measured one target
     /// only, it may have another name.
-    pub(crate) fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
-        let lone = self.cells.iter().all(|cell| cell.name == self.cells[0].name)
-            && cells.iter().all(|c| c.plan().target.name == cells[0].plan().target.name);
+    pub(super) fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
+        let first = &self.cells[0].0.target.name;
+        let lone = self.cells.iter().all(|(old, _)| old.target.name == *first)
+            && cells.iter().all(|cell| cell.name() == cells[0].name());
         let pair = |cell: &Cell| {
-            let plan = cell.plan();
-            let old = self.cells.iter().find(|old| {
-                (lone || old.name == plan.target.name)
-                    && old.concurrency == plan.concurrency as f64
-                    && old.rate == plan.rate
-            })?;
-            let then = format!("{} of {}", old.name, self.date);
-            let names = [format!("{} now", plan.target.name), then];
-            Some(pair_at(plan, names, [compared(cell), old.samples.clone()]))
+            let is_same = |(old, _): &&(Plan, Vec<f64>)| {
+                old.is_same_level(cell.plan()) && (lone || old.target.name == cell.name())
+            };
+            let (old, samples) = self.cells.iter().find(is_same)?;
+            let then = format!("{} of {}", old.target.name, self.date);
+            Some(cell.compared_with([format!("{} now", cell.name()), then], samples.clone()))
         };
         cells.iter().filter_map(pair).collect()
     }
@@ -236,42 +224,37 @@ impl Saved {
 /// The names of our JSON that have a text or a number, in order, whatever holds them; None if it
 /// is cut short. The order is enough: a cell's members follow its `target`.
 fn members(json: &str) -> Option<Vec<(String, String)>> {
-    let (mut members, mut name, mut depth) = (Vec::new(), String::new(), 0_usize);
-    let mut rest = json.trim_start().strip_prefix('{')?;
-    loop {
-        rest = rest.trim_start();
-        let end = rest.find(['"', ',', ':', '[', ']', '{', '}'])?;
-        let (plain, after) = rest.split_at(end);
-        if !plain.is_empty() {
-            members.push((std::mem::take(&mut name), plain.trim_end().to_owned()));
-        }
-        rest = &after[1..];
-        match after.as_bytes()[0] {
-            b'"' => {
-                let text = string(&mut rest)?;
-                match rest.trim_start().starts_with(':') {
-                    true => name = text,
-                    false => members.push((std::mem::take(&mut name), text)),
-                }
+    let (mut members, mut depth) = (Vec::new(), 0_usize);
+    let (mut name, mut value) = (String::new(), String::new());
+    let mut chars = json.trim().chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => value = string(&mut chars)?,
+            ':' => name = std::mem::take(&mut value),
+            '[' | '{' => depth += 1,
+            ',' | ']' | '}' => {
+                members.push((std::mem::take(&mut name), std::mem::take(&mut value)));
+                depth = depth.checked_sub(usize::from(c != ','))?;
             }
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' if depth == 0 => return rest.trim().is_empty().then_some(members),
-            b']' | b'}' => depth -= 1,
-            _ => {}
+            c if c.is_whitespace() => {}
+            c => value.push(c),
+        }
+        if depth == 0 {
+            return chars.next().is_none().then_some(members);
         }
     }
+    None
 }
 
 /// The rest of a string as [`quoted`] writes it.
-fn string(rest: &mut &str) -> Option<String> {
+fn string(chars: &mut Chars) -> Option<String> {
     let mut text = String::new();
-    let mut chars = rest.chars();
     loop {
         text.push(match chars.next()? {
-            '"' => break,
+            '"' => return Some(text),
             '\\' => match chars.next()? {
                 'u' => {
-                    let digits: String = chars.by_ref().take(4).collect();
+                    let digits: String = chars.take(4).collect();
                     char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?
                 }
                 escaped => escaped,
@@ -279,6 +262,4 @@ fn string(rest: &mut &str) -> Option<String> {
             plain => plain,
         });
     }
-    *rest = chars.as_str();
-    Some(text)
 }

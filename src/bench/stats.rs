@@ -14,29 +14,17 @@ const BUCKETS: usize = (64 - PRECISION as usize + 1) * PER_DOUBLING;
 /// width of a bucket, since the middle of the bucket is reported.
 pub const RELATIVE_ERROR: f64 = 1.0 / (2 * PER_DOUBLING) as f64;
 
-/// Times in nanoseconds, counted in buckets whose width grows with the time: 59 KB, always.
+/// Times in nanoseconds, counted in buckets whose width grows with the time: 59 KB for any number.
 /// Count, minimum, maximum, mean and deviation are exact, quantiles within [`RELATIVE_ERROR`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Histogram {
-    counts: Box<[u64]>,
+    /// Empty before the first sample.
+    counts: Vec<u64>,
     count: u64,
     sum: u128,
     squares: u128,
-    min: u64,
+    min: Option<u64>,
     max: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Histogram {
-            counts: vec![0; BUCKETS].into_boxed_slice(),
-            count: 0,
-            sum: 0,
-            squares: 0,
-            min: u64::MAX,
-            max: 0,
-        }
-    }
 }
 
 /// Below 256 each value has a bucket; above, the 8 leading bits choose it.
@@ -49,23 +37,25 @@ impl Histogram {
     /// Counts one sample.
     #[inline]
     pub fn record(&mut self, nanos: u64) {
+        self.counts.resize(BUCKETS, 0);
         self.counts[bucket(nanos)] += 1;
         self.count += 1;
         self.sum += u128::from(nanos);
         self.squares += u128::from(nanos) * u128::from(nanos);
-        self.min = self.min.min(nanos);
+        self.min = Some(self.min.map_or(nanos, |min| min.min(nanos)));
         self.max = self.max.max(nanos);
     }
 
     /// Adds all samples of another.
     pub fn merge(&mut self, other: &Histogram) {
+        self.counts.resize(BUCKETS, 0);
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
         }
         self.count += other.count;
         self.sum += other.sum;
         self.squares += other.squares;
-        self.min = self.min.min(other.min);
+        self.min = self.min.into_iter().chain(other.min).min();
         self.max = self.max.max(other.max);
     }
 
@@ -76,7 +66,7 @@ impl Histogram {
 
     /// The least sample; of none 0, as below.
     pub fn min(&self) -> u64 {
-        if self.count == 0 { 0 } else { self.min }
+        self.min.unwrap_or(0)
     }
 
     /// The greatest sample.
@@ -110,14 +100,15 @@ impl Histogram {
         for (low, width, n) in self.buckets() {
             seen += n;
             if seen >= rank {
-                return (low + width / 2).clamp(self.min, self.max);
+                return (low + width / 2).clamp(self.min(), self.max);
             }
         }
         0
     }
 
+    /// The same in milliseconds; NaN if there are no samples.
     pub(crate) fn quantile_ms(&self, q: f64) -> f64 {
-        self.quantile(q) as f64 / 1e6
+        if self.count == 0 { f64::NAN } else { self.quantile(q) as f64 / 1e6 }
     }
 
     /// The buckets that hold samples: (lowest value, values per bucket, samples).

@@ -4,9 +4,9 @@
 //! Entry points: [`tables`], [`table`], [`Table`] for any rows. Note: `notes/bench.md`.
 
 use super::Outcome;
-use super::rounds::{Cell, is_same_level};
+use super::rounds::Cell;
+use super::stats::Spread;
 use super::verdict::{self, Pair};
-use std::fmt::Write;
 
 /// Rows of cells, the first of them the heading.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,10 +58,10 @@ impl Table {
 }
 
 /// A column: its heading, and what stands there for a run, or for all runs of a row.
-type Column<T> = (&'static str, fn(&T) -> String);
+pub(super) type Column<T, V> = (&'static str, fn(&T) -> V);
 
 /// The assignment's eight columns.
-pub const COLUMNS: [Column<Outcome>; 8] = [
+pub const COLUMNS: [Column<Outcome, String>; 8] = [
     ("Concurrency level", |o| o.plan.concurrency.to_string()),
     ("Time taken for test (seconds)", |o| format!("{:.3}", o.wall.as_secs_f64())),
     ("Complete request", |o| o.tally.done.to_string()),
@@ -73,15 +73,13 @@ pub const COLUMNS: [Column<Outcome>; 8] = [
 ];
 
 /// Those of the load curve: medians of all rounds, response times from when a request was due.
-const CURVE: [Column<Cell>; 7] = [
+const CURVE: [Column<Cell, String>; 7] = [
     ("Concurrency level", |c| c.plan().concurrency.to_string()),
     ("Requests/s asked", |c| c.plan().rate.unwrap_or_default().to_string()),
     ("Answered", |c| format!("{:.0}", c.spread(Outcome::rate).median)),
     ("Short (%)", |c| format!("{:.0}", 100.0 * c.spread(|o| o.shortfall().unwrap_or(0.0)).median)),
-    ("Response p50 (ms)", |c| {
-        format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.5)).median)
-    }),
-    ("p99 (ms)", |c| format!("{:.3}", c.spread(|o| o.tally.response.quantile_ms(0.99)).median)),
+    ("Response p50 (ms)", |c| c.response(0.5)),
+    ("p99 (ms)", |c| c.response(0.99)),
     ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
 
@@ -105,9 +103,9 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
             Some(_) => CURVE.iter().map(|(_, of)| of(cell)).collect(),
             None => row(cell.median()),
         };
-        let known = cell.runs().iter().all(|run| run.cpu.is_some());
-        let cpu = || cell.spread(|run| run.cpu_per_request().unwrap_or_default()).median;
-        row.extend(with_cpu.then(|| if known { format!("{:.1}", cpu()) } else { "?".to_owned() }));
+        let times: Option<Vec<f64>> = cell.runs().iter().map(Outcome::cpu_per_request).collect();
+        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
+        row.extend(with_cpu.then(|| time.unwrap_or("?".to_owned())));
         table.rows.push(row);
     }
     table
@@ -115,49 +113,41 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
 
 /// A table per target, with what it does not show below it; then the verdicts on these pairs.
 pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
-    let mut text = String::new();
     // The first level has each target once.
-    for first in cells.iter().filter(|cell| is_same_level(cell.plan(), cells[0].plan())) {
-        let name = &first.plan().target.name;
-        let of_name = || cells.iter().filter(|cell| cell.plan().target.name == *name);
-        let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}### {name}\n\n{}", table(of_name()).markdown());
-        let below: Vec<String> = of_name().flat_map(remarks).collect();
-        list(&mut text, &below);
-    }
-    list(&mut text, &verdict::sentences(&verdict::judge(pairs)));
-    text
+    let targets = cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan()));
+    let parts = targets.map(|target| {
+        let of_name = || cells.iter().filter(|cell| cell.name() == target.name());
+        let (title, table) = (target.name(), table(of_name()).markdown());
+        format!("### {title}\n\n{table}{}", list(of_name().flat_map(remarks).collect()))
+    });
+    parts.collect::<Vec<_>>().join("\n") + &list(verdict::sentences(&verdict::judge(pairs)))
 }
 
-fn list(text: &mut String, sentences: &[String]) {
-    if !sentences.is_empty() {
-        let _ = write!(text, "\n- {}\n", sentences.join("\n- "));
+fn list(sentences: Vec<String>) -> String {
+    match sentences[..] {
+        [] => String::new(),
+        _ => format!("\n- {}\n", sentences.join("\n- ")),
     }
 }
 
 /// What the row of a cell does not show.
 pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
-    let (runs, spread) = (cell.runs(), cell.spread(Outcome::rate));
-    let [done, failed, timed_out, non_2xx, unanswered, retried] = [
-        cell.sum(|o| o.tally.done),
-        cell.sum(|o| o.tally.failed.all()),
-        cell.sum(|o| o.tally.timed_out),
-        cell.sum(|o| o.tally.non_2xx),
-        cell.sum(|o| o.tally.unanswered),
-        cell.sum(|o| o.tally.retried),
-    ];
-    let rates = || {
-        let (low, high, rounds) = (spread.lowest, spread.highest, runs.len());
-        format!("{low:.0} to {high:.0} requests/s in {rounds} rounds; the row is the median run.")
-    };
-    let failures = || {
-        let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
-        let late = if timed_out > 0 { format!("; {timed_out} timed out") } else { String::new() };
-        format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")
-    };
+    let (runs, Spread { lowest, highest, .. }) = (cell.runs(), cell.spread(Outcome::rate));
+    let rounds = runs.len();
+    let [done, failed, late, non_2xx, unanswered, retried] = [
+        |o: &Outcome| o.tally.done,
+        |o: &Outcome| o.tally.failed.all(),
+        |o: &Outcome| o.tally.timed_out,
+        |o: &Outcome| o.tally.non_2xx,
+        |o: &Outcome| o.tally.unanswered,
+        |o: &Outcome| o.tally.retried,
+    ]
+    .map(|count| cell.sum(count));
+    let first = runs.iter().find_map(|o| o.tally.reason.as_deref()).unwrap_or_default();
+    let late = if late > 0 { format!("; {late} timed out") } else { String::new() };
     let remarks = [
-        (runs.len() > 1 && cell.plan().rate.is_none()).then(rates),
-        (failed > 0).then(failures),
+        (rounds > 1 && cell.plan().rate.is_none()).then(|| format!("{lowest:.0} to {highest:.0} requests/s in {rounds} rounds; the row is the median run.")),
+        (failed > 0).then(|| format!("**{failed} of {done} requests failed** and are in no rate (first: {first}{late}).")),
         (non_2xx > 0).then(|| format!("**Non-2xx responses: {non_2xx}** of {done}.")),
         (unanswered > 0).then(|| format!("**{unanswered} requests had no answer when the run ended**; they count with the time they waited.")),
         (retried > 0).then(|| format!("{retried} requests were sent again, since the server had closed the connection.")),

@@ -1,11 +1,11 @@
-//! What a client thread counts, and what a run comes to.
+//! What the client counts, and what a run comes to.
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
 use super::plan::Plan;
 use super::reader::Answer;
 use super::stats::Histogram;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why a request failed; ab's classes, but each request is in one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,9 @@ impl Failed {
     }
 }
 
-/// What one thread counted. The terms are ab's.
+/// What the client counted. The terms are ab's.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// When the thread began, and when its last request ended.
-    pub span: Option<(Instant, Instant)>,
     /// Requests that ended, well or badly.
     pub done: u64,
     /// Those that ended badly.
@@ -81,8 +79,10 @@ pub struct Tally {
     pub response: Histogram,
     /// The server's name for itself.
     pub software: String,
-    /// CPU time that the client threads used.
+    /// CPU time that the client used.
     pub cpu: Option<Duration>,
+    /// The length of the first answer's body.
+    pub document: Option<u64>,
     /// Why the run ended before its time.
     pub broken: Option<String>,
 }
@@ -99,41 +99,9 @@ impl Tally {
         self.waiting.record(waiting);
         self.total.record(connect + processing);
     }
-
-    /// Both threads' together.
-    pub fn merged(mut self, other: Tally) -> Tally {
-        let spans = self.span.zip(other.span);
-        self.span = spans.map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)));
-        self.done += other.done;
-        for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
-            *mine += theirs;
-        }
-        self.reason = self.reason.or(other.reason);
-        self.timed_out += other.timed_out;
-        self.unanswered += other.unanswered;
-        self.retried += other.retried;
-        self.good += other.good;
-        self.non_2xx += other.non_2xx;
-        self.keep_alive += other.keep_alive;
-        self.transferred += other.transferred;
-        self.useful += other.useful;
-        self.html += other.html;
-        self.sent += other.sent;
-        self.connect.merge(&other.connect);
-        self.processing.merge(&other.processing);
-        self.waiting.merge(&other.waiting);
-        self.total.merge(&other.total);
-        self.response.merge(&other.response);
-        if self.software.is_empty() {
-            self.software = other.software;
-        }
-        self.cpu = self.cpu.zip(other.cpu).map(|(mine, theirs)| mine + theirs);
-        self.broken = self.broken.or(other.broken);
-        self
-    }
 }
 
-/// With more than this part of its cores a client may be slower than the server.
+/// With more than this part of its core the client may be slower than the server.
 const CLIENT_IS_BUSY: f64 = 0.9;
 
 /// What a run came to.
@@ -143,10 +111,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// From the first connect to the last answer, or to the end of the time limit.
     pub wall: Duration,
-    /// Everything counted, all threads together.
+    /// Everything counted.
     pub tally: Tally,
-    /// The length of the first answer's body.
-    pub document_length: u64,
     /// CPU time of the processes of --cpu meanwhile; None if they cannot be read.
     pub cpu: Option<Duration>,
     /// Ctrl-C ended it early.
@@ -166,11 +132,11 @@ impl Outcome {
 
     /// Why the run is no success: it broke, or there is not a single good answer.
     pub(crate) fn failure(&self) -> Option<String> {
-        let tally = &self.tally;
-        if tally.broken.is_some() || self.succeeded() > 0 || self.interrupted {
-            return tally.broken.clone();
+        let Tally { broken, reason, .. } = &self.tally;
+        if broken.is_some() || self.succeeded() > 0 || self.interrupted {
+            return broken.clone();
         }
-        let (url, why) = (self.plan.target.url(), tally.reason.as_deref());
+        let (url, why) = (self.plan.target.url(), reason.as_deref());
         let why = why.unwrap_or("no answer came in time");
         Some(format!("{url}: no request succeeded; the first failed with {why}"))
     }
@@ -182,10 +148,9 @@ impl Outcome {
         Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
     }
 
-    /// Which part of its cores the client used: a thread uses one core at most.
+    /// Which part of a core the client used.
     pub(crate) fn client_share(&self) -> Option<f64> {
-        let cores = self.wall.as_secs_f64() * self.plan.threads as f64;
-        Some(self.tally.cpu?.as_secs_f64() / cores.max(1e-9))
+        Some(self.tally.cpu?.as_secs_f64() / self.wall.as_secs_f64().max(1e-9))
     }
 
     /// A warning if the client had no time to spare. On a schedule it never sleeps long at high
@@ -193,12 +158,8 @@ impl Outcome {
     pub(crate) fn client_limit(&self) -> Option<String> {
         let percent = 100.0 * self.client_share().filter(|share| *share > CLIENT_IS_BUSY)?;
         let kept = self.plan.rate.is_some() && self.shortfall().is_none();
-        let cores = match self.plan.threads {
-            1 => "core".to_owned(),
-            n => format!("{n} cores"),
-        };
         let limit = "it, not the server, may be the limit.";
-        (!kept).then(|| format!("the client used {percent:.0} % of its {cores}: {limit}"))
+        (!kept).then(|| format!("the client used {percent:.0} % of its core: {limit}"))
     }
 
     /// Microseconds of CPU time of the processes of --cpu per request that succeeded.
@@ -224,10 +185,8 @@ impl Outcome {
 
     /// The same across all concurrent requests: the inverse of the rate.
     pub(crate) fn time_across_all(&self) -> f64 {
-        match self.succeeded() {
-            0 => 0.0,
-            n => self.wall.as_secs_f64() * 1e3 / n as f64,
-        }
+        let succeeded = self.succeeded();
+        if succeeded > 0 { self.wall.as_secs_f64() * 1e3 / succeeded as f64 } else { 0.0 }
     }
 
     /// Kbytes received per second, in answers that count.

@@ -135,10 +135,8 @@ impl Verdict {
             (a, b, ratio) = (b, a, 1.0 / ratio);
             interval = interval.map(|(l, h)| (1.0 / h, 1.0 / l));
         }
-        let p = match self.corrected {
-            ..0.001 => "p < 0.001".to_owned(),
-            p => format!("p = {p:.3}"),
-        };
+        let p = self.corrected;
+        let p = if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") };
         let range = interval.map(|(l, h)| format!("{l:.2} to {h:.2}; ")).unwrap_or_default();
         let basis = format!("{range}{rounds} rounds, {p}");
         let said = match (self.is_different(), self.pair.low_is_good) {
@@ -146,10 +144,8 @@ impl Verdict {
             (true, "") => format!("{a} is {ratio:.2}x as fast as {b} ({basis})."),
             (true, figure) => format!("the {figure} of {a} is {ratio:.2}x that of {b} ({basis})."),
         };
-        match self.pair.place.as_str() {
-            "" => said,
-            place => format!("{place}: {said}"),
-        }
+        let place = &self.pair.place;
+        if place.is_empty() { said } else { format!("{place}: {said}") }
     }
 }
 
@@ -173,10 +169,10 @@ pub fn between(a: (&str, &[f64]), b: (&str, &[f64])) -> String {
 pub(crate) fn too_few(verdicts: &[Verdict]) -> Option<String> {
     let (count, rounds) = (verdicts.first()?.of, verdicts.first()?.comparison.rounds);
     let needed = rounds_needed(count);
-    let plural = |n: usize, one: &'static str, more| if n == 1 { one } else { more };
-    let (are, pairs) = (plural(rounds, " is", "s are"), plural(count, "pair", "pairs"));
+    let (are, pairs) =
+        (if rounds == 1 { " is" } else { "s are" }, if count == 1 { "" } else { "s" });
     (rounds < needed).then(|| {
-        format!("No verdict: {rounds} round{are} too few to tell {count} {pairs} apart; it takes {needed}, and {ROUNDS} to find a difference of a tenth.")
+        format!("No verdict: {rounds} round{are} too few to tell {count} pair{pairs} apart; it takes {needed}, and {ROUNDS} to find a difference of a tenth.")
     })
 }
 

@@ -1,20 +1,23 @@
 //! Servers as processes, ours and others', each with its log: started on free ports or on given
-//! ones, awaited until they listen, ended when the fleet is dropped and also when we are killed.
+//! ones, awaited until they listen, ended when the fleet is dropped.
 //!
-//! Knows no case and no report. Entry points: [`Fleet::start`], [`Fleet::start_other`].
-//! Note: `notes/README.md`.
+//! They also end when we are killed: each, or a shell above it, reads a pipe that only we hold,
+//! and ends when the pipe closes. Knows no case and no report. Entry points: [`Fleet::start`],
+//! [`Fleet::start_other`]. Note: `notes/README.md`.
 
-use super::process::{Process, ours, pause};
-use crate::cli::shutdown::Stop;
-use std::fs;
+use super::process::{NAP, lines, pause};
+use crate::cli::shutdown::{Stop, UNTIL_EOF};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take until it listens.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take to end: longer than our servers give their clients.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one answer may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,13 +43,22 @@ pub(crate) struct Fleet {
     servers: Vec<Server>,
     processes: Vec<Process>,
     is_scratch: bool,
+    /// Ends every wait.
+    stop: Stop,
 }
 
 impl Fleet {
-    /// None yet. Our servers will serve `root`; logs go into `folder`.
-    pub fn new(folder: &Path, root: &Path) -> Result<Fleet, String> {
-        fs::create_dir_all(folder)
-            .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
+    /// None yet. Our servers will serve `root`; logs go into `folder`, which has none of another
+    /// run then.
+    pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet, String> {
+        let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
+        fs::create_dir_all(folder).map_err(wrong)?;
+        for entry in fs::read_dir(folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.extension().is_some_and(|e| e == "log") {
+                fs::remove_file(&path).map_err(wrong)?;
+            }
+        }
         let program = std::env::current_exe();
         Ok(Fleet {
             program: program.map_err(|e| format!("cannot find this program: {e}"))?,
@@ -55,13 +67,14 @@ impl Fleet {
             servers: Vec::new(),
             processes: Vec::new(),
             is_scratch: false,
+            stop: stop.clone(),
         })
     }
 
     /// In a folder that goes with the fleet; there is nothing to serve but `/`.
-    pub fn in_scratch() -> Result<Fleet, String> {
+    pub fn in_scratch(stop: &Stop) -> Result<Fleet, String> {
         let folder = std::env::temp_dir().join(format!("progjar-{}", std::process::id()));
-        let mut fleet = Fleet::new(&folder, &folder)?;
+        let mut fleet = Fleet::new(&folder, &folder, stop)?;
         fleet.is_scratch = true;
         Ok(fleet)
     }
@@ -73,25 +86,23 @@ impl Fleet {
         topic: &str,
         port: u16,
         arguments: &[A],
-        stop: &Stop,
     ) -> Result<Server, String> {
         let number = self.servers.iter().filter(|server| server.topic == topic).count();
-        let name = match (number, topic) {
+        let log = match (number, topic) {
             (_, "async_server") if port > 0 => format!("{topic}-{port}"),
             (0, _) => topic.to_owned(),
             _ => format!("{topic}-{}", number + 1),
         };
-        let log = self.folder.join(format!("{name}.log"));
+        let port = port.to_string();
         let words: Vec<&str> = arguments.iter().map(A::as_ref).collect();
-        let mut command = ours(&self.program, topic);
-        command.arg(port.to_string()).args(&words);
+        let mut command = Command::new(&self.program);
+        command.args([UNTIL_EOF, topic, &port]).args(&words);
         if matches!(topic, "async_server" | "thread_server") {
             command.arg("--root").arg(&self.root);
         }
-        let port = port.to_string();
         let typed = [&["./run.sh", topic, &port][..], &words].concat().join(" ");
         let beginning = format!("{topic}: listening on http://");
-        self.launch(topic, typed, command, log, stop, &|lines| {
+        self.launch(topic, &typed, command, &log, &|lines| {
             let address = lines.iter().find_map(|line| line.strip_prefix(&beginning))?;
             address.trim_end_matches('/').parse().ok()
         })
@@ -101,12 +112,16 @@ impl Fleet {
     pub fn start_other(
         &mut self,
         name: &str,
-        command: Command,
+        program: &Path,
+        arguments: &[&str],
         address: SocketAddr,
-        stop: &Stop,
     ) -> Result<Server, String> {
-        let log = self.folder.join(format!("{name}.log"));
-        self.launch(name, name.to_owned(), command, log, stop, &|_| {
+        let mut command = Command::new("sh");
+        command.args(["-c", SHELL, "sh"]).arg(program).args(arguments);
+        // Ctrl-C on the terminal is not for the shell: it would end without its work done.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        self.launch(name, name, command, name, &|_| {
             get(address, "").is_ok_and(|answer| !answer.is_empty()).then_some(address)
         })
     }
@@ -115,29 +130,36 @@ impl Fleet {
     fn launch(
         &mut self,
         topic: &str,
-        typed: String,
-        command: Command,
-        log: PathBuf,
-        stop: &Stop,
+        typed: &str,
+        mut command: Command,
+        log: &str,
         address: &dyn Fn(&[String]) -> Option<SocketAddr>,
     ) -> Result<Server, String> {
-        let mut process = Process::start(command, &log)?;
+        let log = self.folder.join(format!("{log}.log"));
+        let output = File::create(&log)
+            .and_then(|output| Ok((output.try_clone()?, output)))
+            .map_err(|e| format!("cannot write the log '{}': {e}", log.display()))?;
+        command.stdin(Stdio::piped()).stderr(output.0).stdout(output.1);
+        let child = command.spawn();
+        let child = child.map_err(|e| format!("cannot start {:?}: {e}", command.get_program()))?;
+        let mut process = Process(child);
         let deadline = Instant::now() + START_PATIENCE;
         let address = loop {
-            if let Some(address) = address(&process.lines()) {
+            if let Some(address) = address(&lines(&log)) {
                 break address;
             }
             if process.has_ended() || Instant::now() > deadline {
-                let lines = process.lines();
+                let lines = lines(&log);
                 let why = lines.last().map_or("it said nothing", String::as_str);
                 return Err(format!("{topic} did not start: {why}"));
             }
-            pause(stop)?;
+            pause(&self.stop)?;
         };
-        let (topic, pid) = (topic.to_owned(), process.pid());
+        let (topic, command, pid) = (topic.to_owned(), typed.to_owned(), process.0.id());
+        let server = Server { topic, address, command, log, pid };
         self.processes.push(process);
-        self.servers.push(Server { topic, address, command: typed, log, pid });
-        self.servers.last().cloned().ok_or_else(String::new)
+        self.servers.push(server.clone());
+        Ok(server)
     }
 
     /// All, in the order of their start.
@@ -153,24 +175,59 @@ impl Fleet {
 
     /// Whether all are still there; the error names the log of one that is not.
     pub fn check_running(&mut self) -> Result<(), String> {
-        for (server, process) in self.servers.iter().zip(&mut self.processes) {
-            if process.has_ended() {
-                let Server { topic, address, log, .. } = server;
-                return Err(format!("{topic} on {address} has ended early; see {}", log.display()));
+        let mut all = self.servers.iter().zip(&mut self.processes);
+        match all.find_map(|(server, process)| process.has_ended().then_some(server)) {
+            None => Ok(()),
+            Some(Server { topic, address, log, .. }) => {
+                Err(format!("{topic} on {address} has ended early; see {}", log.display()))
             }
         }
-        Ok(())
     }
 }
 
 impl Drop for Fleet {
     /// Asks all to end before it waits for each.
     fn drop(&mut self) {
-        self.processes.iter_mut().for_each(Process::close);
+        self.processes.iter_mut().for_each(|process| drop(process.0.stdin.take()));
         self.processes.clear();
         if self.is_scratch {
             let _ = fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+/// Another's program below a shell, which asks it to end when its own standard input ends. The
+/// signal is repeated, since nginx loses one that comes while it starts.
+const SHELL: &str = "\"$@\" </dev/null &
+child=$!
+read -r _
+kill $child 2>/dev/null
+(while sleep 0.5 && kill $child; do :; done) 2>/dev/null &
+again=$!
+wait $child
+kill $again";
+
+/// Ours, or the shell above another's; dropped, it has ended.
+struct Process(Child);
+
+impl Process {
+    /// Whether it has ended by itself. A shell has not: it waits for us.
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+}
+
+impl Drop for Process {
+    /// Waits until it has ended, and kills what does not.
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let deadline = Instant::now() + END_PATIENCE;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            // The stop flag may be what brought us here: it ends no nap.
+            std::thread::sleep(NAP);
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

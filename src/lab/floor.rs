@@ -24,7 +24,6 @@ pub const TOPIC: Topic = Topic {
     flags: &[&[
         flag("--backend", "IP:PORT", "", "once per backend: copies their answers, gives none"),
         flag("--workers", "N", "1", "event loops"),
-        flag("--close", "", "", "one request per connection"),
     ]],
     more: "It answers every request alike and checks nothing: for measurements on this machine only.\n\
         The port 0 picks a free one. Ctrl-C stops it.",
@@ -33,22 +32,17 @@ pub const TOPIC: Topic = Topic {
 /// The body is that of `/` in the assignment.
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\nIni Adalah web Server percobaan";
-const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 31\r\n\r\n\
-    Ini Adalah web Server percobaan";
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: floor\r\n\r\n";
 
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let port = given.port()?;
     let workers = given.number("--workers", 1..=256)?.unwrap_or(1);
-    let address = |text: &str| {
+    let mut backends: Vec<SocketAddr> = Vec::new();
+    for text in given.all("--backend") {
         let wrong = |_| format!("floor: --backend {text}: give IP:PORT");
-        text.parse().map_err(wrong)
-    };
-    let backends: Vec<SocketAddr> =
-        given.all("--backend").map(address).collect::<Result<_, _>>()?;
-    let closes = given.has("--close");
-    let wrong = |e: io::Error| format!("floor: {e}");
+        backends.push(text.parse().map_err(wrong)?);
+    }
     let listener = listener::bind("floor", "127.0.0.1", port).map_err(Failure::CannotWork)?;
     let _ = crate::net::sys::raise_descriptor_limit();
     let listen = || {
@@ -56,14 +50,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         thread::scope(|scope| {
             let start = |_| {
                 let (listener, backends) = (listener.try_clone()?, &backends[..]);
-                Ok(scope.spawn(move || run(listener, backends, closes, stop)))
+                Ok(scope.spawn(move || run(listener, backends, stop)))
             };
             let loops: io::Result<Vec<_>> = (0..workers).map(start).collect();
             let panicked = |_| Err(io::Error::other("a worker panicked"));
             loops?.into_iter().try_for_each(|one| one.join().unwrap_or_else(panicked))
         })
     };
-    listen().map_err(|e| Failure::CannotWork(wrong(e)))
+    listen().map_err(|e| Failure::CannotWork(format!("floor: {e}")))
 }
 
 /// The listener's token; a connection's is its place plus one.
@@ -75,7 +69,6 @@ const MESSAGE: usize = 4096;
 struct Side {
     stream: TcpStream,
     kind: Part,
-    watched: bool,
 }
 
 /// Whose connection it is, and at which place the other one of its exchange stands.
@@ -93,22 +86,16 @@ struct Floor<'a> {
     idle: Vec<usize>,
     backends: &'a [SocketAddr],
     turn: usize,
-    closes: bool,
     message: [u8; MESSAGE],
 }
 
 /// Answers until the stop flag is raised.
-fn run(
-    listener: TcpListener,
-    backends: &[SocketAddr],
-    closes: bool,
-    stop: &Stop,
-) -> io::Result<()> {
+fn run(listener: TcpListener, backends: &[SocketAddr], stop: &Stop) -> io::Result<()> {
     let mut poller = Kind::BEST.poller()?;
     listener::prepare(&listener)?;
     poller.add(&listener, LISTENER, Interest::READ)?;
     let (sides, idle, turn, message) = (Slots::new(), Vec::new(), 0, [0; MESSAGE]);
-    let mut floor = Floor { poller, sides, idle, backends, turn, closes, message };
+    let mut floor = Floor { poller, sides, idle, backends, turn, message };
     let mut events = Vec::new();
     while !stop.is_raised() {
         floor.poller.wait(&mut events, Some(TICK))?;
@@ -118,12 +105,9 @@ fn run(
                 continue;
             }
             match listener::accept(&listener) {
-                Ok(Some((stream, _))) => {
-                    let place = floor.insert(stream, Part::Client(None));
-                    floor.ready(place);
-                }
+                Ok(Some((stream, _))) => drop(floor.insert(stream, Part::Client(None))),
                 Ok(None) => {}
-                Err(_) => std::thread::sleep(TICK), // until the shortage is over
+                Err(_) => thread::sleep(TICK), // until the shortage is over
             }
         }
         floor.sides.end_turn();
@@ -132,8 +116,14 @@ fn run(
 }
 
 impl Floor<'_> {
-    fn insert(&mut self, stream: TcpStream, kind: Part) -> usize {
-        self.sides.insert(Side { stream, kind, watched: false })
+    /// Its place; nobody waits for one that cannot be watched.
+    fn insert(&mut self, stream: TcpStream, kind: Part) -> io::Result<usize> {
+        let place = self.sides.insert(Side { stream, kind });
+        let added = self.poller.add(&self.sides[place].stream, place + 1, Interest::READ);
+        if added.is_err() {
+            self.sides.remove(place);
+        }
+        added.map(|()| place)
     }
 
     /// One read, and the write that follows from it. Whatever fails ends the connection.
@@ -143,10 +133,10 @@ impl Floor<'_> {
         };
         let done = match side.stream.read(&mut self.message) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => self.watch(place),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(e) => Err(e),
             Ok(n) => match side.kind {
-                Part::Client(_) if self.backends.is_empty() => self.answer(place),
+                Part::Client(_) if self.backends.is_empty() => side.stream.write_all(ANSWER),
                 Part::Client(_) => self.ask(place),
                 Part::Backend(client) => self.copy(place, client, n),
             },
@@ -156,34 +146,12 @@ impl Floor<'_> {
         }
     }
 
-    /// Waits for more of it.
-    fn watch(&mut self, place: usize) -> io::Result<()> {
-        let side = &mut self.sides[place];
-        if !side.watched {
-            self.poller.add(&side.stream, place + 1, Interest::READ)?;
-            side.watched = true;
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, place: usize) -> io::Result<()> {
-        let stream = &mut self.sides[place].stream;
-        if !self.closes {
-            stream.write_all(ANSWER)?;
-            return self.watch(place);
-        }
-        stream.write_all(LAST_ANSWER)?;
-        self.close(place);
-        Ok(())
-    }
-
     /// Asks a backend on behalf of a client.
     fn ask(&mut self, client: usize) -> io::Result<()> {
         let place = self.idle.pop().map_or_else(|| self.connect(), Ok)?;
         self.sides[client].kind = Part::Client(Some(place));
         self.sides[place].kind = Part::Backend(Some(client));
-        self.sides[place].stream.write_all(REQUEST)?;
-        self.watch(client)
+        self.sides[place].stream.write_all(REQUEST)
     }
 
     fn connect(&mut self) -> io::Result<usize> {
@@ -191,9 +159,7 @@ impl Floor<'_> {
         let stream = TcpStream::connect(self.backends[self.turn % self.backends.len()])?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        let place = self.insert(stream, Part::Backend(None));
-        self.watch(place)?;
-        Ok(place)
+        self.insert(stream, Part::Backend(None))
     }
 
     /// The first `n` bytes of the message go to the client.
@@ -203,7 +169,7 @@ impl Floor<'_> {
         self.idle.push(place);
         self.sides[client].kind = Part::Client(None);
         let written = self.sides[client].stream.write_all(&self.message[..n]);
-        if self.closes || written.is_err() {
+        if written.is_err() {
             self.close(client);
         }
         Ok(())
@@ -214,9 +180,7 @@ impl Floor<'_> {
         let Some(side) = self.sides.remove(place) else {
             return;
         };
-        if side.watched {
-            self.poller.closing(&side.stream, place + 1);
-        }
+        self.poller.closing(&side.stream, place + 1);
         match side.kind {
             Part::Client(None) => {}
             Part::Backend(None) => self.idle.retain(|&idle| idle != place),

@@ -3,15 +3,11 @@
 //!
 //! Note: `notes/README.md`.
 
-// other programs: run to their end, or until their guard is dropped
+// other programs: found, and run to their end
 pub(crate) mod process;
 // servers as processes, ours and others'
 pub(crate) mod fleet;
-// memory, descriptors, preemptions, families
-pub(crate) mod usage;
-// an axis and its ticks
-pub(crate) mod scale;
-// lines, markers, a legend: one chart as SVG
+// axes, lines, markers, a legend: one chart as SVG
 pub(crate) mod chart;
 // headings, text, tables, charts: Markdown and HTML
 pub(crate) mod page;

@@ -4,6 +4,9 @@
 //! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
 //! Note: `notes/README.md`.
 
+use super::chart::Chart;
+use super::page::put_charts;
+use super::process::say;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +40,14 @@ pub fn check(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts what `block` says of a name into the blocks of that name in the folder's notes, and
-/// leaves those of which it says nothing; how many were filled. No note is written before all
-/// have been understood.
-pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
+/// Puts what `block` says of a name into the blocks of that name in the folder's notes, leaves
+/// those of which it says nothing, and draws the charts anew. No note is written before all have
+/// been understood.
+pub(crate) fn refresh(
+    folder: &Path,
+    block: &dyn Fn(&str) -> Option<String>,
+    charts: &[(&str, Chart)],
+) -> Result<(), String> {
     let (mut changed, mut count) = (Vec::new(), 0);
     for (path, text) in notes(folder)? {
         let filled = replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -50,7 +57,12 @@ pub fn refresh(folder: &Path, block: &dyn Fn(&str) -> Option<String>) -> Result<
     for (path, text) in changed {
         fs::write(&path, text).map_err(|e| format!("cannot write '{}': {e}", path.display()))?;
     }
-    Ok(count)
+    let images = folder.join("img");
+    if count > 0 && images.is_dir() {
+        put_charts(&images, charts)?;
+    }
+    say(&format!("results blocks refreshed in {}: {count}", folder.display()));
+    Ok(())
 }
 
 /// The folder's Markdown files, sorted.
@@ -71,44 +83,34 @@ fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
 /// The text with its blocks filled anew, and how many were filled. Markers are whole lines; in
 /// fenced code they are only shown.
 fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
-    let (mut out, mut count) = (String::new(), 0);
-    let mut is_code = false;
-    // The line of the block that is open, and whether its old lines stay.
-    let mut open: Option<(usize, bool)> = None;
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        let marker = line.trim();
-        is_code ^= open.is_none() && marker.starts_with("```");
-        let name = marker.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix("-->"));
-        match (open, name.filter(|_| !is_code)) {
-            (Some((begun, _)), Some(_)) => return Err(unended(begun)),
-            (None, Some(name)) => {
-                let name = name.trim();
-                if !NAMES.contains(&name) {
-                    let known = NAMES.join(", ");
-                    return Err(format!(
-                        "line {number}: there is no measurement '{name}'; the names are {known}"
-                    ));
-                }
-                out.push_str(line);
-                let new = block(name);
-                open = Some((number, new.is_none()));
-                if let Some(new) = new {
-                    out.push_str(new.trim_end());
-                    out.push('\n');
-                    count += 1;
-                }
-            }
-            (Some(_), None) if marker == END => {
-                out.push_str(line);
-                open = None;
-            }
-            (Some((_, false)), None) => {} // the old results
-            (_, None) => out.push_str(line),
+    let (mut out, mut count, mut is_code) = (String::new(), 0, false);
+    let mut lines = (1..).zip(text.split_inclusive('\n'));
+    while let Some((number, line)) = lines.next() {
+        out.push_str(line);
+        is_code ^= line.trim().starts_with("```");
+        let Some(name) = begun(line).filter(|_| !is_code) else { continue };
+        let wrong = |what: String| Err(format!("line {number}: {what}"));
+        if !NAMES.contains(&name) {
+            let known = NAMES.join(", ");
+            return wrong(format!("there is no measurement '{name}'; the names are {known}"));
         }
+        let mut old = String::new();
+        let end = loop {
+            match lines.next() {
+                Some((_, line)) if line.trim() == END => break line,
+                Some((_, line)) if begun(line).is_none() => old.push_str(line),
+                _ => return wrong(format!("the block has no end; put {END} on a line below it")),
+            }
+        };
+        let new = block(name).map(|new| new.trim_end().to_owned() + "\n");
+        count += usize::from(new.is_some());
+        out.push_str(&new.unwrap_or(old));
+        out.push_str(end);
     }
-    open.map_or(Ok((out, count)), |(begun, _)| Err(unended(begun)))
+    Ok((out, count))
 }
 
-fn unended(line: usize) -> String {
-    format!("line {line}: the block has no end; put {END} on a line below it")
+/// The name of the block that begins with this line.
+fn begun(line: &str) -> Option<&str> {
+    Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
 }

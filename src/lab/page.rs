@@ -5,9 +5,8 @@
 //! `notes/README.md`.
 
 use super::chart::{self, Chart};
-use crate::bench::plan::base64;
+use crate::bench::stats::Spread;
 use crate::bench::table::Table;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -25,10 +24,8 @@ pub(crate) enum Part {
     Charts(Vec<(&'static str, Chart)>),
     /// What a program printed.
     Output(String),
-    /// The same below a line that unfolds it; not printed on paper.
+    /// The same below a line that unfolds it; on paper the line alone.
     Fold(String, String),
-    /// A PNG: the name of its file, what it shows, its bytes.
-    Picture(&'static str, &'static str, Vec<u8>),
 }
 
 /// See [`Part::Heading`].
@@ -56,7 +53,6 @@ impl Part {
             }
             Part::Output(text) => format!("```\n{text}\n```\n"),
             Part::Fold(title, text) => format!("* {title}\n\n```\n{text}\n```\n"),
-            Part::Picture(name, what, _) => format!("![{what}]({name})\n"),
         }
     }
 
@@ -69,26 +65,22 @@ impl Part {
             }
             Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
             Part::List(items) => {
-                let item =
-                    |item: &String| format!("<li>{}</li>\n", escape(&item.replace("**", "")));
-                let items = items.iter().map(item);
-                format!("<ul>\n{}</ul>\n", items.collect::<String>())
+                let items = items.iter().map(|item| escape(&item.replace("**", "")));
+                format!(
+                    "<ul>{}</ul>\n",
+                    items.map(|i| format!("\n<li>{i}</li>")).collect::<String>()
+                )
             }
             Part::Table(table) => html_of(table),
             Part::Charts(charts) => {
-                let charts = charts.iter().map(|(_, chart)| chart.inline());
+                let charts = charts.iter().map(|(_, chart)| chart.svg(""));
                 format!("<div class=\"charts\">{}</div>\n", charts.collect::<String>())
             }
             Part::Output(text) => format!("<pre>{}</pre>\n", escape(text)),
-            Part::Fold(title, text) => format!(
-                "<details class=\"screen\"><summary>{}</summary><pre>{}</pre></details>\n",
-                escape(title),
-                escape(text)
-            ),
-            Part::Picture(_, what, png) => format!(
-                "<p><img class=\"shot\" alt=\"{what}\" src=\"data:image/png;base64,{}\"></p>\n",
-                base64(png)
-            ),
+            Part::Fold(title, text) => {
+                let [title, text] = [title, text].map(|text| escape(text));
+                format!("<details><summary>{title}</summary><pre>{text}</pre></details>\n")
+            }
         }
     }
 }
@@ -96,16 +88,13 @@ impl Part {
 /// Rows, the first of them the heading. Wide ones scroll by themselves, not the page.
 fn html_of(table: &Table) -> String {
     let is_wide = table.rows.first().is_some_and(|heading| heading.len() > 8);
-    let mut html =
-        format!("<div class=\"wide\"><table{}>\n", if is_wide { " class=\"many\"" } else { "" });
+    let class = if is_wide { " class=\"many\"" } else { "" };
+    let mut html = format!("<div class=\"wide\"><table{class}>\n<thead>");
     for (i, row) in table.rows.iter().enumerate() {
-        let tag = if i == 0 { "th" } else { "td" };
-        let cells: String =
-            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
-        let _ = match i {
-            0 => writeln!(html, "<thead><tr>{cells}</tr></thead><tbody>"),
-            _ => writeln!(html, "<tr>{cells}</tr>"),
-        };
+        let (tag, end) = if i == 0 { ("th", "</thead><tbody>") } else { ("td", "") };
+        let cell = |cell: &String| format!("<{tag}>{}</{tag}>", escape(cell));
+        let cells: String = row.iter().map(cell).collect();
+        html += &format!("<tr>{cells}</tr>{end}\n");
     }
     html + "</tbody></table></div>\n"
 }
@@ -159,25 +148,14 @@ impl Page {
         put(folder, &format!("{name}.md"), text.as_bytes())
     }
 
-    /// NAME.html, which holds its charts and pictures, and these as files for the Markdown.
+    /// NAME.html, which holds its charts, and these as files for the Markdown.
     pub fn write_html(&self, folder: &Path, name: &str) -> Result<(), String> {
         for part in &self.parts {
-            if let Part::Picture(name, _, png) = part {
-                put(folder, name, png)?;
+            if let Part::Charts(charts) = part {
+                put_charts(folder, charts)?;
             }
         }
-        self.write_charts(folder)?;
         put(folder, &format!("{name}.html"), self.html().as_bytes())
-    }
-
-    pub fn write_charts(&self, folder: &Path) -> Result<(), String> {
-        for part in &self.parts {
-            let Part::Charts(charts) = part else { continue };
-            for (stem, chart) in charts {
-                put_chart(folder, stem, chart)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -187,8 +165,11 @@ pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String>
     fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))
 }
 
-pub(crate) fn put_chart(folder: &Path, stem: &str, chart: &Chart) -> Result<(), String> {
-    put(folder, &format!("{stem}.svg"), chart.standalone().as_bytes())
+pub(crate) fn put_charts(folder: &Path, charts: &[(&str, Chart)]) -> Result<(), String> {
+    let mut charts = charts.iter();
+    charts.try_for_each(|(stem, chart)| {
+        put(folder, &format!("{stem}.svg"), chart.standalone().as_bytes())
+    })
 }
 
 /// A number as people write it: 23,999, 151, 9.87, 0.042.
@@ -209,9 +190,10 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The same; a dash where there is none.
-pub(crate) fn number_or_dash(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), number)
+/// The median, and the lowest and the highest.
+pub(crate) fn spread(of: Spread) -> String {
+    let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
+    format!("{median} ({lowest}–{highest})")
 }
 
 #[cfg(test)]
@@ -220,15 +202,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_write_them() {
-        for (value, text) in [
-            (0.0421, "0.042"),
-            (9.876, "9.88"),
-            (42.04, "42.0"),
-            (151.3, "151"),
-            (23_999.3, "23,999"),
-            (1_234_567.0, "1,234,567"),
-        ] {
-            assert_eq!(number(value), text);
-        }
+        let shown = [0.0421, 9.876, 42.04, 151.3, 23_999.3, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.042", "9.88", "42.0", "151", "23,999", "1,234,567"]);
     }
 }

@@ -4,14 +4,15 @@
 //! no longer would. Entry points: [`Client::open`], [`Client::advance`], [`Client::expire`].
 //! Note: `notes/bench.md`.
 
-use super::{Client, Phase, UNKNOWN, nanos};
+use super::{Client, Phase, nanos};
 use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
-use crate::bench::{print, rows};
+use crate::bench::{print, report};
+use crate::cli::limits::READ;
+use crate::net::connection::{Connection, Filled};
 use crate::net::poller::Interest;
 use crate::net::sys;
-use std::io::{self, ErrorKind, Read, Write};
-use std::sync::atomic::Ordering::Relaxed;
+use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
 /// Reads in a row from one connection, so that an endless body holds up nobody else.
@@ -27,8 +28,8 @@ impl Client<'_> {
     pub(super) fn open(&mut self, token: usize) -> Ended {
         let slot = &mut self.slots[token];
         (slot.phase, slot.reused, slot.written) = (Phase::Connecting, false, 0);
-        match sys::connect(self.shared.address) {
-            Ok(stream) => slot.stream = Some(stream),
+        match sys::connect(self.address) {
+            Ok(stream) => slot.connection = Some(Connection::new(stream)),
             Err(e) => return self.broken(token, &e.to_string()),
         }
         self.handshakes += 1;
@@ -38,36 +39,41 @@ impl Client<'_> {
     /// Goes on with the request, and says to the poller what it waits for then.
     pub(super) fn advance(&mut self, token: usize) -> Ended {
         let result = self.step(token);
-        let connecting = self.slots[token].phase == Phase::Connecting;
+        let slot = &mut self.slots[token];
+        let Some(connection) = &mut slot.connection else {
+            return Ok(());
+        };
+        connection.release(&mut self.buffers);
+        let interest = if slot.phase == Phase::Reading { Interest::READ } else { Interest::WRITE };
         match result {
-            Ok(Some(answer)) => self.complete(token, answer),
-            Ok(None) => self.watch(token),
-            Err(e) => match e.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => self.watch(token),
-                // How some systems say that the handshake goes on.
-                ErrorKind::NotConnected if connecting => self.watch(token),
-                ErrorKind::InvalidData => self.fail(token, Class::Exception, &e.to_string()),
-                _ => self.broken(token, &e.to_string()),
-            },
+            Ok(Some(answer)) => return self.complete(token, answer),
+            Ok(None) => {}
+            // How some systems say that the handshake goes on.
+            Err(e) if e.kind() == ErrorKind::NotConnected && slot.phase == Phase::Connecting => {}
+            Err(e) if e.kind() == ErrorKind::InvalidData => {
+                return self.fail(token, Class::Exception, &e.to_string());
+            }
+            Err(e) => return self.broken(token, &e.to_string()),
         }
+        let waiting = connection.wait_for(interest, &mut self.poller, token);
+        waiting.map_err(|e| format!("cannot watch a socket: {e}"))
     }
 
     /// Writes what is left of the request; once it is written, reads. None: more is to come.
     fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
-        let (slot, request) = (&mut self.slots[token], &self.shared.request);
-        let Some(stream) = &mut slot.stream else {
+        let (slot, request) = (&mut self.slots[token], &self.request);
+        let Some(connection) = &mut slot.connection else {
             return Ok(None);
         };
-        if slot.phase == Phase::Connecting && slot.watched.is_some() {
-            stream.take_error()?.map_or(Ok(()), Err)?;
-        }
         while slot.phase != Phase::Reading {
-            let n = stream.write(&request[slot.written..])?;
+            let n = connection.write(&request[slot.written..])?;
+            if n == 0 {
+                return Ok(None);
+            }
             if slot.phase == Phase::Connecting {
                 self.handshakes -= 1;
                 self.now = Instant::now();
                 slot.connected = self.now;
-                self.shared.reached.store(true, Relaxed);
             }
             slot.phase = Phase::Writing;
             slot.written += n;
@@ -78,10 +84,13 @@ impl Client<'_> {
             }
         }
         for _ in 0..READS {
-            let n = stream.read(&mut self.buffer)?;
+            let filled = connection.fill(&mut self.buffers)?;
+            if filled == Filled::WouldBlock {
+                break;
+            }
             self.now = Instant::now();
             let begun = slot.reader.received() > 0;
-            if n == 0 {
+            if filled == Filled::End {
                 let when = if begun { "within its answer" } else { "without an answer" };
                 let why = || io::Error::other(format!("the server closed the connection {when}"));
                 return slot.reader.end().map(Some).ok_or_else(why);
@@ -90,35 +99,22 @@ impl Client<'_> {
                 slot.first_byte = self.now;
             }
             let invalid = |why| io::Error::new(ErrorKind::InvalidData, why);
-            let fed = slot.reader.feed(&self.buffer[..n], &mut self.heads).map_err(invalid)?;
+            let n = connection.input.unused().len();
+            let fed = slot.reader.feed(connection.input.unused(), &mut self.heads);
+            let answer = fed.map_err(invalid)?;
+            connection.input.consume(n);
             // Where only the end is missing it has probably come too.
-            if fed.is_some() || (n < self.buffer.len() && !slot.reader.awaits_close()) {
-                return Ok(fed);
+            if answer.is_some() || (n < READ && !slot.reader.awaits_close()) {
+                return Ok(answer);
             }
+            connection.release(&mut self.buffers);
         }
         Ok(None)
     }
 
-    /// Tells the poller only what is new: in the steady state nothing.
-    fn watch(&mut self, token: usize) -> Ended {
-        let slot = &mut self.slots[token];
-        let interest = match slot.phase {
-            Phase::Reading => Interest::READ,
-            _ => Interest::WRITE,
-        };
-        let Some(stream) = slot.stream.as_ref().filter(|_| slot.watched != Some(interest)) else {
-            return Ok(());
-        };
-        let result = match slot.watched.replace(interest) {
-            Some(_) => self.poller.modify(stream, token, interest),
-            None => self.poller.add(stream, token, interest),
-        };
-        result.map_err(|e| format!("cannot watch a socket: {e}"))
-    }
-
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
-        let plan = self.shared.plan;
         self.log(answer);
+        let plan = self.plan;
         self.tally.transferred += answer.total;
         self.tally.non_2xx += u64::from(answer.status / 100 != 2);
         let keep = plan.keep_alive && answer.persistent;
@@ -126,13 +122,8 @@ impl Client<'_> {
         if !keep {
             self.close(token);
         }
-        let known = &self.shared.document;
-        let mut length = known.load(Relaxed);
-        if length == UNKNOWN {
-            let first = known.compare_exchange(UNKNOWN, answer.body, Relaxed, Relaxed);
-            length = first.err().unwrap_or(answer.body);
-        }
         self.finish(token);
+        let length = *self.tally.document.get_or_insert(answer.body);
         if !plan.any_length && answer.body != length {
             let why = format!("{} bytes instead of {length}", answer.body);
             return self.failed(Class::Length, &why);
@@ -145,24 +136,23 @@ impl Client<'_> {
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        let (Some(rows), Some(file)) = (&mut self.rows, self.shared.rows) else {
-            return Ok(());
-        };
-        let row = file.row(slot.begun, [connect, processing, waiting]);
-        rows.write_all(row.as_bytes()).map_err(rows::failed)
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let row = report::row(slot.begun, [connect, processing, waiting]);
+        rows.write_all(row.as_bytes()).map_err(report::no_rows)
     }
 
     fn log(&self, answer: Answer) {
-        let verbosity = self.shared.plan.verbosity;
-        if verbosity < 2 {
-            return;
+        let (status, verbosity) = (answer.status, self.plan.verbosity);
+        if verbosity >= 2 {
+            let head = String::from_utf8_lossy(&self.heads.head);
+            print(&format!("LOG: header received:\n{head}\n"));
         }
-        let head = String::from_utf8_lossy(&self.heads.head);
-        print(&format!("LOG: header received:\n{head}\n"));
-        if answer.status / 100 != 2 {
-            print(&format!("WARNING: Response code not 2xx ({})\n", answer.status));
-        } else if verbosity >= 3 {
-            print(&format!("LOG: Response code = {}\n", answer.status));
+        match verbosity {
+            2.. if status / 100 != 2 => {
+                print(&format!("WARNING: Response code not 2xx ({status})\n"))
+            }
+            3.. => print(&format!("LOG: Response code = {status}\n")),
+            _ => {}
         }
     }
 
@@ -171,17 +161,14 @@ impl Client<'_> {
     /// if nothing of it was. There, a second such end is a failure, so that this ends.
     fn broken(&mut self, token: usize, why: &str) -> Ended {
         let slot = &self.slots[token];
-        let may_repeat = slot.written == 0 || self.shared.plan.is_idempotent();
+        let may_repeat = slot.written == 0 || self.plan.is_idempotent();
         if slot.reused && slot.reader.received() == 0 && may_repeat {
             self.tally.retried += u64::from(slot.written > 0);
             self.close(token);
             return self.open(token);
         }
-        let class = match slot.phase {
-            Phase::Connecting => Class::Connect,
-            _ => Class::Receive,
-        };
-        self.fail(token, class, why)
+        let connecting = slot.phase == Phase::Connecting;
+        self.fail(token, if connecting { Class::Connect } else { Class::Receive }, why)
     }
 
     /// The request has waited for as long as -s allows.
@@ -189,7 +176,7 @@ impl Client<'_> {
         self.tally.timed_out += 1;
         self.record_wait(token);
         self.slots[token].reused = false;
-        self.broken(token, &format!("no answer within {:?}", self.shared.plan.timeout))
+        self.broken(token, &format!("no answer within {:?}", self.plan.timeout))
     }
 
     /// The request came to nothing, and its connection with it.
@@ -202,30 +189,26 @@ impl Client<'_> {
 
     /// Counts a failure in one class.
     fn failed(&mut self, class: Class, why: &str) -> Ended {
-        let (plan, tally) = (self.shared.plan, &mut self.tally);
+        let (plan, tally) = (self.plan, &mut self.tally);
         tally.failed.add(class);
-        self.shared.failed.fetch_add(1, Relaxed);
-        if tally.failed.all() == 1 || plan.verbosity >= 1 {
-            let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
-            if plan.verbosity >= 1 {
-                eprintln!("bench: {reason}");
-            }
-            tally.reason.get_or_insert(reason);
+        let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
+        if plan.verbosity >= 1 {
+            eprintln!("bench: {reason}");
         }
-        let (target, url) = (plan.target.authority(), plan.target.url());
-        match class {
-            Class::Connect if !self.shared.reached.load(Relaxed) => {
-                Err(format!("cannot connect to {target}: {why}; is the server running?"))
+        tally.reason.get_or_insert(reason);
+        let (target, url, before) = (plan.target.authority(), plan.target.url(), tally.done - 1);
+        Err(match class {
+            Class::Connect if tally.sent == 0 => {
+                format!("cannot connect to {target}: {why}; is the server running?")
             }
             Class::Connect if !plan.go_on && tally.failed.0[0] > CONNECT_FAILURES => {
-                Err(format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on"))
+                format!("{url}: {why}, more than {CONNECT_FAILURES} times; -r goes on")
             }
             Class::Receive if !plan.go_on => {
-                let done = tally.done - 1;
-                Err(format!("{url}: {why}, after {done} requests; -r counts it and goes on"))
+                format!("{url}: {why}, after {before} requests; -r counts it and goes on")
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        })
     }
 
     fn finish(&mut self, token: usize) {
@@ -233,18 +216,18 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
-        self.shared.done.fetch_add(1, Relaxed);
         self.last = self.now;
+        let (done, step) = (self.tally.done, self.plan.progress);
+        if step > 0 && done.is_multiple_of(step) {
+            eprintln!("Completed {done} requests");
+        }
     }
 
     pub(super) fn close(&mut self, token: usize) {
         let slot = &mut self.slots[token];
-        if let Some(stream) = slot.stream.take() {
+        if let Some(connection) = slot.connection.take() {
             self.handshakes -= usize::from(slot.phase == Phase::Connecting);
-            if slot.watched.take().is_some() {
-                // Closing a socket takes it off the poller's list at the latest.
-                let _ = self.poller.remove(&stream, token);
-            }
+            connection.close(&mut self.poller, token);
         }
         slot.reader = Reader::default();
     }

@@ -1,31 +1,29 @@
-//! One client thread: its share of the connections, one poller, one buffer.
+//! The client: one thread, many connections, one poller.
 //!
 //! In the steady state a request costs two system calls, a write and a read, and a part of one
-//! wait; nothing is allocated or locked. It knows where a response ends from [`Reader`] and
-//! nothing of reports. Entry point: [`run`]. Note: `notes/bench.md`.
+//! wait; nothing is allocated. It knows where a response ends from [`Reader`] and nothing of
+//! reports. Entry point: [`run`]. Note: `notes/bench.md`.
 
 // one request on one connection
 mod exchange;
 
-use super::cpu;
+use super::cpu::{self, Cpu};
 use super::plan::Plan;
 use super::reader::{Heads, Reader, value_of};
-use super::rows::{self, PIECE, RowFile};
 use super::tally::Tally;
+use super::{Outcome, report};
 use crate::cli::shutdown::{Stop, TICK};
-use crate::net::poller::{Interest, Kind, Poller};
+use crate::net::connection::{BufferPool, Connection};
+use crate::net::poller::{Kind, Poller};
 use crate::net::timers::Timers;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at once, and connections opened per turn of the loop: no more than the
 /// shortest usual listen backlog. Beyond it the kernel drops SYNs, and each costs a second.
 const HANDSHAKES: usize = 128;
-/// What one read takes at most.
-const BUFFER: usize = 64 * 1024;
 /// The kernel ends a wait up to so much later than asked (its timer slack is 50 us), so the
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
@@ -33,28 +31,6 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// When the time of a schedule is over, requests that have been sent may get their answers for so
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
-/// `document` before the first answer.
-pub(super) const UNKNOWN: u64 = u64::MAX;
-
-/// What all threads of a run share.
-pub(super) struct Shared<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) address: SocketAddr,
-    pub(super) stop: &'a Stop,
-    pub(super) rows: Option<&'a RowFile>,
-    pub(super) request: Vec<u8>,
-    /// When the schedule of `--rate` begins.
-    pub(super) epoch: Instant,
-    /// The length of the first answer's body, once it is known.
-    pub(super) document: AtomicU64,
-    /// Whether a connection was ever made.
-    pub(super) reached: AtomicBool,
-    /// A thread met an error that ends the run.
-    pub(super) aborted: AtomicBool,
-    /// Requests that ended, and those that ended badly, for the eyes of the user.
-    pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
-}
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +43,7 @@ enum Phase {
 }
 
 struct Slot {
-    stream: Option<TcpStream>,
-    watched: Option<Interest>,
+    connection: Option<Connection>,
     phase: Phase,
     /// The connection has carried a request before this one.
     reused: bool,
@@ -83,11 +58,10 @@ struct Slot {
 }
 
 struct Client<'a> {
-    shared: &'a Shared<'a>,
-    /// Which of how many threads, and how many requests it is to make.
-    index: u64,
-    of: u64,
-    requests: u64,
+    plan: &'a Plan,
+    address: SocketAddr,
+    stop: &'a Stop,
+    request: Vec<u8>,
     poller: Poller,
     slots: Vec<Slot>,
     /// Slots without a request; the last to become idle is the first to be used.
@@ -99,36 +73,36 @@ struct Client<'a> {
     timers: Timers,
     /// Read once per answer; all that happens with it has this time.
     now: Instant,
-    buffer: Box<[u8]>,
+    buffers: BufferPool,
     heads: Heads,
-    rows: Option<BufWriter<&'a File>>,
+    rows: Option<BufWriter<File>>,
     /// When it began, and when the last request ended.
     begun: Instant,
     last: Instant,
     tally: Tally,
 }
 
-/// Makes the requests of thread `index`; returns when they are done, the time is over, or on stop. The
+/// Makes the requests of the plan; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
-pub(super) fn run(shared: &Shared, index: usize, threads: usize) -> Result<Tally, String> {
-    let cpu = cpu::of_this_thread();
-    let client = Client::new(shared, index as u64, threads as u64);
-    let mut client = client.map_err(|e| format!("cannot watch sockets: {e}"))?;
+pub(super) fn run(plan: &Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
+    let mut client = Client::new(plan, address, stop)?;
+    let (ours, theirs) = (cpu::of_this_thread(), Cpu::of(&plan.processes));
     let worked = client.work();
-    let rows = client.rows.as_mut().map_or(Ok(()), Write::flush).map_err(rows::failed);
-    let mut tally = client.tally;
-    if let Err(why) = worked.and(rows) {
-        shared.aborted.store(true, Relaxed);
-        if !shared.reached.load(Relaxed) {
-            return Err(why);
-        }
-        tally.broken = Some(why);
+    let Client { begun, last, heads, mut tally, rows, .. } = client;
+    let written = rows.map_or(Ok(()), |mut rows| rows.flush().map_err(report::no_rows));
+    tally.broken = worked.and(written).err();
+    if let Some(why) = tally.broken.take_if(|_| tally.sent == 0) {
+        return Err(why);
     }
-    tally.span = Some((client.begun, client.last));
-    tally.software = software(&client.heads.head);
-    let used = cpu::of_this_thread().zip(cpu);
-    tally.cpu = used.map(|(after, before)| after - before);
-    Ok(tally)
+    tally.software = software(&heads.head);
+    tally.cpu = cpu::of_this_thread().zip(ours).map(|(after, before)| after - before);
+    if plan.progress > 0 {
+        eprintln!("Finished {} requests", tally.done);
+    }
+    let theirs = theirs.filter(|_| !plan.processes.is_empty());
+    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
+    let (plan, interrupted) = (plan.clone(), stop.is_raised());
+    Ok(Outcome { plan, wall: last - begun, tally, cpu, interrupted })
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -145,15 +119,11 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Shared<'a>, index: u64, of: u64) -> io::Result<Client<'a>> {
-        let (plan, now) = (shared.plan, Instant::now());
-        let part = |whole: u64| whole / of + u64::from(index < whole % of);
-        let connections = part(plan.concurrency as u64) as usize;
-        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
-        let heads = Heads { head_only, keep_heads, head: Vec::new() };
+    fn new(plan: &'a Plan, address: SocketAddr, stop: &'a Stop) -> Result<Client<'a>, String> {
+        let poller = Kind::BEST.poller().map_err(|e| format!("cannot watch sockets: {e}"))?;
+        let now = Instant::now();
         let slot = |_| Slot {
-            stream: None,
-            watched: None,
+            connection: None,
             phase: Phase::Idle,
             reused: false,
             written: 0,
@@ -163,44 +133,44 @@ impl<'a> Client<'a> {
             first_byte: now,
             reader: Reader::default(),
         };
+        let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
         Ok(Client {
-            shared,
-            index,
-            of,
-            requests: part(plan.requests),
-            poller: Kind::BEST.poller()?,
-            slots: (0..connections).map(slot).collect(),
-            idle: (0..connections).rev().collect(),
+            plan,
+            address,
+            stop,
+            request: plan.request(),
+            poller,
+            slots: (0..plan.concurrency).map(slot).collect(),
+            idle: (0..plan.concurrency).rev().collect(),
             started: 0,
             over: false,
             handshakes: 0,
             timers: Timers::default(),
             now,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
-            heads,
-            rows: shared.rows.map(|rows| BufWriter::with_capacity(PIECE, &rows.file)),
-            // On a schedule time begins with the schedule.
-            begun: plan.rate.map_or(now, |_| shared.epoch),
+            buffers: BufferPool::default(),
+            heads: Heads { head_only, keep_heads, head: Vec::new() },
+            rows: plan.rows.as_deref().map(report::row_file).transpose()?,
+            begun: now,
             last: now,
             tally: Tally::default(),
         })
     }
 
     fn work(&mut self) -> Result<(), String> {
-        let (plan, mut events) = (self.shared.plan, Vec::new());
+        let (plan, mut events) = (self.plan, Vec::new());
         let end = plan.time_limit.map(|limit| self.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            if self.tally.done == self.requests {
+            if self.tally.done == plan.requests {
                 return Ok(());
             }
             self.over = end.is_some_and(|end| end <= self.now);
             let all_answered = self.idle.len() == self.slots.len();
             let last = end.map(|end| if self.over { end + grace } else { end });
             let too_late = self.over && (all_answered || last.is_some_and(|last| last <= self.now));
-            if too_late || self.shared.stop.is_raised() || self.shared.aborted.load(Relaxed) {
+            if too_late || self.stop.is_raised() {
                 self.leave_unanswered(end);
                 return Ok(());
             }
@@ -228,18 +198,19 @@ impl<'a> Client<'a> {
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while !self.over && self.started < self.requests {
+        while !self.over && self.started < self.plan.requests {
             let Some(&token) = self.idle.last() else {
                 break;
             };
             let due = self.due();
-            let open = self.slots[token].stream.is_some();
-            if due > self.now || (!open && (opened == HANDSHAKES || !self.may_open())) {
+            let open = self.slots[token].connection.is_some();
+            let may_open = opened < HANDSHAKES && self.handshakes < HANDSHAKES;
+            if due > self.now || !(open || may_open) {
                 break;
             }
             self.idle.pop();
             self.started += 1;
-            self.timers.set(token, Some(self.now + self.shared.plan.timeout));
+            self.timers.set(token, Some(self.now + self.plan.timeout));
             let slot = &mut self.slots[token];
             (slot.due, slot.begun, slot.connected) = (due, self.now, self.now);
             if open {
@@ -253,30 +224,19 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn may_open(&self) -> bool {
-        // Each thread has its part of the bound, and at least one.
-        self.handshakes < (HANDSHAKES / self.of as usize).max(1)
-    }
-
     /// When the next request is due: now, unless there is a schedule.
     fn due(&self) -> Instant {
-        let Some(rate) = self.shared.plan.rate else {
-            return self.now;
-        };
-        let place = self.started * self.of + self.index;
-        self.shared.epoch + Duration::from_secs_f64(place as f64 / rate)
+        let since = |rate| Duration::from_secs_f64(self.started as f64 / rate);
+        self.plan.rate.map_or(self.now, |rate| self.begun + since(rate))
     }
 
     /// How long to wait for sockets at most.
     fn patience(&self, end: Option<Instant>) -> Duration {
-        let moments = [Some(self.now + TICK), end, self.timers.next()];
+        let may_start = !self.over && self.started < self.plan.requests && !self.idle.is_empty();
+        let due = Some(self.due() - GRAIN).filter(|_| may_start && self.handshakes < HANDSHAKES);
+        let moments = [Some(self.now + TICK), end, self.timers.next(), due];
         let until = moments.into_iter().flatten().min().unwrap_or(self.now);
-        let patience = until.saturating_duration_since(self.now);
-        if self.over || self.started == self.requests || self.idle.is_empty() || !self.may_open() {
-            return patience;
-        }
-        let wait = self.due().saturating_duration_since(self.now);
-        patience.min(wait.saturating_sub(GRAIN))
+        until.saturating_duration_since(self.now)
     }
 
     /// Counts what has no answer now that the run ends: otherwise a server that falls silent
@@ -284,7 +244,7 @@ impl<'a> Client<'a> {
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         // The time in which nothing came counts too.
         self.last = self.now;
-        let scheduled = self.shared.plan.rate.is_some();
+        let scheduled = self.plan.rate.is_some();
         let longest = self.tally.total.max();
         for token in 0..self.slots.len() {
             let slot = &self.slots[token];
@@ -295,7 +255,7 @@ impl<'a> Client<'a> {
             }
         }
         let end = end.map_or(self.now, |end| end.min(self.now));
-        while scheduled && self.started < self.requests && self.due() < end {
+        while scheduled && self.started < self.plan.requests && self.due() < end {
             self.tally.unanswered += 1;
             self.tally.response.record(nanos(self.due(), self.now));
             self.started += 1;
@@ -306,7 +266,7 @@ impl<'a> Client<'a> {
     fn record_wait(&mut self, token: usize) {
         let slot = &self.slots[token];
         self.tally.total.record(nanos(slot.begun, self.now));
-        if self.shared.plan.rate.is_some() {
+        if self.plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
     }

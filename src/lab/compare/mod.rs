@@ -5,12 +5,10 @@
 //! Starts and stops everything itself. Entry point: [`main`]. Notes: `notes/fast.md`,
 //! `notes/poller.md`.
 
-// cases, systems, rounds
+// a case on all its systems, round after round
 mod measure;
 // what was measured: table, CSV
 mod rows;
-// system calls per request
-mod calls;
 // nginx and HAProxy, and what they are told
 mod others;
 // this program beside nginx and HAProxy
@@ -21,14 +19,16 @@ mod pollers;
 mod tricks;
 
 use super::chart::Chart;
+use super::fleet::Fleet;
 use super::machine::circumstances;
 use super::notes;
 use super::page::{BOLD, Page, Part, put};
-use super::process::{end, installed, say};
+use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
+use measure::{Case, System};
 use rows::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,9 +56,9 @@ pub const TOPIC: Topic = Topic {
             "of tricks: the program without each; run.sh builds them",
         ),
     ]],
-    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, keep-alive-wrk, one, image, large,\n\
-        idle, close; of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx,\n\
-        haproxy, wrk and perf where installed, and names what is not. Ctrl-C stops everything.",
+    more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, one, image, large, idle, close;\n\
+        of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx and haproxy\n\
+        where installed, and names what is not. Ctrl-C stops everything.",
 };
 
 /// Descriptors of a process beside those of its idle connections.
@@ -77,24 +77,33 @@ struct Comparison<'a> {
     /// For configurations and logs, inside the report's folder.
     folder: PathBuf,
     root: PathBuf,
-    patches: PathBuf,
-    without: PathBuf,
-    wrk: Option<PathBuf>,
-    perf: Option<PathBuf>,
+    /// What all servers serve: the image and the large file.
+    site: PathBuf,
     stop: &'a Stop,
     /// What a reader of the tables has to know.
     remarks: Vec<String>,
 }
 
-/// What one comparison found out.
-struct Findings {
+/// Starts all systems that can do a case.
+type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
+
+/// What is compared: cases, and the systems that are started for each.
+struct List<'a> {
     title: &'static str,
     /// How it was measured, in addition to what is so for all.
     method: String,
-    rows: Vec<Row>,
-    parts: Vec<Part>,
+    /// The name of its table, its first two columns, and what stands below it.
+    heading: &'static str,
+    columns: [&'static str; 2],
+    below: &'static str,
+    cases: Vec<Case>,
+    start: Box<Start<'a>>,
+    /// Among the rows of a case the one to which the ratios of this system are.
+    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
+    /// What is judged among the rows of a case.
+    pairs: fn(&[Row]) -> Vec<Pair>,
     /// Each with the stem of its file.
-    charts: Vec<(&'static str, Chart)>,
+    charts: fn(&[Row]) -> Vec<(&'static str, Chart)>,
 }
 
 impl Comparison<'_> {
@@ -111,10 +120,7 @@ impl Comparison<'_> {
             idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
             folder: path("--report").join("compare"),
             root: path("--root"),
-            patches: path("--patches"),
-            without: path("--without"),
-            wrk: installed(&["wrk"]),
-            perf: installed(&["perf"]),
+            site: path("--report").join("compare/site"),
             stop,
             remarks: Vec::new(),
         })
@@ -123,11 +129,6 @@ impl Comparison<'_> {
     fn remark(&mut self, what: String) {
         say(&what);
         self.remarks.push(what);
-    }
-
-    /// Whether this case is to be measured.
-    fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
@@ -144,121 +145,102 @@ impl Comparison<'_> {
         Ok(self.idle.min(most))
     }
 
-    /// The folder that all serve: the image and the large file.
-    fn site(&self) -> Result<PathBuf, String> {
-        let site = self.folder.join("site");
-        let wrong = |e| format!("cannot write in '{}': {e}", site.display());
-        fs::create_dir_all(&site).map_err(wrong)?;
+    /// Makes the folders.
+    fn prepare(&mut self) -> Result<(), String> {
+        let wrong = |e| format!("cannot write in '{}': {e}; see --report", self.folder.display());
+        self.folder = fs::create_dir_all(&self.site)
+            .and_then(|()| fs::canonicalize(&self.folder))
+            .map_err(wrong)?;
+        self.site = self.folder.join("site");
         let image = self.root.join(IMAGE);
-        fs::copy(&image, site.join(IMAGE))
+        fs::copy(&image, self.site.join(IMAGE))
             .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
-        fs::write(site.join(LARGE), vec![b'x'; LARGE_SIZE]).map_err(wrong)?;
-        Ok(site)
+        fs::write(self.site.join(LARGE), vec![b'x'; LARGE_SIZE])
+            .map_err(|e| format!("cannot write in '{}': {e}", self.site.display()))
     }
 }
 
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let mut compare = Comparison::of(given, stop)?;
-    let what = given.operand()?;
-    let mut tricks = Vec::new();
-    let known: Vec<&str> = match what {
-        "servers" => servers::CASES.map(|case| case.name).to_vec(),
-        "pollers" => pollers::SIZES.map(|(name, _)| name).to_vec(),
-        "tricks" => {
-            let told = |sentence| Failure::CannotWork(format!("compare: {sentence}"));
-            tricks = tricks::read_all(&compare).map_err(told)?;
-            tricks.iter().map(|trick| trick.name.as_str()).collect()
-        }
+    let (what, list) = match given.operand()? {
+        "servers" => ("", servers::list(&mut compare)),
+        "pollers" => (" pollers", pollers::list(&mut compare)),
+        "tricks" => (" tricks", tricks::list(&compare, given)),
         other => {
             let sentence = format!("compare: '{other}': give servers, pollers or tricks");
             return Err(Failure::Usage(sentence));
         }
     };
+    let list = list.map_err(|sentence| Failure::CannotWork(format!("compare: {sentence}")))?;
+    let known: Vec<&str> = list.cases.iter().map(|case| case.name.as_str()).collect();
     if let Some(name) = compare.only.iter().find(|name| !known.contains(&name.as_str())) {
         let known = known.join(", ");
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    end("compare", "everything", carry_out(what, tricks, &mut compare, given), stop)
+    let report = Path::new(given.text("--report").unwrap_or_default());
+    let notes = given.text("--notes").map(Path::new);
+    end("compare", carry_out(what, &list, &mut compare, report, notes), stop)
 }
 
+/// Measures, writes the files, refreshes the notes, prints the tables.
 fn carry_out(
     what: &str,
-    tricks: Vec<tricks::Trick>,
+    list: &List,
     compare: &mut Comparison,
-    given: &Given,
-) -> Result<(), String> {
-    let begun = Instant::now();
-    let notes = given.text("--notes").map(Path::new);
-    notes.map_or(Ok(()), notes::check)?;
-    let wrong = |e| format!("cannot write in '{}': {e}; see --report", compare.folder.display());
-    fs::create_dir_all(&compare.folder).map_err(wrong)?;
-    compare.folder = fs::canonicalize(&compare.folder).map_err(wrong)?;
-    let found = match what {
-        "pollers" => pollers::run(compare),
-        "tricks" => tricks::run(tricks, compare),
-        _ => servers::run(compare),
-    };
-    // The large file is of no further use.
-    let _ = fs::remove_file(compare.folder.join("site").join(LARGE));
-    let found = found?;
-    let counted = found.rows.iter().any(|row| row.median(rows::Figure::Calls).is_some());
-    let counted = match counted {
-        true => "System calls were counted by perf in a run of their own, backends included.",
-        false => "System calls are not counted: perf is missing or may not.",
-    };
-    compare.remarks.push(counted.to_owned());
-    let report = Path::new(given.text("--report").unwrap_or_default());
-    hand_in(what, found, compare, report, notes)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let report = report.join(format!("{}.html", if what == "servers" { "compare" } else { what }));
-    say(&format!("done in {seconds:.0} s; everything has been stopped; see {}", report.display()));
-    Ok(())
-}
-
-/// Writes the files, refreshes the notes, prints the tables.
-fn hand_in(
-    what: &str,
-    found: Findings,
-    compare: &Comparison,
     report: &Path,
     notes: Option<&Path>,
 ) -> Result<(), String> {
-    let (stem, operand) = match what {
-        "servers" => ("compare", String::new()),
-        other => (other, format!(" {other}")),
-    };
+    let begun = Instant::now();
+    notes.map_or(Ok(()), notes::check)?;
+    compare.prepare()?;
+    let rows = compare.measure(list);
+    // The large file is of no further use.
+    let _ = fs::remove_file(compare.site.join(LARGE));
+    let rows = rows?;
+    let mut page = page(what, list, compare, &rows);
+    let block = page.markdown();
+    say(&format!("\n{block}"));
+    let charts = (list.charts)(&rows);
+    page.parts.insert(1, Part::Charts(charts.clone()));
+    let stem = if what.is_empty() { "compare" } else { what.trim() };
+    page.write_markdown(report, stem)?;
+    page.write_html(report, stem)?;
+    put(report, &format!("{stem}.csv"), rows::csv(&rows).as_bytes())?;
+    if let Some(folder) = notes {
+        notes::refresh(folder, &|name| (name == stem).then(|| block.clone()), &charts)?;
+    }
+    let (seconds, report) = (begun.elapsed().as_secs_f64(), report.join(format!("{stem}.html")));
+    say(&format!(
+        "done in {seconds:.0} s; every server has been stopped; see {}",
+        report.display()
+    ));
+    Ok(())
+}
+
+/// All but the charts.
+fn page(what: &str, list: &List, compare: &Comparison, rows: &[Row]) -> Page {
     let (rounds, seconds) = (compare.rounds, compare.length.as_secs_f64());
     let only: String = compare.only.iter().map(|case| format!(" --only {case}")).collect();
-    let command = format!("./run.sh compare{operand} --rounds {rounds} --seconds {seconds}{only}");
+    let command = format!("./run.sh compare{what} --rounds {rounds} --seconds {seconds}{only}");
     let method = format!(
         "{} Medians of {rounds} rounds of {seconds} s. Processes are started anew for each case; within it all systems are measured in \
          turn, each round with another one first, so that a disturbance meets all alike. {}",
         circumstances(&command),
-        found.method
+        list.method
     );
-    let parts = [Part::Text(method)].into_iter().chain(found.parts);
-    let parts = parts.chain(compare.remarks.iter().map(Part::text)).collect();
-    let mut page = Page { title: found.title.to_owned(), lang: "en", parts };
-    let block = page.markdown();
-    say(&format!("\n{block}"));
-    page.parts.insert(1, Part::Charts(found.charts));
-    page.write_markdown(report, stem)?;
-    page.write_html(report, stem)?;
-    put(report, &format!("{stem}.csv"), rows::csv(&found.rows).as_bytes())?;
-    let Some(folder) = notes else { return Ok(()) };
-    let count = notes::refresh(folder, &|name| (name == stem).then(|| block.clone()))?;
-    let images = folder.join("img");
-    if count > 0 && images.is_dir() {
-        page.write_charts(&images)?;
+    let mut parts = vec![
+        Part::Text(method),
+        Part::heading(BOLD, list.heading),
+        Part::Table(rows::table(list.columns, rows, list.reference)),
+        Part::text(list.below),
+    ];
+    let pairs: Vec<Pair> = rows::by_case(rows).flat_map(list.pairs).collect();
+    if !pairs.is_empty() {
+        parts.push(Part::heading(BOLD, "Differences"));
+        parts.push(Part::List(verdict::sentences(&verdict::judge(pairs))));
     }
-    say(&format!("{count} results blocks refreshed in {}", folder.display()));
-    Ok(())
-}
-
-/// A heading, and which of these pairs differ.
-fn differences(pairs: Vec<Pair>) -> [Part; 2] {
-    let sentences = verdict::sentences(&verdict::judge(pairs));
-    [Part::heading(BOLD, "Differences"), Part::List(sentences)]
+    parts.extend(compare.remarks.iter().map(Part::text));
+    Page { title: list.title.to_owned(), lang: "en", parts }
 }

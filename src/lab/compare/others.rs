@@ -4,58 +4,38 @@
 //! The same for all sides: logs off, connections kept for ever, large pools of connections to
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
-use super::measure::HOME;
-use crate::cli::shutdown::Stop;
+use super::measure::{HOME, is_root};
 use crate::lab::fleet::{Fleet, Server, free_address};
 use crate::lab::machine::cores;
-use crate::lab::process::guarded;
-use crate::lab::usage::is_root;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// As nothing ends a connection here, an idle one lives for the whole measurement.
 pub(super) const IDLE_SECONDS: &str = "3600";
 
 /// What all of them have in common.
-pub(super) struct Others<'a> {
+pub(super) struct Others {
     pub nginx: Option<PathBuf>,
     pub haproxy: Option<PathBuf>,
-    pub root: PathBuf,
     /// How many connections each worker must hold.
     pub connections: u64,
-    pub stop: &'a Stop,
 }
 
-impl Others<'_> {
-    /// A server of the files below the root, one worker.
-    pub fn start_server(&self, fleet: &mut Fleet, name: &str) -> Result<Server, String> {
-        self.start_nginx(fleet, name, include_str!("nginx-server.conf"), &[], 1)
-    }
-
-    pub fn start_gateway(&self, fleet: &mut Fleet, backends: &[Server]) -> Result<Server, String> {
-        let gateway = include_str!("nginx-gateway.conf");
-        self.start_nginx(fleet, "nginx-lb", gateway, backends, cores())
-    }
-
-    fn start_nginx(
+impl Others {
+    /// nginx: a server of the files of the site, one worker; or with backends a gateway.
+    pub fn start_nginx(
         &self,
         fleet: &mut Fleet,
         name: &str,
-        server: &str,
         backends: &[Server],
-        workers: usize,
     ) -> Result<Server, String> {
-        let folder = fleet.folder.join(name);
-        fs::create_dir_all(&folder)
-            .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
-        let (address, file) = (free_address()?, folder.join("nginx.conf"));
+        let server = match backends {
+            [] => include_str!("nginx-server.conf"),
+            _ => include_str!("nginx-gateway.conf"),
+        };
         let text = include_str!("nginx.conf").replace("SERVER", server);
-        let config = self.write(&file, &text, address, backends, workers)?;
-        let folder = folder.display().to_string();
-        let arguments = ["-e", "stderr", "-p", &folder, "-c", &config];
         let nginx = self.nginx.as_deref().unwrap_or(Path::new("nginx"));
-        fleet.start_other(name, guarded(nginx, &arguments, "TERM"), address, self.stop)
+        self.start(fleet, name, nginx, &["-e", "stderr", "-c"], &text, backends)
     }
 
     pub fn start_haproxy(
@@ -64,23 +44,23 @@ impl Others<'_> {
         haproxy: &Path,
         backends: &[Server],
     ) -> Result<Server, String> {
-        let (address, file) = (free_address()?, fleet.folder.join("haproxy.cfg"));
         let text = include_str!("haproxy.cfg");
-        let config = self.write(&file, text, address, backends, cores())?;
-        let command = guarded(haproxy, &["-db", "-f", &config], "TERM");
-        fleet.start_other("haproxy", command, address, self.stop)
+        self.start(fleet, "haproxy", haproxy, &["-db", "-f"], text, backends)
     }
 
-    /// Fills in the words in capitals; a line with BACKEND stands once for each. The file's path.
-    fn write(
+    /// Starts it with a file of settings in which the words in capitals are filled in; a line with
+    /// BACKEND stands once for each.
+    fn start(
         &self,
-        file: &Path,
+        fleet: &mut Fleet,
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
         text: &str,
-        address: SocketAddr,
         backends: &[Server],
-        workers: usize,
-    ) -> Result<String, String> {
-        let folder = file.parent().unwrap_or(file).display().to_string();
+    ) -> Result<Server, String> {
+        let (address, folder) = (free_address()?, fleet.folder.join(name));
+        let workers = if backends.is_empty() { 1 } else { cores() };
         let words = [
             // nginx's workers would else give up being root, and could not read our files.
             ("USER\n", if is_root() { "user root;\n" } else { "" }.to_owned()),
@@ -89,8 +69,8 @@ impl Others<'_> {
             ("SECONDS", IDLE_SECONDS.to_owned()),
             ("ADDRESS", address.to_string()),
             ("HOME", HOME.to_owned()),
-            ("ROOT", self.root.display().to_string()),
-            ("FOLDER", folder),
+            ("ROOT", fleet.folder.join("site").display().to_string()),
+            ("FOLDER", folder.display().to_string()),
         ];
         let mut whole = String::new();
         for line in text.lines() {
@@ -104,8 +84,11 @@ impl Others<'_> {
             }
         }
         let fill = |text: String, (word, value): (&str, String)| text.replace(word, &value);
-        fs::write(file, words.into_iter().fold(whole, fill))
+        let (text, file) = (words.into_iter().fold(whole, fill), folder.join("settings"));
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&file, text))
             .map_err(|e| format!("cannot write '{}': {e}", file.display()))?;
-        Ok(file.display().to_string())
+        let file = file.display().to_string();
+        fleet.start_other(name, program, &[arguments, &[&file]].concat(), address)
     }
 }

@@ -6,42 +6,36 @@ use super::measure::Case;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::Pair;
-use crate::lab::page::{number, number_or_dash};
+use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::lab::page::{number, spread};
 
-/// What a measurement finds out, in the order of the CSV; rates and costs are those of good answers.
+/// What a measurement finds out; rates and costs are those of good answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Figure {
     Rate,
     P99,
     Cpu,
     Kernel,
-    MegaBytes,
     Preempted,
-    Calls,
     IdleMemory,
     /// Requests that failed or had another status than 2xx.
     Bad,
 }
-use Figure::{Bad, Calls, Cpu, IdleMemory, Kernel, MegaBytes, P99, Preempted, Rate};
+use Figure::{Bad, Cpu, IdleMemory, Kernel, P99, Preempted, Rate};
 
-const COLUMNS: [&str; 13] = [
-    "case",
-    "system",
-    "round",
-    "idle_connections",
+/// Each of them in the CSV.
+const NAMES: [&str; 7] = [
     "requests_per_second",
     "p99_ms",
     "cpu_us_per_request",
     "percent_in_the_kernel",
-    "megabytes_per_second",
     "preempted_per_1000_requests",
-    "system_calls_per_request",
     "bytes_per_idle_connection",
     "bad",
 ];
 
 /// A value for each [`Figure`]; None: it could not be found out.
-pub(super) type Measurement = [Option<f64>; 9];
+pub(super) type Measurement = [Option<f64>; NAMES.len()];
 
 /// What was measured of a system in a case.
 pub(super) struct Row {
@@ -51,37 +45,34 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Nothing yet.
+    pub fn new(case: &Case, system: &str, rounds: usize) -> Row {
+        let rounds = vec![Measurement::default(); rounds];
+        Row { case: case.clone(), system: system.to_owned(), rounds }
+    }
+
     pub fn values(&self, figure: Figure) -> impl Iterator<Item = f64> {
         self.rounds.iter().filter_map(move |round| round[figure as usize])
     }
 
-    pub fn spread(&self, figure: Figure) -> Option<Spread> {
-        Spread::of(self.values(figure))
-    }
-
     pub fn median(&self, figure: Figure) -> Option<f64> {
-        Some(self.spread(figure)?.median)
+        Some(Spread::of(self.values(figure))?.median)
     }
 
-    /// A figure of both in the rounds in which both have it.
-    fn both(&self, other: &Row, figure: Figure) -> [Vec<f64>; 2] {
+    /// To be judged by a figure, in the rounds in which both have it; the figure's name where it is
+    /// one that should be low.
+    pub fn pair(&self, other: &Row, figure: Figure, low_is_good: &'static str) -> Pair {
         let rounds = self.rounds.iter().zip(&other.rounds);
         let both = rounds.filter_map(|(a, b)| a[figure as usize].zip(b[figure as usize]));
         let (mine, theirs) = both.unzip();
-        [mine, theirs]
+        let names = [self, other].map(|row| row.system.clone());
+        Pair { place: self.case.name.clone(), names, samples: [mine, theirs], low_is_good }
     }
 
     /// A figure divided by the other's, round by round.
     pub fn ratio(&self, other: &Row, figure: Figure) -> Option<Spread> {
-        let [mine, theirs] = self.both(other, figure);
+        let [mine, theirs] = self.pair(other, figure, "").samples;
         Spread::of(mine.iter().zip(theirs).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)))
-    }
-
-    /// To be judged by a figure; its name where it is one that should be low.
-    pub fn pair(&self, other: &Row, figure: Figure, low_is_good: &'static str) -> Pair {
-        let names = [self, other].map(|row| row.system.clone());
-        let place = self.case.name.to_owned();
-        Pair { place, names, samples: self.both(other, figure), low_is_good }
     }
 }
 
@@ -91,10 +82,10 @@ pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
 }
 
 /// Medians; ratios to the system that `reference` chooses among the rows of a case.
-pub(super) fn table<'a>(
+pub(super) fn table(
     first: [&str; 2],
-    rows: &'a [Row],
-    reference: impl Fn(&'a [Row], &str) -> Option<&'a Row>,
+    rows: &[Row],
+    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
 ) -> Table {
     let mut table = Table::new(&[
         first[0],
@@ -103,41 +94,64 @@ pub(super) fn table<'a>(
         "p99 ms",
         "CPU µs/request",
         "in the kernel (%)",
-        "MB/s",
         "Rate ratio",
         "CPU ratio",
         "Bad",
         "Preempted per 1,000 requests",
-        "System calls/request",
         "Bytes per idle connection",
     ]);
+    let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
     for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
-        let rates = row.spread(Rate).unwrap_or_default();
-        let [median, lowest, highest] = [rates.median, rates.lowest, rates.highest].map(number);
-        let of = |figure| number_or_dash(row.median(figure));
         let ratio = |figure| {
             let ratio = reference(case, &row.system).and_then(|other| row.ratio(other, figure));
             ratio.map_or_else(|| "–".to_owned(), |spread| format!("{:.2}", spread.median))
         };
-        let mut cells = vec![row.case.title.to_owned(), row.system.clone()];
-        cells.push(format!("{median} ({lowest}–{highest})"));
-        cells.extend([P99, Cpu, Kernel, MegaBytes].map(of));
+        let mut cells = vec![row.case.title.clone(), row.system.clone()];
+        cells.push(spread(Spread::of(row.values(Rate)).unwrap_or_default()));
+        cells.extend([P99, Cpu, Kernel].map(|figure| or_dash(row.median(figure))));
         cells.extend([Rate, Cpu].map(ratio));
         cells.push(row.values(Bad).sum::<f64>().to_string());
-        cells.extend([Preempted, Calls].map(of));
+        cells.push(or_dash(row.median(Preempted)));
         // A server that keeps memory for the next time asks for none in the rounds after the first.
-        cells.push(number_or_dash(row.spread(IdleMemory).map(|spread| spread.highest)));
+        cells.push(or_dash(row.values(IdleMemory).reduce(f64::max)));
         table.rows.push(cells);
     }
     table
 }
 
+/// A figure of these systems in all cases.
+pub(super) fn chart(
+    title: &str,
+    labels: [&'static str; 2],
+    rows: &[Row],
+    systems: &[&str],
+    value: &dyn Fn(&[Row], &Row) -> Option<Spread>,
+) -> Chart {
+    let cases = || (0..).zip(by_case(rows)).map(|(x, case)| (f64::from(x), case));
+    let point = |system: &str, (x, case): (f64, &[Row])| {
+        let row = case.iter().find(|row| row.system == system)?;
+        Some(Point { x, y: value(case, row)? })
+    };
+    let series = systems.iter().map(|system| Series {
+        // What stands behind a load balancer is said elsewhere; the legend is narrow.
+        name: system.split(" + ").next().unwrap_or(system).replace("lb --pipeline 32", "pipeline"),
+        points: cases().filter_map(|case| point(system, case)).collect(),
+    });
+    let [x_label, y_label] = labels;
+    // Names of cases have no order; numbers of connections do.
+    let has_lines = x_label != "case";
+    let names = by_case(rows).map(|case| case[0].case.name.replace("keep-alive", "keep"));
+    let (title, x, series) = (title.to_owned(), Scale::places(names), series.collect());
+    Chart { title, x_label, y_label, x, from_zero: !has_lines, has_lines, series }
+}
+
 /// Every measurement.
 pub(super) fn csv(rows: &[Row]) -> String {
-    let mut table = Table::new(&COLUMNS);
+    let mut table = Table::new(&["case", "system", "round", "idle_connections"]);
+    table.rows[0].extend(NAMES.map(str::to_owned));
     for row in rows {
         for (round, measurement) in (1..).zip(&row.rounds).filter(|(_, m)| m[0].is_some()) {
-            let mut cells = vec![row.case.name.to_owned(), row.system.clone()];
+            let mut cells = vec![row.case.name.clone(), row.system.clone()];
             cells.extend([round, row.case.idle].map(|n| n.to_string()));
             cells.extend(measurement.map(|f| f.map_or_else(String::new, |f| format!("{f:.3}"))));
             table.rows.push(cells);

@@ -1,27 +1,21 @@
 //! What each trick gains: this program beside itself without the trick.
 //!
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
-//! where it shows; `run.sh` builds the program without it. Entry points: [`read_all`], [`run`].
+//! where it shows; `run.sh` builds the program without it. Entry point: [`list`].
 
 use super::measure::{Case, System};
-use super::rows::{Figure, Row};
-use super::servers::{CASES, balancing, four};
-use super::{Comparison, Findings, differences};
-use crate::bench::table::Table;
+use super::rows::Figure;
+use super::servers::{balancing, cases, four};
+use super::{Comparison, List};
+use crate::bench::verdict::Pair;
+use crate::cli::args::Given;
 use crate::lab::fleet::Fleet;
-use crate::lab::page::{BOLD, Part, number_or_dash};
-use crate::lab::process::say;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A trick, as its patch tells it.
-pub(super) struct Trick {
-    /// The stem of the patch.
-    pub name: String,
-    /// What it does, and what happens without it.
-    title: String,
-    without: String,
-    /// Where it shows.
+struct Trick {
+    /// Where it shows: called as the patch is, and saying what the trick does.
     case: Case,
     /// async_server or lb.
     system: String,
@@ -29,9 +23,14 @@ pub(super) struct Trick {
     program: PathBuf,
 }
 
-/// All that the patches tell of, in the order of their names.
-pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
-    let folder = &compare.patches;
+/// How the two programs of a trick are called.
+const WITH: &str = "with it";
+const WITHOUT: &str = "without it";
+
+/// All tricks that patches tell of, in the order of their names; each in turn with and without it.
+pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>, String> {
+    let [folder, without] =
+        ["--patches", "--without"].map(|f| Path::new(given.text(f).unwrap_or(".")));
     let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -39,116 +38,62 @@ pub(super) fn read_all(compare: &Comparison) -> Result<Vec<Trick>, String> {
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
     files.sort();
-    files.iter().map(|file| read(file, compare)).collect()
+    let tricks = files.iter().map(|file| read(file, without, compare.idle));
+    let tricks = tricks.collect::<Result<Vec<Trick>, String>>()?;
+    Ok(List {
+        title: "What each trick gains",
+        method: "CPU: user and system time of all processes of a system.".to_owned(),
+        heading: "Tricks",
+        columns: ["Trick", "Program"],
+        below: "Ratios: to the program without it, round by round.",
+        cases: tricks.iter().map(|trick| trick.case.clone()).collect(),
+        start: Box::new(move |fleet, case| {
+            let trick = tricks.iter().find(|trick| trick.case.name == case.name);
+            let Trick { system, program, .. } = trick.ok_or("there is no such trick")?;
+            let with = start(fleet, WITH, system)?;
+            fleet.program.clone_from(program);
+            Ok(vec![with, start(fleet, WITHOUT, system)?])
+        }),
+        reference: |case, _| case.iter().find(|row| row.system == WITHOUT),
+        pairs: |case| {
+            let [with, without] = case else { return Vec::new() };
+            let pair = with.pair(without, Figure::Cpu, "CPU time per request");
+            vec![Pair { names: [WITH, WITHOUT].map(|name| format!("the program {name}")), ..pair }]
+        },
+        charts: |_| Vec::new(),
+    })
 }
 
-fn read(file: &Path, compare: &Comparison) -> Result<Trick, String> {
+fn read(file: &Path, programs: &Path, idle: usize) -> Result<Trick, String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let text =
-        fs::read_to_string(file).map_err(|e| format!("cannot read '{}': {e}", file.display()))?;
+    let shown = file.display();
+    let text = fs::read_to_string(file).map_err(|e| format!("cannot read '{shown}': {e}"))?;
     let told = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
-        let missing = || format!("'{}' has no line '{label}'", file.display());
-        Ok::<_, String>(line.ok_or_else(missing)?.trim().to_owned())
+        line.map(str::trim).ok_or_else(|| format!("'{shown}' has no line '{label}'"))
     };
+    let (trick, without, system) = (told("Trick:")?, told("Without:")?, told("System:")?);
     let case = told("Case:")?;
-    let case = CASES.into_iter().find(|known| known.name == case);
-    let case = case.ok_or_else(|| format!("'{}': no such case", file.display()))?;
-    let program = compare.without.join(&name);
+    let case = cases(idle).into_iter().find(|known| known.name == case);
+    let case = case.ok_or_else(|| format!("'{shown}': no such case"))?;
+    let title = format!("`{name}`: {trick}; without it: {without} ({system}, {})", case.name);
+    let program = programs.join(&name);
     if !program.is_file() {
         return Err(format!(
             "there is no '{}', the program without a trick; ./run.sh compare tricks builds it",
             program.display()
         ));
     }
-    Ok(Trick {
-        title: told("Trick:")?,
-        without: told("Without:")?,
-        system: told("System:")?,
-        case: Case { counts_calls: true, idle: case.idle.min(compare.idle), ..case },
-        name,
-        program,
-    })
-}
-
-/// All tricks, one after the other; each in turn with and without it.
-pub(super) fn run(tricks: Vec<Trick>, compare: &mut Comparison) -> Result<Findings, String> {
-    let root = compare.site()?;
-    let (mut rows, mut pairs) = (Vec::new(), Vec::new());
-    let mut table = Table::new(&COLUMNS);
-    for trick in tricks {
-        if !compare.wants(&trick.name) {
-            continue;
-        }
-        say(&format!("{}: {}", trick.name, trick.title));
-        let mut fleet = Fleet::new(&compare.folder, &root)?;
-        let with = start(&mut fleet, &trick, &format!("with {}", trick.name), compare)?;
-        fleet.program.clone_from(&trick.program);
-        let without = start(&mut fleet, &trick, &format!("without {}", trick.name), compare)?;
-        let measured = compare.measure(&trick.case, &mut [with, without])?;
-        fleet.check_running()?;
-        let [with, without] = &measured[..] else { continue };
-        pairs.push(with.pair(without, Figure::Cpu, "CPU time per request"));
-        table.rows.push(cells(&trick, with, without));
-        rows.extend(measured);
-    }
-    let parts = [Part::heading(BOLD, "Tricks"), Part::Table(table)];
-    Ok(Findings {
-        title: "What each trick gains",
-        method: "Ratios: with, divided by without, in the same round; below 1 is good for CPU and system calls, above 1 for \
-            requests/s."
-            .to_owned(),
-        parts: parts.into_iter().chain(differences(pairs)).collect(),
-        rows,
-        charts: Vec::new(),
-    })
+    Ok(Trick { system: system.to_owned(), case: Case { name, title, ..case }, program })
 }
 
 /// One server; or the load balancer before its backends, all of the same build.
-fn start(
-    fleet: &mut Fleet,
-    trick: &Trick,
-    name: &str,
-    compare: &Comparison,
-) -> Result<System, String> {
-    let mut server = || fleet.start("async_server", 0, &["--quiet"], compare.stop);
-    if trick.system == "async_server" {
+fn start(fleet: &mut Fleet, name: &str, topic: &str) -> Result<System, String> {
+    let mut server = || fleet.start("async_server", 0, &["--quiet"]);
+    if topic == "async_server" {
         return Ok(System::new(name, &server()?, &[]));
     }
     let backends = four(|_| server())?;
-    let mut arguments = balancing(&backends);
-    arguments.push("--quiet".to_owned());
-    let front = fleet.start("lb", 0, &arguments, compare.stop)?;
-    Ok(System::new(name, &front, &backends))
-}
-
-const COLUMNS: [&str; 9] = [
-    "Trick",
-    "Without it",
-    "Case",
-    "CPU ratio (lowest–highest)",
-    "Requests/s ratio (lowest–highest)",
-    "CPU µs/request",
-    "without",
-    "System calls/request",
-    "without",
-];
-
-fn cells(trick: &Trick, with: &Row, without: &Row) -> Vec<String> {
-    let ratio = |figure: Figure| match with.ratio(without, figure) {
-        Some(s) => format!("{:.2} ({:.2}–{:.2})", s.median, s.lowest, s.highest),
-        None => "–".to_owned(),
-    };
-    let of = |row: &Row, figure: Figure| number_or_dash(row.median(figure));
-    vec![
-        format!("`{}`: {}", trick.name, trick.title),
-        trick.without.clone(),
-        format!("{}: {}", trick.system, trick.case.title),
-        ratio(Figure::Cpu),
-        ratio(Figure::Rate),
-        of(with, Figure::Cpu),
-        of(without, Figure::Cpu),
-        of(with, Figure::Calls),
-        of(without, Figure::Calls),
-    ]
+    let arguments = [balancing(&backends), vec!["--quiet".to_owned()]].concat();
+    Ok(System::new(name, &fleet.start("lb", 0, &arguments)?, &backends))
 }

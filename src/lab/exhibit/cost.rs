@@ -3,7 +3,7 @@
 //!
 //! Note: `notes/lb.md`.
 
-use super::{Exhibit, Stage, load, row};
+use super::{Exhibit, Stage, row};
 use crate::bench::rounds::measure;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
@@ -11,7 +11,7 @@ use crate::bench::verdict::{Pair, judge, sentences};
 use crate::bench::{Outcome, Plan};
 use std::time::Duration;
 
-pub(super) const EXHIBIT: Exhibit = Exhibit {
+pub(super) const COST: Exhibit = Exhibit {
     name: "cost",
     title: "what the lb costs, and what keep-alive saves",
     does: "\
@@ -26,14 +26,14 @@ too. That is the price, and there is no load at which it is not paid. A new conn
 three packets before the first byte and some at the end; on loopback they cost CPU time, on
 a network they cost a round trip as well. The load balancer keeps its own connections to the
 backends in either case: only the client's connection is new.",
+    note: "lb",
 };
 
 const WARMUP: Duration = Duration::from_millis(200);
 const WAYS: [&str; 4] = ["direct", "direct, new connections", "lb", "lb, new connections"];
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     let (fleet, _) = stage.balance(["0"; 4], "--policy", &["round-robin"])?;
-    let length = stage.pick(Duration::from_millis(500), Duration::from_millis(300));
     let (backend, lb) = (fleet.one("async_server")?, fleet.one("lb")?);
     let all = fleet.all().iter().map(|server| server.pid).collect::<Vec<_>>();
     let mut plans: Vec<Plan> = Vec::new();
@@ -41,7 +41,7 @@ fn play(stage: &mut Stage) -> Result<String, String> {
         let direct = name.starts_with("direct");
         let (server, processes) =
             if direct { (backend, vec![backend.pid]) } else { (lb, all.clone()) };
-        plans.push(Plan { keep_alive, processes, ..load(server, name, 1, length)? });
+        plans.push(Plan { keep_alive, processes, ..stage.load(server, name, 1)? });
     }
     let cells = measure(&plans, stage.pick(12, 7), WARMUP, stage.stop, &mut |_| {}).whole()?;
     let mut table = Table::new(&["", "ms per request", "lowest to highest", "CPU µs per request"]);

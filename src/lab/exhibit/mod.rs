@@ -8,31 +8,22 @@
 mod server;
 // a thread that never ends
 mod spin;
-// 404 in a table without a column for it
-mod not_found;
-// a rate from a port where nothing listens
-mod dead_port;
-// a stall that hides from those who wait for it
-mod omission;
-// the same run twelve times
-mod noise;
-// one slow backend, three policies
-mod policies;
-// many requests, one write
-mod pipeline;
+// 404 in a table without a column for it; a rate from a port where nothing listens
+mod counts;
+// a stall that hides from those who wait for it; the same run twelve times
+mod times;
+// one slow backend, three policies; many requests, one write
+mod balancing;
 // a server asked directly and through the load balancer
 mod cost;
 
-use super::chart::Chart;
 use super::fleet::{Fleet, Server};
 use super::machine::circumstances;
 use super::notes;
-use super::page::put_chart;
 use super::process::{end, say};
 use crate::bench::Plan;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,12 +35,7 @@ pub const TOPIC: Topic = Topic {
     operand_default: "",
     flags: &[&[
         flag("--quick", "", "", "less of everything, for a first look"),
-        flag(
-            "--notes",
-            "DIR",
-            "",
-            "also refresh the exhibits' results blocks in DIR/*.md, and their charts",
-        ),
+        flag("--notes", "DIR", "", "also refresh DIR/*.md's results blocks"),
     ]],
     more: "NAME is spin, not-found, dead-port, omission, noise, policies, pipeline, cost, or all;\n\
         without NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
@@ -62,28 +48,27 @@ struct Exhibit {
     /// What will happen.
     does: &'static str,
     /// Lets it happen; what came of it, as lines for a terminal.
-    play: fn(&mut Stage) -> Result<String, String>,
-    /// What to learn from it.
+    play: fn(&Stage) -> Result<String, String>,
+    /// What to learn from it, and the note that tells more.
     means: &'static str,
+    note: &'static str,
 }
 
 /// Where an exhibit is played.
 struct Stage<'a> {
     quick: bool,
     stop: &'a Stop,
-    /// Charts for the notes, each with the stem of its file.
-    charts: Vec<(&'static str, Chart)>,
 }
 
 const EXHIBITS: [Exhibit; 8] = [
-    spin::EXHIBIT,
-    not_found::EXHIBIT,
-    dead_port::EXHIBIT,
-    omission::EXHIBIT,
-    noise::EXHIBIT,
-    policies::EXHIBIT,
-    pipeline::EXHIBIT,
-    cost::EXHIBIT,
+    spin::SPIN,
+    counts::NOT_FOUND,
+    counts::DEAD_PORT,
+    times::OMISSION,
+    times::NOISE,
+    balancing::POLICIES,
+    balancing::PIPELINE,
+    cost::COST,
 ];
 
 impl Stage<'_> {
@@ -99,30 +84,30 @@ impl Stage<'_> {
         option: &str,
         values: &[&str],
     ) -> Result<(Fleet, Vec<Server>), String> {
-        let mut fleet = Fleet::in_scratch()?;
+        let mut fleet = Fleet::in_scratch(self.stop)?;
         let mut backends = Vec::new();
         for delay in delays {
             let options = ["--quiet", "--delay", delay];
-            let server = fleet.start("async_server", 0, &options, self.stop)?;
+            let server = fleet.start("async_server", 0, &options)?;
             backends.push(format!("--backend={}", server.address));
         }
         let start = |value: &&str| {
             let options = ["--quiet", option, value].map(str::to_owned);
-            fleet.start("lb", 0, &[&options[..], &backends].concat(), self.stop)
+            fleet.start("lb", 0, &[&options[..], &backends].concat())
         };
         let balancers = values.iter().map(start).collect::<Result<_, _>>()?;
         Ok((fleet, balancers))
     }
-}
 
-/// So many clients on keep-alive connections, for so long.
-fn load(server: &Server, name: &str, clients: usize, length: Duration) -> Result<Plan, String> {
-    let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
-    plan.requests = u64::MAX;
-    plan.time_limit = Some(length);
-    plan.concurrency = clients;
-    plan.keep_alive = true;
-    Ok(plan)
+    /// So many clients on keep-alive connections for a second, or less.
+    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan, String> {
+        let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
+        plan.requests = u64::MAX;
+        plan.time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
+        plan.concurrency = clients;
+        plan.keep_alive = true;
+        Ok(plan)
+    }
 }
 
 /// Runs the topic.
@@ -133,31 +118,30 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         say("  all        one after the other");
         return Ok(());
     };
-    let chosen: Vec<&Exhibit> =
-        EXHIBITS.iter().filter(|exhibit| name == "all" || name == exhibit.name).collect();
+    let is_meant = |one: &&Exhibit| name == "all" || name == one.name;
+    let chosen: Vec<&Exhibit> = EXHIBITS.iter().filter(is_meant).collect();
     if chosen.is_empty() {
         let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
-        return Err(Failure::Usage(format!(
-            "exhibit: there is no exhibit '{name}'; there are {known}, and all"
-        )));
+        let sentence = format!("there is no exhibit '{name}'; there are {known}, and all");
+        return Err(Failure::Usage(format!("exhibit: {sentence}")));
     }
-    let mut stage = Stage { quick: given.has("--quick"), stop, charts: Vec::new() };
-    let shown = show(&chosen, &mut stage, given.text("--notes").map(Path::new));
-    end("exhibit", "every server", shown, stop)
+    let stage = Stage { quick: given.has("--quick"), stop };
+    let shown = show(&chosen, &stage, given.text("--notes").map(Path::new));
+    end("exhibit", shown, stop)
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.
-fn show(chosen: &[&Exhibit], stage: &mut Stage, folder: Option<&Path>) -> Result<(), String> {
+fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(), String> {
     folder.map_or(Ok(()), notes::check)?;
     let mut blocks = Vec::new();
-    for Exhibit { name, title, does, play, means } in chosen {
+    for Exhibit { name, title, does, play, means, note } in chosen {
         say(&format!("== {name}: {title}\n\n{does}\n"));
         let result = play(stage).map_err(|e| format!("{name}: {e}"))?;
         if stage.stop.is_raised() {
             return Err("stopped".to_owned());
         }
         result.lines().for_each(|line| say(format!("  {line}").trim_end()));
-        say(&format!("\n{means}\n"));
+        say(&format!("\n{means}\nMore: notes/{note}.md\n"));
         let command = format!("./run.sh exhibit {name}{}", stage.pick("", " --quick"));
         let origin = circumstances(&command);
         let block = format!("{origin}\n\n```text\n{}\n```\n", result.trim_end());
@@ -165,15 +149,7 @@ fn show(chosen: &[&Exhibit], stage: &mut Stage, folder: Option<&Path>) -> Result
     }
     let Some(folder) = folder else { return Ok(()) };
     let of = |name: &str| blocks.iter().find(|(n, _)| n == name).map(|(_, block)| block.clone());
-    let count = notes::refresh(folder, &of)?;
-    for (stem, chart) in &stage.charts {
-        let images = folder.join("img");
-        // What is wrong with the folder is said of the file.
-        let _ = fs::create_dir_all(&images);
-        put_chart(&images, stem, chart)?;
-    }
-    say(&format!("results blocks refreshed: {count}"));
-    Ok(())
+    notes::refresh(folder, &of, &[])
 }
 
 /// A row of a table.

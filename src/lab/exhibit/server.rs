@@ -4,6 +4,7 @@
 //! Entry point: [`Server::start`]. Dropped, it has ended with all its threads.
 //! Note: `notes/wrong-table.md`.
 
+use crate::bench::Plan;
 use crate::cli::shutdown::Stop;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -33,15 +34,16 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
         let (stop, live) = (Stop::new(), Arc::new(AtomicUsize::new(0)));
-        let acceptor = {
-            let (stop, live) = (stop.clone(), live.clone());
-            thread::Builder::new().spawn(move || accept(&listener, &serve, &stop, &live))
-        };
+        let (flag, count) = (stop.clone(), live.clone());
+        let acceptor =
+            thread::Builder::new().spawn(move || accept(&listener, &serve, &flag, &count));
         Ok(Server { address, stop, live, acceptor: Some(acceptor.map_err(wrong)?) })
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+    /// A plan for it: `requests` by `clients` at a time.
+    pub fn plan(&self, requests: u64, clients: usize) -> Result<Plan, String> {
+        let plan = Plan::new(&format!("http://{}/", self.address))?;
+        Ok(Plan { requests, concurrency: clients, ..plan })
     }
 
     /// The threads that serve a client now, or believe that they do. Those that are about to
@@ -65,11 +67,7 @@ fn accept(
     live: &AtomicUsize,
 ) {
     thread::scope(|scope| {
-        for stream in listener.incoming() {
-            if stop.is_raised() {
-                break;
-            }
-            let Ok(stream) = stream else { continue };
+        for stream in listener.incoming().take_while(|_| !stop.is_raised()).flatten() {
             live.fetch_add(1, SeqCst);
             let job = move || {
                 let _ = stream.set_read_timeout(Some(PATIENCE));
@@ -88,40 +86,23 @@ impl Drop for Server {
         self.stop.raise();
         // One more client wakes the acceptor, which then sees the flag.
         let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
+        let _ = self.acceptor.take().map(JoinHandle::join);
     }
 }
 
-/// Answers each request on the connection with `answer`, after `before` has returned.
-pub fn answer_all(stream: TcpStream, stop: &Stop, answer: &[u8], before: impl Fn()) {
+/// Answers the requests on the connection with `answer`, until the client has gone, or `before`
+/// an answer it turns out to be the last.
+pub fn answer(stream: TcpStream, answer: &[u8], before: impl Fn() -> bool) {
     let mut stream = BufReader::new(stream);
-    while !stop.is_raised() && asks(&mut stream) {
-        before();
-        if stream.get_mut().write_all(answer).is_err() {
-            return;
-        }
-    }
-}
-
-/// Answers the first request on the connection with `answer` and closes it.
-pub fn answer_once(stream: TcpStream, answer: &[u8]) {
-    let mut stream = BufReader::new(stream);
-    if asks(&mut stream) {
-        // The client may have gone; then there is nobody to tell.
-        let _ = stream.get_mut().write_all(answer);
-    }
-}
-
-/// Reads a request up to its empty line; false if the client has gone.
-fn asks(stream: &mut BufReader<TcpStream>) -> bool {
     let mut line = Vec::new();
-    while line != b"\r\n" {
-        line.clear();
-        if stream.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-            return false;
+    while stream.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        // The empty line ends a request.
+        if line == b"\r\n" {
+            let goes_on = before();
+            if stream.get_mut().write_all(answer).is_err() || !goes_on {
+                return;
+            }
         }
+        line.clear();
     }
-    true
 }

@@ -9,12 +9,12 @@ use crate::bench::table::Table;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::page::number;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(super) const EXHIBIT: Exhibit = Exhibit {
+pub(super) const SPIN: Exhibit = Exhibit {
     name: "spin",
     title: "the thread that never ends",
     does: "\
@@ -26,12 +26,11 @@ with the one missing `return`. In the end all threads are told to stop.",
     play,
     means: "\
 A thread that waits costs next to nothing. A thread that spins wants a whole core, and each
-request leaves one more. A new request has to share the cores with all of them, so the
-server gets slower with every request that it has ever answered. The assignment's thread
-table shows this fault, not the price of threads: with one `return` the collapse is gone.
-In Python it is worse still, since all threads of a process must take turns with one lock.
-How to see it: count the threads and look at the CPU while no client is connected. Both
-should be close to nothing.",
+request leaves one more, so the server gets slower with every request that it has ever
+answered. The assignment's thread table shows this fault, not the price of threads: with one
+`return` the collapse is gone. How to see it: count the threads and look at the CPU while no
+client is connected. Both should be close to nothing.",
+    note: "wrong-table",
 };
 
 /// A round that takes longer is cut off.
@@ -43,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn play(stage: &mut Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String, String> {
     // At most 200 threads spin at a time.
     let (rounds, requests) = stage.pick((10, 20), (3, 10));
     let fault = sequence(false, rounds, requests, stage.stop)?;
@@ -67,10 +66,7 @@ fn sequence(
     stop: &Stop,
 ) -> Result<Vec<[String; 3]>, String> {
     let server = Server::start(move |stream, stop| serve(stream, returns, stop))?;
-    let mut plan = Plan::new(&server.url())?;
-    plan.requests = requests;
-    plan.time_limit = Some(ROUND);
-    plan.go_on = true;
+    let plan = Plan { time_limit: Some(ROUND), go_on: true, ..server.plan(requests, 1)? };
     let mut rows = Vec::new();
     for _ in 0..rounds {
         let outcome = bench::run(&plan, stop)?;
@@ -87,11 +83,13 @@ fn sequence(
 /// What the reference's thread does, line for line; its loop knows no flag.
 fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
     let mut connection = Some(stream);
-    let mut request = Vec::new();
+    let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
     while !stop.is_raised() {
-        match receive(&mut connection, &mut request) {
+        // A connection that we have closed can only say so.
+        let open = connection.as_mut().ok_or(ErrorKind::NotConnected.into());
+        match open.and_then(|open| open.read(&mut buffer)) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(n) => request.extend_from_slice(&buffer[..n]),
             Err(_) => {} // the reference: `except OSError: pass`
         }
         if request.ends_with(b"\r\n\r\n") {
@@ -105,15 +103,6 @@ fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
             }
         }
     }
-}
-
-/// Reads what there is. A connection that we have closed can only say so.
-fn receive(connection: &mut Option<TcpStream>, request: &mut Vec<u8>) -> io::Result<usize> {
-    let stream = connection.as_mut().ok_or(ErrorKind::NotConnected)?;
-    let mut buffer = [0; 1024];
-    let n = stream.read(&mut buffer)?;
-    request.extend_from_slice(&buffer[..n]);
-    Ok(n)
 }
 
 /// The CPU time that this process uses now, in percent of one core; None where the system does
