@@ -81,6 +81,7 @@ pub(super) struct Worker<'a> {
     date: date::Cached,
     /// Exchanges that have ended, for the next ones: a few dozen requests are under way at once, more
     /// blocks of one size than the allocator has at hand.
+    #[allow(clippy::vec_box)] // the boxes are what is used again
     spares: Vec<Box<Exchange>>,
     budget: usize, // what retries are paid with
     /// Clients to be taken further before the turn ends: what they waited for on a shared
