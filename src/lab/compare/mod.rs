@@ -20,8 +20,7 @@ mod tricks;
 
 use super::chart::Chart;
 use super::fleet::Fleet;
-use super::machine::circumstances;
-use super::notes;
+use super::notes::{self, circumstances};
 use super::page::{BOLD, Page, Part, put};
 use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
