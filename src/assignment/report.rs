@@ -14,7 +14,7 @@ use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
 use crate::lab::chart::{Chart, Point, Scale, Series};
 use crate::lab::fleet::Server;
-use crate::lab::machine::{circumstances, compiler, now};
+use crate::lab::notes::{circumstances, compiler, now};
 use crate::lab::page::{Page, Part, put};
 use crate::lab::process::lines;
 use std::path::Path;

@@ -11,9 +11,7 @@ pub(crate) mod fleet;
 pub(crate) mod chart;
 // headings, text, tables, charts: Markdown and HTML
 pub(crate) mod page;
-// machine, moment, command
-pub(crate) mod machine;
-// results blocks in the notes
+// results blocks in the notes, and what they come from
 pub mod notes;
 // what is left of a server that does not think: the bound for all others
 pub mod floor;

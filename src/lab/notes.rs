@@ -1,14 +1,17 @@
 //! The results blocks of the notes: what stands between `<!-- measured: NAME -->` and
-//! `<!-- end -->` comes from a run, never from a hand.
+//! `<!-- end -->` comes from a run, never from a hand; and the line that says from which run.
 //!
-//! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`].
+//! Knows the names, not what stands in the blocks. Entry points: [`check`], [`refresh`],
+//! [`circumstances`].
 //! Note: `notes/README.md`.
 
 use super::chart::Chart;
 use super::page::put_charts;
 use super::process::say;
+use crate::net::clock;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The names of the blocks.
 pub const NAMES: [&str; 15] = [
@@ -113,4 +116,33 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
 /// The name of the block that begins with this line.
 fn begun(line: &str) -> Option<&str> {
     Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
+}
+
+/// Cores that we may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The present moment, as reports write it.
+pub(crate) fn now() -> String {
+    crate::cli::date(clock::unix_time().as_secs())
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    Some(text).filter(|text| output.status.success() && !text.is_empty())
+}
+
+/// The compiler, where it is installed.
+pub(crate) fn compiler() -> Option<String> {
+    output("rustc", &["--version"])
+}
+
+/// Where that which this command finds out now comes from, in a line.
+pub(crate) fn circumstances(command: &str) -> String {
+    let (date, cores) = (now(), cores());
+    let kernel = output("uname", &["-srm"]).unwrap_or_else(|| std::env::consts::OS.to_owned());
+    let compiler = compiler().map_or_else(String::new, |rustc| format!(" Compiler: {rustc}."));
+    format!("Command: `{command}`. Date: {date}. Cores: {cores}. Kernel: {kernel}.{compiler}")
 }

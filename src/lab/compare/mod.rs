@@ -20,8 +20,7 @@ mod tricks;
 
 use super::chart::Chart;
 use super::fleet::Fleet;
-use super::machine::circumstances;
-use super::notes;
+use super::notes::{self, circumstances};
 use super::page::{BOLD, Page, Part, put};
 use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
@@ -76,7 +75,6 @@ struct Comparison<'a> {
     idle: usize,
     /// For configurations and logs, inside the report's folder.
     folder: PathBuf,
-    root: PathBuf,
     /// What all servers serve: the image and the large file.
     site: PathBuf,
     stop: &'a Stop,
@@ -119,7 +117,6 @@ impl Comparison<'_> {
             only: given.all("--only").map(str::to_owned).collect(),
             idle: given.number("--idle", 1..=1_000_000)?.unwrap_or(1) as usize,
             folder: path("--report").join("compare"),
-            root: path("--root"),
             site: path("--report").join("compare/site"),
             stop,
             remarks: Vec::new(),
@@ -146,13 +143,13 @@ impl Comparison<'_> {
     }
 
     /// Makes the folders.
-    fn prepare(&mut self) -> Result<(), String> {
+    fn prepare(&mut self, root: &Path) -> Result<(), String> {
         let wrong = |e| format!("cannot write in '{}': {e}; see --report", self.folder.display());
         self.folder = fs::create_dir_all(&self.site)
             .and_then(|()| fs::canonicalize(&self.folder))
             .map_err(wrong)?;
         self.site = self.folder.join("site");
-        let image = self.root.join(IMAGE);
+        let image = root.join(IMAGE);
         fs::copy(&image, self.site.join(IMAGE))
             .map_err(|e| format!("cannot copy '{}': {e}; see --root", image.display()))?;
         fs::write(self.site.join(LARGE), vec![b'x'; LARGE_SIZE])
@@ -179,9 +176,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         let sentence = format!("compare: there is no case '{name}'; the cases are {known}");
         return Err(Failure::Usage(sentence));
     }
-    let report = Path::new(given.text("--report").unwrap_or_default());
-    let notes = given.text("--notes").map(Path::new);
-    end("compare", carry_out(what, &list, &mut compare, report, notes), stop)
+    end("compare", carry_out(what, &list, &mut compare, given), stop)
 }
 
 /// Measures, writes the files, refreshes the notes, prints the tables.
@@ -189,12 +184,13 @@ fn carry_out(
     what: &str,
     list: &List,
     compare: &mut Comparison,
-    report: &Path,
-    notes: Option<&Path>,
+    given: &Given,
 ) -> Result<(), String> {
     let begun = Instant::now();
+    let [report, root] = ["--report", "--root"].map(|f| Path::new(given.text(f).unwrap_or(".")));
+    let notes = given.text("--notes").map(Path::new);
     notes.map_or(Ok(()), notes::check)?;
-    compare.prepare()?;
+    compare.prepare(root)?;
     let rows = compare.measure(list);
     // The large file is of no further use.
     let _ = fs::remove_file(compare.site.join(LARGE));

@@ -6,7 +6,7 @@
 
 use super::measure::{HOME, is_root};
 use crate::lab::fleet::{Fleet, Server, free_address};
-use crate::lab::machine::cores;
+use crate::lab::notes::cores;
 use std::fs;
 use std::path::{Path, PathBuf};
 

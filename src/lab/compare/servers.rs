@@ -9,7 +9,7 @@ use super::{Comparison, List, OTHER_DESCRIPTORS};
 use crate::bench::verdict::Pair;
 use crate::lab::chart::Chart;
 use crate::lab::fleet::{Fleet, Server};
-use crate::lab::machine::cores;
+use crate::lab::notes::cores;
 use crate::lab::process::installed;
 
 /// In the order of the table. Last stands what leaves thousands of closed connections behind.

@@ -18,8 +18,7 @@ mod balancing;
 mod cost;
 
 use super::fleet::{Fleet, Server};
-use super::machine::circumstances;
-use super::notes;
+use super::notes::{self, circumstances};
 use super::process::{end, say};
 use crate::bench::Plan;
 use crate::cli::args::{Failure, Given, Topic, flag};
@@ -101,12 +100,9 @@ impl Stage<'_> {
 
     /// So many clients on keep-alive connections for a second, or less.
     fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan, String> {
-        let mut plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
-        plan.requests = u64::MAX;
-        plan.time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
-        plan.concurrency = clients;
-        plan.keep_alive = true;
-        Ok(plan)
+        let plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
+        let time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
+        Ok(Plan { requests: u64::MAX, time_limit, concurrency: clients, keep_alive: true, ..plan })
     }
 }
 
