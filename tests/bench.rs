@@ -129,7 +129,7 @@ fn a_kept_alive_run_counts_every_request_once() {
         ended.errors.contains("Completed 100 requests")
             && ended.errors.contains("Finished 1000 requests")
     );
-    let several = bench("-n 1001 -c 7 -k -q", always(HELLO));
+    let several = bench("-n 1001 -c 7 -k --threads 3 -q", always(HELLO));
     assert_eq!(several.counts(), (1001.0, 0.0, String::new()));
     assert_eq!(several.errors, "");
 }
@@ -325,7 +325,13 @@ fn bytes_that_come_one_by_one_and_chunks_are_read_as_any_other() {
 
 #[test]
 fn ctrl_c_ends_a_run_with_the_report_of_what_was_done() {
-    let (sender, third) = mpsc::channel();
+    interrupted("-n 100 -c 1 -k -s 60", 1);
+    interrupted("-n 100 -c 3 --threads 3 -k -s 60", 3);
+}
+
+/// Two requests get answers; the run is interrupted when each connection waits for one.
+fn interrupted(options: &str, connections: usize) {
+    let (sender, silent) = mpsc::channel();
     let address = server(move |mut peer| {
         while let Some((_, n)) = peer.request() {
             match n {
@@ -334,12 +340,14 @@ fn ctrl_c_ends_a_run_with_the_report_of_what_was_done() {
             }
         }
     });
-    let child = command("-n 100 -c 1 -k -s 60", address)
+    let child = command(options, address)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
-    assert_eq!(third.recv_timeout(Duration::from_secs(20)), Ok(3));
+    for _ in 0..connections {
+        silent.recv_timeout(Duration::from_secs(20)).expect("a request");
+    }
     let begun = Instant::now();
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill exists").success());
@@ -625,7 +633,7 @@ fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as
     // In every other output too.
     let json = bench("--rate 200 -t 0.5 -c 10 -k --json", silent_after(50)).text;
     assert!(json.contains("\"unanswered\":50"), "{json}");
-    let csv = bench("--rate 200 -t 0.5 -c 10 -k --csv", silent_after(50)).text;
+    let csv = bench("--rate 200 -t 0.5 -c 10 -k --threads 3 --csv", silent_after(50)).text;
     assert_eq!(column(&csv, "unanswered"), ["50"], "{csv}");
     let table = bench("--rate 200 -t 0.5 -c 10 -k --table", silent_after(50)).text;
     assert!(table.contains("|50|"), "{table}");
@@ -725,6 +733,22 @@ fn without_r_a_broken_connection_ends_the_run_and_leaves_the_report() {
     let (complete, failed, _) = ended.counts();
     assert_eq!((complete, failed), (16.0, 1.0), "{}", ended.text);
     assert!(ended.field("Requests per second").is_some(), "{}", ended.text);
+    // The other threads, which wait for answers, end too.
+    let address = server(|mut peer| {
+        while let Some((_, n)) = peer.request() {
+            match n {
+                ..16 => peer.say(HELLO),
+                16 => return,
+                _ => {}
+            }
+        }
+    });
+    let begun = Instant::now();
+    let ended = bench("-n 40 -c 3 --threads 3 -m POST -s 60 -k -q", address);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!((ended.code, ended.errors.lines().count()), (Some(1), 1), "{}", ended.errors);
+    let (complete, failed, _) = ended.counts();
+    assert!((14.0..=16.0).contains(&complete) && failed == 1.0, "{}", ended.text);
 }
 
 /// The number behind a name in JSON, the first that is there.

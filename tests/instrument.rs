@@ -12,9 +12,9 @@ use progjar::bench::report::{Parts, ab_text, calendar, ms};
 use progjar::bench::rounds::{order, two_digits};
 use progjar::bench::stats::{Histogram, RELATIVE_ERROR, Spread, median_run};
 use progjar::bench::table::{COLUMNS, Table};
-use progjar::bench::tally::{Class, Tally};
+use progjar::bench::tally::{Class, Failed, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::Random;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
@@ -521,6 +521,95 @@ fn a_time_has_the_digits_that_mean_something() {
     ] {
         assert_eq!(ms(nanos), text);
     }
+}
+
+/// Counts that all differ, from `n` on; one time in each histogram, two in the next.
+fn tally(begun: Instant, n: u64) -> Tally {
+    let times = |from: u64| {
+        let samples: Vec<u64> = (0..=from).map(|i| n + from + i).collect();
+        histogram(&samples)
+    };
+    Tally {
+        last: Some(begun + Duration::from_secs(n)),
+        done: n,
+        failed: Failed([n + 1, n + 2, n + 3, n + 4]),
+        reason: None,
+        timed_out: n + 5,
+        unanswered: n + 6,
+        retried: n + 7,
+        good: n + 8,
+        non_2xx: n + 9,
+        keep_alive: n + 10,
+        transferred: n + 11,
+        useful: n + 12,
+        html: n + 13,
+        sent: n + 14,
+        connect: times(0),
+        processing: times(1),
+        waiting: times(2),
+        total: times(3),
+        response: times(4),
+        software: String::new(),
+        cpu: Some(Duration::from_secs(n)),
+        document: None,
+        broken: None,
+    }
+}
+
+#[test]
+fn merging_threads_adds_every_count() {
+    let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+    let named = |mut tally: Tally, name: &str| {
+        let name = || name.to_owned();
+        (tally.reason, tally.software, tally.broken) = (Some(name()), name(), Some(name()));
+        tally.document = Some(7);
+        tally
+    };
+    let (one, other) = (tally(late, 100), named(tally(early, 1000), "other"));
+    // Without `..`: a new count is to be thought of here too.
+    let Tally {
+        last,
+        done,
+        failed,
+        reason,
+        timed_out,
+        unanswered,
+        retried,
+        good,
+        non_2xx,
+        keep_alive,
+        transferred,
+        useful,
+        html,
+        sent,
+        connect,
+        processing,
+        waiting,
+        total,
+        response,
+        software,
+        cpu,
+        document,
+        broken,
+    } = one.merged(other);
+    assert_eq!((last, document), (Some(early + Duration::from_secs(1000)), Some(7)));
+    assert_eq!((done, failed.0), (1100, [1102, 1104, 1106, 1108]));
+    assert_eq!((timed_out, unanswered, retried, good), (1110, 1112, 1114, 1116));
+    assert_eq!((non_2xx, keep_alive, transferred), (1118, 1120, 1122));
+    assert_eq!((useful, html, sent), (1124, 1126, 1128));
+    assert_eq!(cpu, Some(Duration::from_secs(1100)));
+    let times = [connect, processing, waiting, total, response];
+    for (histogram, from) in times.iter().zip(0..) {
+        let range = (histogram.min(), histogram.max());
+        assert_eq!(histogram.count(), 2 * (from + 1));
+        assert_eq!(range, (100 + from, 1000 + 2 * from));
+    }
+    let words = (reason.as_deref(), &*software, broken.as_deref());
+    assert_eq!(words, (Some("other"), "other", Some("other")));
+    // The first name and the first reason stay.
+    let first = named(tally(early, 0), "first").merged(named(tally(early, 0), "second"));
+    let words = (first.reason.as_deref(), &*first.software);
+    assert_eq!(words, (Some("first"), "first"));
 }
 
 #[test]

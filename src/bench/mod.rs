@@ -1,4 +1,4 @@
-//! The instrument: loads a web server and says what it saw, in ab's words.
+//! The instrument: loads a web server with client threads and says what it saw, in ab's words.
 //!
 //! It imports neither `http` nor `site`: an instrument that shares a parser with the thing it
 //! measures shares its faults. Entry points: [`main`] for the command line, [`run`] for one
@@ -44,7 +44,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// Descriptors beside those of the connections: standard streams, the poller, files.
+/// Descriptors beside those of the connections: standard streams, pollers, files.
 const OTHER_DESCRIPTORS: u64 = 16;
 /// How long to try each address of a name that has several.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
@@ -59,15 +59,16 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
 /// The same, but a run that breaks is an outcome too, as far as it came.
 fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
     let connections = plan.concurrency;
+    let threads = plan.threads.clamp(1, connections);
     let limit = sys::raise_descriptor_limit()
         .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
-    if connections as u64 + OTHER_DESCRIPTORS > limit {
+    if (connections + threads) as u64 + OTHER_DESCRIPTORS > limit {
         return Err(format!(
             "-c {connections} needs more open descriptors than the limit of {limit} allows: \
              choose a lower -c, or raise the hard limit (ulimit -Hn)"
         ));
     }
-    client::run(plan, resolve(&plan.target)?, stop)
+    client::run(Plan { threads, ..plan.clone() }, resolve(&plan.target)?, stop)
 }
 
 /// The target's address. Only a name with several addresses is tried out: a lone probe would

@@ -66,6 +66,7 @@ const FLAGS: &[Flag] = flags! {
     "--against" "FILE" "" "verdicts also against a run saved by --json"
     "--cpu" "PID,…" "" "CPU time per request of these processes"
     "--http11" "" "" "send HTTP/1.1, as browsers do"
+    "--threads" "T" "" "client threads [1 per 4 cores]"
     ;
     "no proxy is spoken to": "-P" "auth" "-X" "proxy";
     "the kernel sizes the buffers of a socket by itself": "-b" "size";
@@ -241,6 +242,8 @@ fn plan(given: &Given) -> Result<Plan, String> {
         |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
     let wanted = "give process ids that /proc knows: 4711,4712";
     plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
+    let threads = given.number("--threads", 1..=1024)?;
+    plan.threads = threads.map_or(plan.threads, |threads| threads as usize);
     content(given, &mut plan)?;
     Ok(plan)
 }

@@ -113,7 +113,7 @@ fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
 }
 
 /// What a cell is about, and how far its rounds are apart.
-fn about(cell: &Cell) -> [Member; 9] {
+fn about(cell: &Cell) -> [Member; 10] {
     let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
     [
         ("target", quoted(&plan.target.name)),
@@ -121,6 +121,7 @@ fn about(cell: &Cell) -> [Member; 9] {
         ("server_software", quoted(&cell.median().tally.software)),
         ("concurrency", number(plan.concurrency as f64)),
         ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
+        ("threads", number(plan.threads as f64)),
         ("rounds", number(cell.runs().len() as f64)),
         ("median_requests_per_second", number(spread.median)),
         ("lowest_requests_per_second", number(spread.lowest)),

@@ -1,11 +1,11 @@
-//! What the client counts, and what a run comes to.
+//! What a client thread counts, and what a run comes to.
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
 use super::plan::Plan;
 use super::reader::Answer;
 use super::stats::Histogram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a request failed; ab's classes, but each request is in one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +36,11 @@ impl Failed {
     }
 }
 
-/// What the client counted. The terms are ab's.
+/// What one thread counted. The terms are ab's.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// When the last request ended.
+    pub last: Option<Instant>,
     /// Requests that ended, well or badly.
     pub done: u64,
     /// Those that ended badly.
@@ -79,7 +81,7 @@ pub struct Tally {
     pub response: Histogram,
     /// The server's name for itself.
     pub software: String,
-    /// CPU time that the client used.
+    /// CPU time that the thread used.
     pub cpu: Option<Duration>,
     /// The length of the first answer's body.
     pub document: Option<u64>,
@@ -99,9 +101,41 @@ impl Tally {
         self.waiting.record(waiting);
         self.total.record(connect + processing);
     }
+
+    /// Both threads' together.
+    pub fn merged(mut self, other: Tally) -> Tally {
+        self.last = self.last.max(other.last);
+        self.done += other.done;
+        for (mine, theirs) in self.failed.0.iter_mut().zip(other.failed.0) {
+            *mine += theirs;
+        }
+        self.reason = self.reason.or(other.reason);
+        self.timed_out += other.timed_out;
+        self.unanswered += other.unanswered;
+        self.retried += other.retried;
+        self.good += other.good;
+        self.non_2xx += other.non_2xx;
+        self.keep_alive += other.keep_alive;
+        self.transferred += other.transferred;
+        self.useful += other.useful;
+        self.html += other.html;
+        self.sent += other.sent;
+        self.connect.merge(&other.connect);
+        self.processing.merge(&other.processing);
+        self.waiting.merge(&other.waiting);
+        self.total.merge(&other.total);
+        self.response.merge(&other.response);
+        if self.software.is_empty() {
+            self.software = other.software;
+        }
+        self.cpu = self.cpu.zip(other.cpu).map(|(mine, theirs)| mine + theirs);
+        self.document = self.document.or(other.document);
+        self.broken = self.broken.or(other.broken);
+        self
+    }
 }
 
-/// With more than this part of its core the client may be slower than the server.
+/// With more than this part of its cores the client may be slower than the server.
 const CLIENT_IS_BUSY: f64 = 0.9;
 
 /// What a run came to.
@@ -148,9 +182,10 @@ impl Outcome {
         Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
     }
 
-    /// Which part of a core the client used.
+    /// Which part of its cores the client used: a thread uses one at most.
     pub(crate) fn client_share(&self) -> Option<f64> {
-        Some(self.tally.cpu?.as_secs_f64() / self.wall.as_secs_f64().max(1e-9))
+        let cores = self.wall.as_secs_f64() * self.plan.threads as f64;
+        Some(self.tally.cpu?.as_secs_f64() / cores.max(1e-9))
     }
 
     /// A warning if the client had no time to spare. On a schedule it never sleeps long at high
@@ -158,8 +193,9 @@ impl Outcome {
     pub(crate) fn client_limit(&self) -> Option<String> {
         let percent = 100.0 * self.client_share().filter(|share| *share > CLIENT_IS_BUSY)?;
         let kept = self.plan.rate.is_some() && self.shortfall().is_none();
+        let cores = if self.plan.threads > 1 { "cores" } else { "core" };
         let limit = "it, not the server, may be the limit.";
-        (!kept).then(|| format!("the client used {percent:.0} % of its core: {limit}"))
+        (!kept).then(|| format!("the client used {percent:.0} % of its {cores}: {limit}"))
     }
 
     /// Microseconds of CPU time of the processes of --cpu per request that succeeded.

@@ -13,6 +13,8 @@ use crate::net::connection::{Connection, Filled};
 use crate::net::poller::Interest;
 use crate::net::sys;
 use std::io::{self, ErrorKind, Write};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 /// Reads in a row from one connection, so that an endless body holds up nobody else.
@@ -28,7 +30,7 @@ impl Client<'_> {
     pub(super) fn open(&mut self, token: usize) -> Ended {
         let slot = &mut self.slots[token];
         (slot.phase, slot.reused, slot.written) = (Phase::Connecting, false, 0);
-        match sys::connect(self.address) {
+        match sys::connect(self.shared.address) {
             Ok(stream) => slot.connection = Some(Connection::new(stream)),
             Err(e) => return self.broken(token, &e.to_string()),
         }
@@ -61,7 +63,7 @@ impl Client<'_> {
 
     /// Writes what is left of the request; once it is written, reads. None: more is to come.
     fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
-        let (slot, request) = (&mut self.slots[token], &self.request);
+        let (slot, request) = (&mut self.slots[token], &self.shared.request);
         let Some(connection) = &mut slot.connection else {
             return Ok(None);
         };
@@ -74,6 +76,7 @@ impl Client<'_> {
                 self.handshakes -= 1;
                 self.now = Instant::now();
                 slot.connected = self.now;
+                self.shared.reached.store(true, Relaxed);
             }
             slot.phase = Phase::Writing;
             slot.written += n;
@@ -114,7 +117,7 @@ impl Client<'_> {
 
     fn complete(&mut self, token: usize, answer: Answer) -> Ended {
         self.log(answer);
-        let plan = self.plan;
+        let plan = self.shared.plan;
         self.tally.transferred += answer.total;
         self.tally.non_2xx += u64::from(answer.status / 100 != 2);
         let keep = plan.keep_alive && answer.persistent;
@@ -123,7 +126,7 @@ impl Client<'_> {
             self.close(token);
         }
         self.finish(token);
-        let length = *self.tally.document.get_or_insert(answer.body);
+        let length = *self.shared.document.get_or_init(|| answer.body);
         if !plan.any_length && answer.body != length {
             let why = format!("{} bytes instead of {length}", answer.body);
             return self.failed(Class::Length, &why);
@@ -136,13 +139,14 @@ impl Client<'_> {
         if plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
-        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let Some(rows) = &self.shared.rows else { return Ok(()) };
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         let row = report::row(slot.begun, [connect, processing, waiting]);
         rows.write_all(row.as_bytes()).map_err(report::no_rows)
     }
 
     fn log(&self, answer: Answer) {
-        let (status, verbosity) = (answer.status, self.plan.verbosity);
+        let (status, verbosity) = (answer.status, self.shared.plan.verbosity);
         if verbosity >= 2 {
             let head = String::from_utf8_lossy(&self.heads.head);
             print(&format!("LOG: header received:\n{head}\n"));
@@ -161,7 +165,7 @@ impl Client<'_> {
     /// if nothing of it was. There, a second such end is a failure, so that this ends.
     fn broken(&mut self, token: usize, why: &str) -> Ended {
         let slot = &self.slots[token];
-        let may_repeat = slot.written == 0 || self.plan.is_idempotent();
+        let may_repeat = slot.written == 0 || self.shared.plan.is_idempotent();
         if slot.reused && slot.reader.received() == 0 && may_repeat {
             self.tally.retried += u64::from(slot.written > 0);
             self.close(token);
@@ -176,7 +180,7 @@ impl Client<'_> {
         self.tally.timed_out += 1;
         self.record_wait(token);
         self.slots[token].reused = false;
-        self.broken(token, &format!("no answer within {:?}", self.plan.timeout))
+        self.broken(token, &format!("no answer within {:?}", self.shared.plan.timeout))
     }
 
     /// The request came to nothing, and its connection with it.
@@ -189,16 +193,17 @@ impl Client<'_> {
 
     /// Counts a failure in one class.
     fn failed(&mut self, class: Class, why: &str) -> Ended {
-        let (plan, tally) = (self.plan, &mut self.tally);
+        let (shared, tally) = (self.shared, &mut self.tally);
+        let (plan, before) = (shared.plan, shared.done.load(Relaxed) - 1);
         tally.failed.add(class);
         let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
         if plan.verbosity >= 1 {
             eprintln!("bench: {reason}");
         }
         tally.reason.get_or_insert(reason);
-        let (target, url, before) = (plan.target.authority(), plan.target.url(), tally.done - 1);
+        let (target, url) = (plan.target.authority(), plan.target.url());
         Err(match class {
-            Class::Connect if tally.sent == 0 => {
+            Class::Connect if !shared.reached.load(Relaxed) => {
                 format!("cannot connect to {target}: {why}; is the server running?")
             }
             Class::Connect if !plan.go_on && tally.failed.0[0] > CONNECT_FAILURES => {
@@ -216,8 +221,8 @@ impl Client<'_> {
         self.timers.set(token, None);
         self.idle.push(token);
         self.tally.done += 1;
-        self.last = self.now;
-        let (done, step) = (self.tally.done, self.plan.progress);
+        self.tally.last = Some(self.now);
+        let (done, step) = (self.shared.done.fetch_add(1, Relaxed) + 1, self.shared.plan.progress);
         if step > 0 && done.is_multiple_of(step) {
             eprintln!("Completed {done} requests");
         }

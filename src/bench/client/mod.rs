@@ -1,7 +1,7 @@
-//! The client: one thread, many connections, one poller.
+//! The client: each thread has its part of the connections, one poller, one buffer.
 //!
 //! In the steady state a request costs two system calls, a write and a read, and a part of one
-//! wait; nothing is allocated. It knows where a response ends from [`Reader`] and nothing of
+//! wait; nothing is allocated or locked. It knows where a response ends from [`Reader`] and nothing of
 //! reports. Entry point: [`run`]. Note: `notes/bench.md`.
 
 // one request on one connection
@@ -19,6 +19,9 @@ use crate::net::timers::Timers;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at once, and connections opened per turn of the loop: no more than the
@@ -31,6 +34,28 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// When the time of a schedule is over, requests that have been sent may get their answers for so
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Why a run has no end to report of one of its threads.
+const LOST: &str = "a client thread did not start, or panicked";
+
+/// What the threads of a run share.
+struct Shared<'a> {
+    plan: &'a Plan,
+    address: SocketAddr,
+    stop: &'a Stop,
+    request: Vec<u8>,
+    rows: Option<Mutex<BufWriter<File>>>,
+    begun: Instant,
+    /// Requests that began, and that ended.
+    started: AtomicU64,
+    done: AtomicU64,
+    /// The length of the first answer's body.
+    document: OnceLock<u64>,
+    /// A connection was made.
+    reached: AtomicBool,
+    /// A thread met an error that ends the run.
+    aborted: AtomicBool,
+}
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,15 +83,11 @@ struct Slot {
 }
 
 struct Client<'a> {
-    plan: &'a Plan,
-    address: SocketAddr,
-    stop: &'a Stop,
-    request: Vec<u8>,
+    shared: &'a Shared<'a>,
     poller: Poller,
     slots: Vec<Slot>,
     /// Slots without a request; the last to become idle is the first to be used.
     idle: Vec<usize>,
-    started: u64,
     /// The time is over: no more requests are started.
     over: bool,
     handshakes: usize,
@@ -75,34 +96,52 @@ struct Client<'a> {
     now: Instant,
     buffers: BufferPool,
     heads: Heads,
-    rows: Option<BufWriter<File>>,
-    /// When it began, and when the last request ended.
-    begun: Instant,
-    last: Instant,
     tally: Tally,
 }
 
 /// Makes the requests of the plan; returns when they are done, the time is over, or on stop. The
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
-pub(super) fn run(plan: &Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
-    let mut client = Client::new(plan, address, stop)?;
-    let (ours, theirs) = (cpu::of_this_thread(), Cpu::of(&plan.processes));
-    let worked = client.work();
-    let Client { begun, last, heads, mut tally, rows, .. } = client;
+pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
+    let rows = plan.rows.as_deref().map(report::row_file).transpose()?;
+    let shared = Shared {
+        plan: &plan,
+        address,
+        stop,
+        request: plan.request(),
+        rows: rows.map(Mutex::new),
+        begun: Instant::now(),
+        started: AtomicU64::default(),
+        done: AtomicU64::default(),
+        document: OnceLock::new(),
+        reached: AtomicBool::default(),
+        aborted: AtomicBool::default(),
+    };
+    let theirs = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
+    let first = Client::new(&shared, 0)?;
+    let others = (1..plan.threads).map(|index| Client::new(&shared, index));
+    let others = others.collect::<Result<Vec<Client>, String>>()?;
+    let mut tally = thread::scope(|scope| {
+        let start = |client| thread::Builder::new().spawn_scoped(scope, || Client::run(client));
+        let others: Vec<_> = others.into_iter().map(start).collect();
+        let lost = || Tally { broken: Some(LOST.to_owned()), ..Tally::default() };
+        others.into_iter().fold(first.run(), |tally, other| {
+            let other = other.ok().and_then(|thread| thread.join().ok());
+            tally.merged(other.unwrap_or_else(lost))
+        })
+    });
+    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
+    let rows = shared.rows.map(|rows| rows.into_inner().unwrap_or_else(PoisonError::into_inner));
     let written = rows.map_or(Ok(()), |mut rows| rows.flush().map_err(report::no_rows));
-    tally.broken = worked.and(written).err();
+    tally.broken = tally.broken.or(written.err());
     if let Some(why) = tally.broken.take_if(|_| tally.sent == 0) {
         return Err(why);
     }
-    tally.software = software(&heads.head);
-    tally.cpu = cpu::of_this_thread().zip(ours).map(|(after, before)| after - before);
     if plan.progress > 0 {
         eprintln!("Finished {} requests", tally.done);
     }
-    let theirs = theirs.filter(|_| !plan.processes.is_empty());
-    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
-    let (plan, interrupted) = (plan.clone(), stop.is_raised());
-    Ok(Outcome { plan, wall: last - begun, tally, cpu, interrupted })
+    tally.document = shared.document.into_inner();
+    let wall = tally.last.map_or(Duration::ZERO, |last| last - shared.begun);
+    Ok(Outcome { plan, wall, tally, cpu, interrupted: stop.is_raised() })
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -119,9 +158,10 @@ fn software(head: &[u8]) -> String {
 }
 
 impl<'a> Client<'a> {
-    fn new(plan: &'a Plan, address: SocketAddr, stop: &'a Stop) -> Result<Client<'a>, String> {
+    fn new(shared: &'a Shared<'a>, index: usize) -> Result<Client<'a>, String> {
         let poller = Kind::BEST.poller().map_err(|e| format!("cannot watch sockets: {e}"))?;
-        let now = Instant::now();
+        let (plan, now) = (shared.plan, shared.begun);
+        let connections = (plan.concurrency + index) / plan.threads;
         let slot = |_| Slot {
             connection: None,
             phase: Phase::Idle,
@@ -135,42 +175,46 @@ impl<'a> Client<'a> {
         };
         let (head_only, keep_heads) = (plan.method == "HEAD", plan.verbosity >= 2);
         Ok(Client {
-            plan,
-            address,
-            stop,
-            request: plan.request(),
+            shared,
             poller,
-            slots: (0..plan.concurrency).map(slot).collect(),
-            idle: (0..plan.concurrency).rev().collect(),
-            started: 0,
+            slots: (0..connections).map(slot).collect(),
+            idle: (0..connections).rev().collect(),
             over: false,
             handshakes: 0,
             timers: Timers::default(),
             now,
             buffers: BufferPool::default(),
             heads: Heads { head_only, keep_heads, head: Vec::new() },
-            rows: plan.rows.as_deref().map(report::row_file).transpose()?,
-            begun: now,
-            last: now,
             tally: Tally::default(),
         })
     }
 
+    /// All that one thread does. An error in one ends all.
+    fn run(mut self) -> Tally {
+        let before = cpu::of_this_thread();
+        self.tally.broken = self.work().err();
+        self.shared.aborted.fetch_or(self.tally.broken.is_some(), Relaxed);
+        self.tally.software = software(&self.heads.head);
+        self.tally.cpu = cpu::of_this_thread().zip(before).map(|(after, before)| after - before);
+        self.tally
+    }
+
     fn work(&mut self) -> Result<(), String> {
-        let (plan, mut events) = (self.plan, Vec::new());
-        let end = plan.time_limit.map(|limit| self.begun + limit);
+        let (shared, mut events) = (self.shared, Vec::new());
+        let plan = shared.plan;
+        let end = plan.time_limit.map(|limit| shared.begun + limit);
         // A closed loop ends at once: there is always a request under way.
         let grace = plan.rate.map_or(Duration::ZERO, |_| GRACE);
         loop {
             self.start_requests()?;
-            if self.tally.done == plan.requests {
+            let all_answered = self.idle.len() == self.slots.len();
+            if all_answered && shared.started.load(Relaxed) == plan.requests {
                 return Ok(());
             }
             self.over = end.is_some_and(|end| end <= self.now);
-            let all_answered = self.idle.len() == self.slots.len();
             let last = end.map(|end| if self.over { end + grace } else { end });
             let too_late = self.over && (all_answered || last.is_some_and(|last| last <= self.now));
-            if too_late || self.stop.is_raised() {
+            if too_late || shared.stop.is_raised() || shared.aborted.load(Relaxed) {
                 self.leave_unanswered(end);
                 return Ok(());
             }
@@ -198,19 +242,18 @@ impl<'a> Client<'a> {
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while !self.over && self.started < self.plan.requests {
-            let Some(&token) = self.idle.last() else {
-                break;
-            };
-            let due = self.due();
+        while !self.over
+            && let Some(&token) = self.idle.last()
+        {
             let open = self.slots[token].connection.is_some();
-            let may_open = opened < HANDSHAKES && self.handshakes < HANDSHAKES;
-            if due > self.now || !(open || may_open) {
+            if !open && (opened == HANDSHAKES || !self.may_open()) {
                 break;
             }
+            let Some(due) = self.claim(self.now) else {
+                break;
+            };
             self.idle.pop();
-            self.started += 1;
-            self.timers.set(token, Some(self.now + self.plan.timeout));
+            self.timers.set(token, Some(self.now + self.shared.plan.timeout));
             let slot = &mut self.slots[token];
             (slot.due, slot.begun, slot.connected) = (due, self.now, self.now);
             if open {
@@ -224,16 +267,29 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// When the next request is due: now, unless there is a schedule.
-    fn due(&self) -> Instant {
-        let since = |rate| Duration::from_secs_f64(self.started as f64 / rate);
-        self.plan.rate.map_or(self.now, |rate| self.begun + since(rate))
+    /// Each thread has its part of the bound, and at least one.
+    fn may_open(&self) -> bool {
+        self.handshakes < (HANDSHAKES / self.shared.plan.threads).max(1)
+    }
+
+    /// Takes the next request if there is one that is due by then. Gives the moment it was due.
+    fn claim(&self, by: Instant) -> Option<Instant> {
+        let next = |n| self.due(n).filter(|due| *due <= by).map(|_| n + 1);
+        self.due(self.shared.started.fetch_update(Relaxed, Relaxed, next).ok()?)
+    }
+
+    /// When request `n`, from 0, is due: now, unless there is a schedule; None: there is none.
+    fn due(&self, n: u64) -> Option<Instant> {
+        let (plan, begun) = (self.shared.plan, self.shared.begun);
+        let due = plan.rate.map(|rate| begun + Duration::from_secs_f64(n as f64 / rate));
+        Some(due.unwrap_or(self.now)).filter(|_| n < plan.requests)
     }
 
     /// How long to wait for sockets at most.
     fn patience(&self, end: Option<Instant>) -> Duration {
-        let may_start = !self.over && self.started < self.plan.requests && !self.idle.is_empty();
-        let due = Some(self.due() - GRAIN).filter(|_| may_start && self.handshakes < HANDSHAKES);
+        let may_start = !self.over && !self.idle.is_empty() && self.may_open();
+        let due = self.due(self.shared.started.load(Relaxed)).filter(|_| may_start);
+        let due = due.map(|due| due - GRAIN);
         let moments = [Some(self.now + TICK), end, self.timers.next(), due];
         let until = moments.into_iter().flatten().min().unwrap_or(self.now);
         until.saturating_duration_since(self.now)
@@ -243,8 +299,8 @@ impl<'a> Client<'a> {
     /// would look like one that is fast.
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         // The time in which nothing came counts too.
-        self.last = self.now;
-        let scheduled = self.plan.rate.is_some();
+        self.tally.last = Some(self.now);
+        let scheduled = self.shared.plan.rate.is_some();
         let longest = self.tally.total.max();
         for token in 0..self.slots.len() {
             let slot = &self.slots[token];
@@ -255,10 +311,9 @@ impl<'a> Client<'a> {
             }
         }
         let end = end.map_or(self.now, |end| end.min(self.now));
-        while scheduled && self.started < self.plan.requests && self.due() < end {
+        while scheduled && let Some(due) = self.claim(end) {
             self.tally.unanswered += 1;
-            self.tally.response.record(nanos(self.due(), self.now));
-            self.started += 1;
+            self.tally.response.record(nanos(due, self.now));
         }
     }
 
@@ -266,7 +321,7 @@ impl<'a> Client<'a> {
     fn record_wait(&mut self, token: usize) {
         let slot = &self.slots[token];
         self.tally.total.record(nanos(slot.begun, self.now));
-        if self.plan.rate.is_some() {
+        if self.shared.plan.rate.is_some() {
             self.tally.response.record(nanos(slot.due, self.now));
         }
     }
