@@ -13,7 +13,7 @@ usage: ./run.sh TOPIC [options]
   compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, verdicts;
                  compare pollers: scan, poll and epoll from 1 to 10,000 connections;
                  compare tricks: this program beside itself without each of its tricks
-  async_server, thread_server, lb, bench, exhibit, ...
+  async_server, thread_server, lb, bench, judge, exhibit, ...
                  one program by hand
   help [TOPIC]   this and the program's help, or a topic's options
 

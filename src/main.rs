@@ -6,7 +6,7 @@
 use progjar::cli::args::{Failure, Topic};
 use progjar::cli::shutdown::{Stop, UNTIL_EOF};
 use progjar::lab::{compare, exhibit, floor};
-use progjar::{assignment, async_server, bench, lb, thread_server};
+use progjar::{assignment, async_server, bench, judge, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&thread_server::TOPIC, thread_server::main),
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
+    (&judge::TOPIC, judge::main),
     (&assignment::TOPIC, assignment::main),
     (&compare::TOPIC, compare::main),
     (&exhibit::TOPIC, exhibit::main),
@@ -33,7 +34,10 @@ fn main() -> ExitCode {
         Err(Failure::Usage(sentence)) => (sentence, 2),
         Err(Failure::CannotWork(sentence)) => (sentence, 1),
     };
-    eprintln!("{sentence}");
+    // The judge's report has said it already.
+    if !sentence.is_empty() {
+        eprintln!("{sentence}");
+    }
     ExitCode::from(code)
 }
 

@@ -45,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("async_server", &["http", "site", "net", "cli"]),
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),
+    ("judge", &["net", "cli"]),
     ("assignment", &["bench", "lab", "net", "cli"]),
     ("lab", &["bench", "net", "cli"]),
 ];

@@ -407,12 +407,13 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
     }
 }
 
-fn topics() -> [&'static Topic; 7] {
+fn topics() -> [&'static Topic; 8] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
         &progjar::lb::TOPIC,
         &progjar::bench::TOPIC,
+        &progjar::judge::TOPIC,
         &progjar::lab::exhibit::TOPIC,
         &progjar::lab::compare::TOPIC,
         &progjar::lab::floor::TOPIC,
