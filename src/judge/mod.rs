@@ -5,7 +5,9 @@
 
 // level, outcome, check, chapter, and what is known of the server
 pub(crate) mod check;
-// a client with deadlines, and its strict reader of answers
+// a response read strictly, without sockets
+pub(crate) mod answer;
+// a client with deadlines
 pub(crate) mod client;
 // bytes, escaped and marked
 mod show;
