@@ -19,6 +19,8 @@ mod table;
 mod contact;
 // what Tugas 10 asks of a server
 mod assignment;
+// what the RFCs ask in more than one message
+mod protocol;
 // what the others feel while some clients behave badly
 mod hostile;
 // what a load balancer does with requests and with backends
@@ -131,7 +133,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let chapters = match asked.is_lb {
         true => lb::chapters(&ports(given)?).map_err(Failure::CannotWork)?,
-        false => server_chapters(&subject),
+        false => server_chapters(),
     };
     let chapters = asked.choose(chapters);
     if chapters.is_empty() {
@@ -159,8 +161,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// All chapters for an origin server.
-fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
+fn server_chapters() -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
+    chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
     chapters.extend(hostile::chapters());
     chapters
