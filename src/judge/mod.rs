@@ -133,7 +133,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let chapters = match asked.is_lb {
         true => lb::chapters(&ports(given)?).map_err(Failure::CannotWork)?,
-        false => server_chapters(),
+        false => server_chapters(&subject),
     };
     let chapters = asked.choose(chapters);
     if chapters.is_empty() {
@@ -141,13 +141,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     subject.facts = contact::meet(&subject)
         .map_err(|why| Failure::CannotWork(format!("judge: {} {why}", asked.place)))?;
-    let findings = run::run(&chapters, &subject);
+    let (findings, has_ended) = run::run(&chapters, &subject);
     let report = Report {
         subject: given.operands.join(" "),
         chapters: &chapters,
         findings,
         lab: asked.lab,
         is_stopped: stop.is_raised(),
+        has_ended,
     };
     let text = match (given.has("--json"), given.has("--markdown")) {
         (true, _) => report.json(),
@@ -161,7 +162,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// All chapters for an origin server.
-fn server_chapters() -> Vec<Chapter> {
+fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
     chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
