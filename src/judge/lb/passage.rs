@@ -136,9 +136,9 @@ impl Passage {
         let (answer, closes) = (self.answer.clone(), self.closes);
         let number = match answer {
             None => gateway.backends.honest(),
-            Some(bytes) => gateway.backends.play(move |_, _, mut stream| {
-                stream.write_all(&bytes).is_ok() && !closes
-            }),
+            Some(bytes) => gateway
+                .backends
+                .play(move |_, _, mut stream| stream.write_all(&bytes).is_ok() && !closes),
         };
         let request = numbered(&self.request, number);
         let mut peer = None;
@@ -185,7 +185,11 @@ impl Came {
         let answer = match &self.answer {
             Ok(answer) => {
                 let content = show::short(answer.content.get(..60).unwrap_or(&answer.content));
-                format!("{}, {} bytes: {content}", show::short(answer.head.as_bytes()), answer.content.len())
+                format!(
+                    "{}, {} bytes: {content}",
+                    show::short(answer.head.as_bytes()),
+                    answer.content.len()
+                )
             }
             Err(trouble) => trouble.to_string(),
         };
@@ -226,7 +230,8 @@ impl Want {
             Lacks(name) => request().is_some_and(|r| r.fields(name).is_empty()),
             Line(line) => {
                 let line = numbered(line.as_bytes(), came.number);
-                request().is_some_and(|r| r.head.split("\r\n").next().map(str::as_bytes) == Some(&line))
+                request()
+                    .is_some_and(|r| r.head.split("\r\n").next().map(str::as_bytes) == Some(&line))
             }
             Content(content) => request().is_some_and(|r| r.content == *content),
             StaysHere => came.seen.is_empty(),

@@ -100,11 +100,11 @@ fn answer_check(gateway: &Arc<Gateway>, case: ResponseCase) -> Check {
 /// may become anything but an answer that is no HTTP.
 fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Finding {
     let method = if case.to_head { "HEAD" } else { "GET" };
-    let (got, sent, same) = match tell(gateway, subject, method, &case.bytes, true, subject.patience)
-    {
-        Ok(told) => told,
-        Err(finding) => return finding,
-    };
+    let (got, sent, same) =
+        match tell(gateway, subject, method, &case.bytes, true, subject.patience) {
+            Ok(told) => told,
+            Err(finding) => return finding,
+        };
     let (is_right, expected) = match (case.verdict, &got) {
         (_, Err(Trouble::NotHttp(..))) => (false, "no answer that is no HTTP"),
         // The content of these is cut off, but not their heads.
@@ -135,7 +135,9 @@ fn run_lie(gateway: &Gateway, subject: &Subject, lie: &Lie) -> Finding {
         };
     let is = |sees: &Sees| match (sees, &got) {
         (Sees::Error(_), Ok(answer)) => answer.status >= 500,
-        (Sees::Content(text), Ok(answer)) => answer.status < 500 && answer.content == text.as_bytes(),
+        (Sees::Content(text), Ok(answer)) => {
+            answer.status < 500 && answer.content == text.as_bytes()
+        }
         (Sees::Cut, Err(Trouble::Closed(_) | Trouble::Reset(_))) => true,
         (Sees::Nothing, Err(Trouble::TimedOut(_))) => true,
         _ => false,
@@ -164,9 +166,8 @@ fn tell(
 ) -> Result<Told, Finding> {
     gateway.settle(subject)?;
     let answer = bytes.to_vec();
-    let number = gateway
-        .backends
-        .play(move |_, _, mut stream| stream.write_all(&answer).is_ok() && !closes);
+    let number =
+        gateway.backends.play(move |_, _, mut stream| stream.write_all(&answer).is_ok() && !closes);
     let content = if method == "POST" { "Content-Length: 2\r\n\r\nhi" } else { "\r\n" };
     let request = format!("{method} /t HTTP/1.1\r\nHost: a\r\n{content}");
     let end = if closes { ", and closes" } else { "" };
