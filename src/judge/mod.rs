@@ -19,6 +19,8 @@ mod table;
 mod contact;
 // what Tugas 10 asks of a server
 mod assignment;
+// what the RFCs ask in more than one message
+mod protocol;
 // what the others feel while some clients behave badly
 mod hostile;
 // what a load balancer does with requests and with backends
@@ -161,6 +163,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 /// All chapters for an origin server.
 fn server_chapters(subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
+    chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
     chapters.extend(hostile::chapters(&subject.path));
     chapters

@@ -159,8 +159,9 @@ fn no_http() -> Vec<Lie> {
     // Replaced by a space, it may go on: what reaches the client is read strictly.
     let empty = &[Error(502), Cut, Content("")];
     vec![
-        lie("no HTTP", "RFC 9110 §15.6.3", "220 mail.example ESMTP\r\n", BAD),
-        lie("HTTP/2", "RFC 9110 §15.6.3", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", BAD),
+        lie("no HTTP", "RFC 9110 §15.6.3", "220 mail.example ESMTP\r\n", BAD).choice(&[Nothing]),
+        lie("HTTP/2", "RFC 9110 §15.6.3", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", BAD)
+            .choice(&[Nothing]),
         lie("a lone LF", "RFC 9112 §2.2", "HTTP/1.1 200 OK\nContent-Length: 0\n\n", empty),
         lie("a field split by a bare CR", "RFC 9112 §2.2", with("A: b\rSet-Cookie: c"), empty),
         lie("a folded field", "RFC 9112 §5.2", with("A: b\r\n\x20c"), empty),

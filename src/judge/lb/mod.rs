@@ -96,34 +96,43 @@ impl Gateway {
         self.settled.store(false, SeqCst);
     }
 
+    /// Waits until somebody is served. The finding: nobody is.
+    pub(crate) fn ready(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, 1)
+    }
+
     /// Waits until the load balancer sends requests to every backend that lives, since it may leave
     /// one alone for a while. The finding: it answers nobody.
     pub(crate) fn settle(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, self.backends.living().len())
+    }
+
+    /// Waits until so many backends serve.
+    fn wait_for(&self, subject: &Subject, wanted: usize) -> Result<(), Finding> {
         if self.settled.load(SeqCst) {
             return Ok(());
         }
         let patience = if self.gave_up.load(SeqCst) { NO_RETURN } else { RETURN };
         let until = Instant::now() + patience;
-        let (mut missing, mut answered): (BTreeSet<usize>, _) =
-            (self.backends.living().into_iter().collect(), 0);
+        let (mut found, mut answered) = (BTreeSet::new(), 0);
         // Enough in a row that each has had a turn since the last failure.
-        while !missing.is_empty() || answered < self.backends.ports().len() {
+        while found.len() < wanted || answered < wanted {
             if Instant::now() > until || subject.stop.is_raised() {
                 self.gave_up.store(true, SeqCst);
                 break;
             }
             let (number, answer) = self.ask_honestly(subject);
             answered = if answer.is_ok() { answered + 1 } else { 0 };
-            for seen in self.backends.seen(number) {
-                missing.remove(&seen.backend);
-            }
+            found.extend(self.backends.seen(number).iter().map(|seen| seen.backend));
             match answer {
                 Ok(()) => {}
                 Err(Some(Trouble::Connect(_))) => break,
                 Err(_) => thread::sleep(PAUSE),
             }
         }
-        self.settled.store(true, SeqCst);
+        if wanted > 1 {
+            self.settled.store(true, SeqCst);
+        }
         match answered {
             0 => Err(Finding {
                 timed_out: true,

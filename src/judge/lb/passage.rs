@@ -130,11 +130,37 @@ impl Passage {
     }
 
     fn run(&self, gateway: &Gateway, subject: &Subject) -> Finding {
-        if let Err(finding) = gateway.settle(subject) {
-            return finding;
+        let stays = self.wants.iter().any(|want| matches!(want, StaysHere));
+        let mut came = match self.send(gateway, subject) {
+            Ok(came) => came,
+            Err(finding) => return finding,
+        };
+        if came.seen.is_empty() && !stays {
+            // The load balancer may have left its backends alone for what a case before this did.
+            gateway.disturb();
+            came = match gateway.settle(subject).and_then(|()| self.send(gateway, subject)) {
+                Ok(came) => came,
+                Err(finding) => return finding,
+            };
         }
-        let (answer, closes) = (self.answer.clone(), self.closes);
-        let number = match answer {
+        let mut sent = show::around(&numbered(&self.request, came.number), &self.mark);
+        if let Some(bytes) = &self.answer {
+            sent += &format!("; the backend answers {}", show::around(bytes, &self.mark));
+        }
+        let expected = self.wants.iter().map(Want::text).collect::<Vec<_>>().join("; ");
+        let outcome = match self.wants.iter().all(|want| want.holds(&came)) {
+            _ if came.seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
+            true => Outcome::Pass,
+            false => self.unless,
+        };
+        let timed_out = matches!(came.answer, Err(Trouble::TimedOut(0)));
+        Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected) }
+    }
+
+    fn send(&self, gateway: &Gateway, subject: &Subject) -> Result<Came, Finding> {
+        gateway.ready(subject)?;
+        let closes = self.closes;
+        let number = match self.answer.clone() {
             None => gateway.backends.honest(),
             Some(bytes) => gateway
                 .backends
@@ -147,19 +173,7 @@ impl Passage {
             client.send(&request);
             client.answer(request.starts_with(b"HEAD "), subject.patience)
         });
-        let came = Came { seen: gateway.backends.seen(number), answer, peer, number };
-        let mut sent = show::around(&request, &self.mark);
-        if let Some(bytes) = &self.answer {
-            sent += &format!("; the backend answers {}", show::around(bytes, &self.mark));
-        }
-        let expected = self.wants.iter().map(Want::text).collect::<Vec<_>>().join("; ");
-        let outcome = match self.wants.iter().all(|want| want.holds(&came)) {
-            _ if came.seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
-            true => Outcome::Pass,
-            false => self.unless,
-        };
-        let timed_out = matches!(came.answer, Err(Trouble::TimedOut(0)));
-        Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected) }
+        Ok(Came { seen: gateway.backends.seen(number), answer, peer, number })
     }
 }
 
