@@ -36,12 +36,12 @@ pub(crate) struct Answer {
 impl Answer {
     /// The values of a field, one for each of its lines.
     pub(crate) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.head.split("\r\n").skip(1).filter_map(move |line| value(line, name))
+        values(&self.head, name)
     }
 
     /// The value of a field's first line.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.head.split("\r\n").skip(1).find_map(|line| value(line, name))
+    pub(crate) fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        values(&self.head, name).next()
     }
 
     /// Whether the connection closes behind it.
@@ -63,9 +63,12 @@ impl Answer {
     }
 }
 
-fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let (field, value) = line.split_once(':')?;
-    field.eq_ignore_ascii_case(name).then(|| value.trim_matches([' ', '\t']))
+/// The values of a field's lines, in a head of either kind.
+pub(super) fn values<'a>(head: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    head.split("\r\n").skip(1).filter_map(move |line| {
+        let (field, value) = line.split_once(':')?;
+        field.eq_ignore_ascii_case(name).then(|| value.trim_matches([' ', '\t']))
+    })
 }
 
 /// The first response in the bytes and its length; None: it is not whole yet. `ended`: no more
@@ -91,8 +94,8 @@ pub(crate) fn read(
         End::None => 0,
         End::Close if ended => rest.len(),
         End::Close => return Ok(None),
-        End::Length => match rest.len() >= content_length(&answer)?.unwrap_or(0) {
-            true => content_length(&answer)?.unwrap_or(0),
+        End::Length => match rest.len() >= content_length(&answer.head)?.unwrap_or(0) {
+            true => content_length(&answer.head)?.unwrap_or(0),
             false => return Ok(None),
         },
         End::Chunked => {
@@ -113,7 +116,6 @@ fn has_lone_lf(bytes: &[u8]) -> bool {
 
 fn head_of(head: &[u8]) -> Result<Answer, String> {
     let text = String::from_utf8_lossy(head).into_owned();
-    let bare = |line: &str| line.contains(['\r', '\n', '\0']);
     let mut lines = text.split("\r\n");
     let line = lines.next().unwrap_or_default();
     let wrong = || format!("the status line is wrong ({})", show::escaped(line.as_bytes()));
@@ -121,22 +123,32 @@ fn head_of(head: &[u8]) -> Result<Answer, String> {
     let minor = version.strip_prefix("HTTP/1.").and_then(|m| m.parse().ok()).ok_or_else(wrong)?;
     let (code, after) = rest.split_at_checked(3).ok_or_else(wrong)?;
     let status = code.parse().ok().filter(|s| (100..600).contains(s)).ok_or_else(wrong)?;
-    if !(after.is_empty() || after.starts_with(' ')) || bare(line) {
+    if !(after.is_empty() || after.starts_with(' ')) || has_control(line) {
         return Err(wrong());
     }
+    field_lines(lines)?;
+    Ok(Answer { minor, status, head: text, ..Answer::default() })
+}
+
+fn has_control(line: &str) -> bool {
+    line.contains(['\r', '\n', '\0'])
+}
+
+/// The error names the first line that is no field line.
+pub(super) fn field_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Result<(), String> {
     for line in lines {
         let name = line.split_once(':').map(|(name, _)| name).filter(|name| !name.is_empty());
         let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if !name.is_some_and(|n| n.bytes().all(is_token)) || bare(line) {
+        if !name.is_some_and(|n| n.bytes().all(is_token)) || has_control(line) {
             return Err(format!("a field line is wrong ({})", show::escaped(line.as_bytes())));
         }
     }
-    Ok(Answer { minor, status, head: text, ..Answer::default() })
+    Ok(())
 }
 
 /// RFC 9112 §6.3, without its leniencies.
 fn end_of(answer: &Answer, to_head: bool) -> Result<End, String> {
-    let length = content_length(answer)?;
+    let length = content_length(&answer.head)?;
     let codings: Vec<&str> = answer.fields("transfer-encoding").collect();
     let is_chunked = codings.iter().any(|c| c.eq_ignore_ascii_case("chunked"));
     if to_head || answer.status < 200 || matches!(answer.status, 204 | 304) {
@@ -153,8 +165,9 @@ fn end_of(answer: &Answer, to_head: bool) -> Result<End, String> {
     }
 }
 
-fn content_length(answer: &Answer) -> Result<Option<usize>, String> {
-    let mut values = answer.fields("content-length");
+/// What a head says of the content's length, if its lines agree.
+pub(super) fn content_length(head: &str) -> Result<Option<usize>, String> {
+    let mut values = values(head, "content-length");
     let Some(value) = values.next() else { return Ok(None) };
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     let length = value.parse().ok().filter(|n| digits && *n <= CONTENT_LIMIT);
@@ -165,7 +178,7 @@ fn content_length(answer: &Answer) -> Result<Option<usize>, String> {
 }
 
 /// The content of all chunks, and the length with framing and trailers.
-fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+pub(super) fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let (mut content, mut at) = (Vec::new(), 0);
     let line_at = |at: usize| -> Result<Option<&[u8]>, String> {
         let rest = bytes.get(at..).unwrap_or_default();

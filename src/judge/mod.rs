@@ -24,7 +24,7 @@ mod protocol;
 // what the others feel while some clients behave badly
 mod hostile;
 // what a load balancer does with requests and with backends
-mod lb;
+pub mod lb;
 // checks side by side, within a bounded time
 mod run;
 // text, Markdown, JSON
@@ -133,7 +133,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         facts: Facts::default(),
     };
     let chapters = match asked.is_lb {
-        true => lb::chapters(&ports(given)?).map_err(Failure::CannotWork)?,
+        true => lb::chapters(&ports(given)?, &subject).map_err(Failure::CannotWork)?,
         false => server_chapters(&subject),
     };
     let chapters = asked.choose(chapters);
@@ -177,11 +177,11 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
 }
 
 /// All chapters for an origin server.
-fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
+fn server_chapters(subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
     chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
-    chapters.extend(hostile::chapters());
+    chapters.extend(hostile::chapters(&subject.path));
     chapters
 }
 

@@ -31,7 +31,7 @@ pub(super) fn chapters() -> Vec<Chapter> {
 const HALF: &str = "the rest may be on its way: the network cuts a request where it likes";
 
 /// What a server may do with the case, where that is written, and why.
-fn rule(
+pub(super) fn rule(
     case: &Case,
     section: &'static str,
     why: &'static str,
