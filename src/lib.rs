@@ -3,7 +3,7 @@
 //!
 //! The rooms stand below in reading order; each has a note in `notes/`, and `notes/README.md`
 //! is the way through both. `http` names no socket, `net` no HTTP, a policy of `lb` neither;
-//! `bench` shares no parser with what it measures. `unsafe` stands in `net/sys.rs` alone.
+//! `bench` and `judge` share no parser with what they measure and judge. `unsafe` stands in `net/sys.rs` alone.
 #![deny(unsafe_code)]
 #![allow(rustdoc::private_intra_doc_links)] // the documentation shows what is private too
 
@@ -23,6 +23,8 @@ pub mod async_server;
 pub mod lb;
 // the instrument: ab's interface, honest counts
 pub mod bench;
+// any server or load balancer against the tables of cases, the bytes shown
+pub mod judge;
 // what `all` does, in the assignment's order
 pub mod assignment;
 // comparisons, experiments, the report: around the core, never imported by it

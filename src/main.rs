@@ -5,8 +5,8 @@
 
 use progjar::cli::args::{Failure, Topic};
 use progjar::cli::shutdown::{Stop, UNTIL_EOF};
-use progjar::lab::{compare, exhibit, floor};
-use progjar::{assignment, async_server, bench, lb, thread_server};
+use progjar::lab::{compare, exhibit, floor, peers};
+use progjar::{assignment, async_server, bench, judge, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,9 +19,11 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&thread_server::TOPIC, thread_server::main),
     (&lb::TOPIC, lb::main),
     (&bench::TOPIC, bench::main),
+    (&judge::TOPIC, judge::main),
     (&assignment::TOPIC, assignment::main),
     (&compare::TOPIC, compare::main),
     (&exhibit::TOPIC, exhibit::main),
+    (&peers::TOPIC, peers::main),
     (&floor::TOPIC, floor::main),
 ];
 
@@ -33,7 +35,10 @@ fn main() -> ExitCode {
         Err(Failure::Usage(sentence)) => (sentence, 2),
         Err(Failure::CannotWork(sentence)) => (sentence, 1),
     };
-    eprintln!("{sentence}");
+    // The judge's report has said it already.
+    if !sentence.is_empty() {
+        eprintln!("{sentence}");
+    }
     ExitCode::from(code)
 }
 

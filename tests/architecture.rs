@@ -45,8 +45,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("async_server", &["http", "site", "net", "cli"]),
     ("lb", &["http", "net", "cli"]),
     ("bench", &["net", "cli"]),
+    ("judge", &["net", "cli"]),
     ("assignment", &["bench", "lab", "net", "cli"]),
-    ("lab", &["bench", "net", "cli"]),
+    ("lab", &["bench", "judge", "net", "cli"]),
 ];
 
 /// The rooms that a file names: what follows `crate::`.

@@ -421,14 +421,16 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
     }
 }
 
-fn topics() -> [&'static Topic; 7] {
+fn topics() -> [&'static Topic; 9] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
         &progjar::lb::TOPIC,
         &progjar::bench::TOPIC,
+        &progjar::judge::TOPIC,
         &progjar::lab::exhibit::TOPIC,
         &progjar::lab::compare::TOPIC,
+        &progjar::lab::peers::TOPIC,
         &progjar::lab::floor::TOPIC,
     ]
 }
@@ -727,6 +729,11 @@ mod the_commands_do_what_the_note_says {
     #[test]
     fn in_bench() {
         try_it("bench");
+    }
+
+    #[test]
+    fn in_judge() {
+        try_it("judge");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub const NAMES: [&str; 15] = [
     "compare",
     "pollers",
     "tricks",
+    "peers",
     "exhibit-spin",
     "exhibit-not-found",
     "exhibit-dead-port",

@@ -1,0 +1,191 @@
+//! A load balancer, judged from both sides: the judge is its clients and its backends, and so sees
+//! what goes on, byte for byte.
+//!
+//! Entry points: [`chapters`], [`Gateway`]. Note: `notes/judge.md`.
+
+// the backends: they read strictly, keep what came, answer as told, die and come back
+mod backends;
+// a request, read strictly
+mod request;
+// what they answer when no case tells them otherwise
+mod honest;
+// whose turn it is
+mod turns;
+// one message through the load balancer: what must come out on either side
+mod passage;
+// the table of messages
+mod heads;
+// the table of answers that lie
+pub mod lies;
+// what becomes of messages that two parsers could read in two ways, in both directions
+mod smuggling;
+// backends that refuse, die, stall and come back
+mod failures;
+
+use super::check::{Chapter, Finding, Level, Subject};
+use super::client::{Client, Trouble};
+use super::contact::{ask, get};
+use super::{assignment, contact, hostile};
+use backends::Backends;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a load balancer may take to find out that a backend is back.
+const RETURN: Duration = Duration::from_secs(12);
+/// The same, once it has not.
+const NO_RETURN: Duration = Duration::from_secs(1);
+/// So long after the start, nobody waits for a backend any more: the judge ends within a minute.
+const LAST: Duration = Duration::from_secs(54);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The judge on both sides of the load balancer.
+pub(crate) struct Gateway {
+    pub backends: Backends,
+    /// When nobody waits for a backend any more.
+    last: Instant,
+    /// Every living backend has been seen to serve since one of them died or lied.
+    settled: AtomicBool,
+    /// Once it did not come to that.
+    gave_up: AtomicBool,
+}
+
+/// The chapters, with backends on these ports, once the load balancer has found them.
+pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>, String> {
+    let gateway = Arc::new(Gateway::new(ports)?);
+    if gateway.settle(subject).is_err() && contact::meet(subject).is_ok() {
+        let ports = gateway.backends.ports();
+        return Err(format!(
+            "judge: {} answers, but sends no request to a backend on {ports:?}; name its backends \
+             with --backends",
+            subject.address
+        ));
+    }
+    let of = |level, name, rows: Vec<passage::Passage>| {
+        Chapter::new(level, name, rows.into_iter().map(|row| row.check(&gateway)).collect())
+    };
+    let mut chapters = assignment::chapters();
+    for chapter in &mut chapters {
+        chapter.checks.iter_mut().for_each(|check| check.lab = 6);
+    }
+    chapters.push(turns::chapter(&gateway).of_lab(6));
+    chapters.push(of(Level::Http, "what a backend gets", heads::to_backends()));
+    chapters.push(of(Level::Http, "what a client gets", heads::to_clients()));
+    chapters.push(turns::on_one_connection(&gateway));
+    chapters.extend(smuggling::chapters(&gateway));
+    chapters.push(failures::chapter(&gateway).of_lab(7));
+    let mut hostile = hostile::chapters(honest::LARGE);
+    for check in hostile.iter_mut().flat_map(|chapter| &mut chapter.checks) {
+        let (gateway, run) = (Arc::clone(&gateway), Arc::clone(&check.run));
+        check.run = Arc::new(move |subject| match gateway.ready(subject) {
+            Ok(()) => run(subject),
+            Err(finding) => finding,
+        });
+    }
+    chapters.extend(hostile);
+    Ok(chapters)
+}
+
+impl Gateway {
+    fn new(ports: &[u16]) -> Result<Gateway, String> {
+        let backends = Backends::bind(ports)?;
+        let (last, no) = (Instant::now() + LAST, || AtomicBool::new(false));
+        Ok(Gateway { backends, last, settled: no(), gave_up: no() })
+    }
+
+    /// A backend has died, come back or lied: what follows waits until all serve again.
+    pub(crate) fn disturb(&self) {
+        self.settled.store(false, SeqCst);
+    }
+
+    /// Waits until somebody is served. The finding: nobody is.
+    pub(crate) fn ready(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, 1)
+    }
+
+    /// Waits until the load balancer sends requests to every backend that lives, since it may leave
+    /// one alone for a while. The finding: it answers nobody.
+    pub(crate) fn settle(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, self.backends.living().len())
+    }
+
+    /// Waits until so many backends serve.
+    fn wait_for(&self, subject: &Subject, wanted: usize) -> Result<(), Finding> {
+        if self.settled.load(SeqCst) {
+            return Ok(());
+        }
+        let patience = if self.gave_up.load(SeqCst) { NO_RETURN } else { RETURN };
+        let until = self.last.min(Instant::now() + patience);
+        let (mut found, mut answered) = (BTreeSet::new(), 0);
+        // Enough in a row that each has had a turn since the last failure.
+        while found.len() < wanted || answered < wanted {
+            if Instant::now() > until || subject.stop.is_raised() {
+                self.gave_up.store(true, SeqCst);
+                break;
+            }
+            let (number, answer) = self.ask_honestly(subject);
+            answered = if answer.is_ok() { answered + 1 } else { 0 };
+            found.extend(self.backends.seen(number).iter().map(|seen| seen.backend));
+            match answer {
+                Ok(()) => {}
+                Err(Some(Trouble::Connect(_))) => break,
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+        if wanted > 1 {
+            self.settled.store(true, SeqCst);
+        }
+        match answered {
+            0 => Err(Finding {
+                timed_out: true,
+                ..Finding::not_applicable("no request reaches a backend: are these its backends?")
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// One GET on a connection of its own: its number, and the trouble if it was not answered as it
+    /// should be.
+    fn ask_honestly(&self, subject: &Subject) -> (usize, Result<(), Option<Trouble>>) {
+        let number = self.backends.honest();
+        let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
+        let answer = answer.map_err(Some).and_then(|answer| {
+            let is_well = answer.status == 200 && answer.content == honest_content(number);
+            if is_well { Ok(()) } else { Err(None) }
+        });
+        (number, answer)
+    }
+
+    /// Whether those who come next get what they asked for, by way of every backend; else what they
+    /// got. An error of the load balancer's own may be: it leaves alone who has lied to it.
+    fn neighbours(&self, subject: &Subject, same: Option<Client>) -> Result<(), String> {
+        self.disturb();
+        let mut same = same;
+        for _ in 0..=self.backends.ports().len() {
+            let number = self.backends.honest();
+            let mut client = match same.take() {
+                Some(client) => client,
+                None => Client::connect(subject.address).map_err(|trouble| trouble.to_string())?,
+            };
+            client.send(get(&format!("/t{number}"), ""));
+            match client.answer(false, subject.patience) {
+                Ok(answer) if answer.status >= 500 => {}
+                Ok(answer) if answer.status == 200 && answer.content == honest_content(number) => {}
+                Ok(answer) => return Err(answer.summary()),
+                Err(trouble @ Trouble::NotHttp(..)) => {
+                    return Err(trouble.to_string());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an honest backend answers to a GET of that number.
+fn honest_content(number: usize) -> Vec<u8> {
+    format!("judge: /t{number}\n").into_bytes()
+}
