@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The names of the blocks.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "async_server",
     "lb",
     "thread_server",

@@ -3,9 +3,8 @@
 //! Starts and stops everything itself, on free ports. Entry point: [`main`]. Note: `notes/judge.md`.
 
 use super::fleet::{Fleet, Server, free_address};
-use super::machine::circumstances;
-use super::notes;
-use super::process::{end, guarded, installed, say};
+use super::notes::{self, circumstances};
+use super::process::{end, installed, say};
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::judge::{Grade, grade};
@@ -27,15 +26,14 @@ pub const TOPIC: Topic = Topic {
     more: "Those that are not installed are named. Everything is stopped at the end, and by Ctrl-C.",
 };
 
-/// A server of others: the program, how to ask for its version, how to start it, what its file
-/// holds, and the signal that ends it. Words in capitals are filled in.
+/// A server of others: the program, how to ask for its version, how to start it, and what its file
+/// holds. Words in capitals are filled in.
 struct Other {
     name: &'static str,
     program: &'static str,
     version: &'static str,
     arguments: &'static [&'static str],
     file: &'static str,
-    signal: &'static str,
 }
 
 const OTHERS: [Other; 4] = [
@@ -45,7 +43,6 @@ const OTHERS: [Other; 4] = [
         version: "-v",
         arguments: &["-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/file"],
         file: include_str!("nginx.conf"),
-        signal: "TERM",
     },
     Other {
         name: "HAProxy, async_server behind",
@@ -53,7 +50,6 @@ const OTHERS: [Other; 4] = [
         version: "-v",
         arguments: &["-db", "-q", "-f", "FOLDER/file"],
         file: include_str!("haproxy.cfg"),
-        signal: "TERM",
     },
     Other {
         name: "Node's http",
@@ -61,7 +57,6 @@ const OTHERS: [Other; 4] = [
         version: "--version",
         arguments: &["FOLDER/file", "PORT", "ROOT"],
         file: include_str!("node.js"),
-        signal: "TERM",
     },
     Other {
         name: "python3 -m http.server",
@@ -69,37 +64,36 @@ const OTHERS: [Other; 4] = [
         version: "--version",
         arguments: &["-m", "http.server", "PORT", "--bind", "127.0.0.1", "--directory", "ROOT"],
         file: "",
-        signal: "INT",
     },
 ];
 
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let root = PathBuf::from(given.text("--root").unwrap_or_default());
-    end("peers", "every server", judge_all(&root, given.text("--notes").map(Path::new), stop), stop)
+    end("peers", judge_all(&root, given.text("--notes").map(Path::new), stop), stop)
 }
 
 fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), String> {
     folder.map_or(Ok(()), notes::check)?;
     let wrong = |e| format!("cannot read the folder '{}': {e}; see --root", root.display());
     let root = fs::canonicalize(root).map_err(wrong)?;
-    let scratch = Fleet::in_scratch()?;
-    let mut fleet = Fleet::new(&scratch.folder, &root)?;
+    let scratch = Fleet::in_scratch(stop)?;
+    let mut fleet = Fleet::new(&scratch.folder, &root, stop)?;
     let mut rows = Vec::new();
     for topic in ["async_server", "thread_server"] {
-        let server = fleet.start(topic, 0, &["--quiet"], stop)?;
+        let server = fleet.start(topic, 0, &["--quiet"])?;
         rows.push(row(topic.to_owned(), &server, stop)?);
     }
     let backend = fleet.one("async_server")?.clone();
-    let lb = fleet.start("lb", 0, &["--quiet", &format!("--backend={}", backend.address)], stop)?;
+    let lb = fleet.start("lb", 0, &["--quiet", &format!("--backend={}", backend.address)])?;
     rows.push(row("lb, async_server behind".to_owned(), &lb, stop)?);
     let mut missing = Vec::new();
     for other in &OTHERS {
-        let Some(program) = installed(&[other.program]) else {
+        let Some(program) = installed(other.program) else {
             missing.push(other.program);
             continue;
         };
-        let server = start(other, &program, &mut fleet, &root, &backend, stop)?;
+        let server = start(other, &program, &mut fleet, &root, &backend)?;
         rows.push(row(format!("{} ({})", other.name, version(other, &program)), &server, stop)?);
     }
     if !missing.is_empty() {
@@ -109,9 +103,7 @@ fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), Stri
     let block = format!("{}\n\n{table}{}", circumstances("./run.sh peers"), rows.concat());
     say(&format!("\n{block}"));
     let Some(folder) = folder else { return Ok(()) };
-    let count = notes::refresh(folder, &|name| (name == "peers").then(|| block.clone()))?;
-    say(&format!("results blocks refreshed: {count}"));
-    Ok(())
+    notes::refresh(folder, &|name| (name == "peers").then(|| block.clone()), &[])
 }
 
 fn start(
@@ -120,7 +112,6 @@ fn start(
     fleet: &mut Fleet,
     root: &Path,
     backend: &Server,
-    stop: &Stop,
 ) -> Result<Server, String> {
     let folder = fleet.folder.join(other.program);
     let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
@@ -133,8 +124,8 @@ fn start(
     };
     fs::write(folder.join("file"), fill(other.file)).map_err(wrong)?;
     let arguments: Vec<String> = other.arguments.iter().map(|argument| fill(argument)).collect();
-    let command = guarded(program, &arguments, other.signal);
-    fleet.start_other(other.program, command, address, stop)
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    fleet.start_other(other.program, program, &arguments, address)
 }
 
 /// What the program says of its version; some say it on stderr.
