@@ -3,7 +3,8 @@
 //!
 //! What a fence's first line means:
 //!
-//! - `rust src/FILE`: these lines stand in that file word for word (indentation aside)
+//! - `rust src/FILE`, `python tests/labs/FILE`: these lines stand in that file word for word
+//!   (indentation aside)
 //! - `diff src/FILE`: the same of all its lines but those with a `+`
 //! - `sh server`: a line per server; they run until the note ends or their port is used again
 //! - `sh`: commands that are run, and must succeed; `sh fails`: must not
@@ -259,7 +260,7 @@ fn quoted_code_stands_in_its_file_word_for_word() {
         for (info, body) in note.fences() {
             let (kind, path) = info.split_once(' ').unwrap_or((info, ""));
             let wanted: Vec<&str> = match kind {
-                "rust" => body.iter().map(|l| l.trim()).collect(),
+                "rust" | "python" => body.iter().map(|l| l.trim()).collect(),
                 "diff" => body
                     .iter()
                     .filter(|l| !l.starts_with('+'))
@@ -474,6 +475,7 @@ fn every_command_line_is_one_that_the_program_takes() {
                 || info.starts_with("text haproxy")
                 || info.starts_with("text nginx")
                 || info.starts_with("rust src/")
+                || info.starts_with("python tests/labs/")
                 || info.starts_with("diff src/")
                 || info
                     .strip_prefix("sh not-run: ")
