@@ -2,10 +2,9 @@
 //! verdict depends on how the bytes are cut, what is accepted is beyond doubt, and what the load
 //! balancer would forward says the same as what it was told.
 //!
-//! The seeds are the cases of `tests/cases/`; the damage is what attackers do: a byte changed, a
+//! The seeds are the cases of `src/judge/cases/`; the damage is what attackers do: a byte changed, a
 //! delimiter put in, a piece doubled, two messages spliced.
 
-mod cases;
 mod recipient;
 mod support;
 
@@ -15,6 +14,7 @@ use http::request::{self, Method, Request};
 use http::response;
 use http::{Limits, ParseError, Version};
 use progjar::http;
+use progjar::judge::cases;
 use progjar::lb::rewrite;
 use progjar::net::clock::Clock;
 use progjar::site::Site;

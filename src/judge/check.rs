@@ -2,7 +2,7 @@
 //!
 //! Knows no server and no report. Entry points: [`Check`], [`Finding`]. Note: `notes/judge.md`.
 
-use super::client::Answer;
+use super::answer::Answer;
 use crate::cli::shutdown::Stop;
 use std::net::SocketAddr;
 use std::time::Duration;

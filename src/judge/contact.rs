@@ -3,8 +3,9 @@
 //!
 //! Entry point: [`meet`]. Note: `notes/judge.md`.
 
+use super::answer::Answer;
 use super::check::{Facts, Subject};
-use super::client::{Answer, Client, Trouble};
+use super::client::{Client, Trouble};
 use std::time::Duration;
 
 /// How long the very first answer may take.

@@ -1,10 +1,329 @@
-//! What the others feel while some clients behave badly.
+//! What the others feel while some clients behave badly, as latency: how long an ordinary client
+//! waits for `/`, alone and among them.
 //!
-//! Entry point: [`chapters`]. Note: `notes/judge.md`.
+//! Bounded in count and time. Entry point: [`chapters`]. Note: `notes/judge.md`.
 
-use super::check::Chapter;
+use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
+use super::client::{Client, Trouble};
+use super::contact::{ask, get};
+use crate::net::sys;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// The chapters.
-pub(super) fn chapters() -> Vec<Chapter> {
+/// Nobody may wait longer among them.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Half of the others wait at most so many times as long as alone, and the time beside it, which a
+/// busy machine adds by itself.
+const TIMES: u32 = 5;
+const AND: Duration = Duration::from_millis(20);
+/// How often an ordinary client asks, and for how long at most.
+const ASKED: usize = 50;
+const MEASURED: Duration = Duration::from_secs(3);
+/// An attack ends then, whatever it has done.
+const ATTACK: Duration = Duration::from_secs(4);
+
+/// What the attackers do: it returns what they hold, which stays until the others were measured.
+type Attack = fn(&Scene) -> Vec<Client>;
+
+/// Where an attack takes place.
+struct Scene<'a> {
+    subject: &'a Subject,
+    /// The path of something large.
+    large: &'a str,
+    until: Instant,
+}
+
+/// The chapters; `large`: a path with much content.
+pub(super) fn chapters(large: &str) -> Vec<Chapter> {
+    // name, why, weight, what they do, attack
+    let attacks: [(&str, &str, u8, &str, Attack); 8] = [
+        (
+            "slow heads",
+            "a few hundred connections that cost nothing to open stop the server for everybody",
+            3,
+            "200 clients send half a head, and one byte more now and then",
+            slow_heads,
+        ),
+        (
+            "idle connections",
+            "every browser keeps some open and says nothing",
+            2,
+            "500 clients connect and say nothing",
+            idle,
+        ),
+        (
+            "slow readers",
+            "one telephone in a tunnel holds up everybody",
+            3,
+            "20 clients ask for something large, again and again, and read nothing",
+            slow_readers,
+        ),
+        (
+            "resets",
+            "browsers close in the middle of a page all the time",
+            2,
+            "200 clients ask for something large, and reset when the answer begins",
+            resets,
+        ),
+        (
+            "garbage",
+            "every port on the internet gets it within minutes",
+            2,
+            "100 clients send random bytes and end",
+            garbage,
+        ),
+        (
+            "clients that connect and vanish",
+            "port scanners, health checks and impatient users do nothing else",
+            2,
+            "300 clients connect and close, some behind half a request, some behind a whole one",
+            vanish,
+        ),
+        (
+            "half requests that end",
+            "a client that dies in the middle of an upload must cost nothing that stays",
+            1,
+            "100 clients send half of an upload and close",
+            half_uploads,
+        ),
+        ("downloads", "a large download beside small requests is the normal case", 2, "", nothing),
+    ];
+    let check = |(name, why, weight, what, attack): (_, _, _, _, Attack)| {
+        let large = large.to_owned();
+        let what: &str = what;
+        let run = move |subject: &Subject| match what {
+            "" => beside_downloads(subject, &large),
+            _ => beside(subject, &large, what, attack),
+        };
+        Check::new(name, "what the others feel", why, run).weight(weight)
+    };
+    vec![Chapter::new(Level::Hostile, "what the others feel", attacks.map(check).into()).of_lab(5)]
+}
+
+/// How long ordinary clients wait, one after the other, each on a connection of its own, in order
+/// of length. The error: one of them got another answer than at first, or none.
+fn waits(subject: &Subject) -> Result<Vec<Duration>, (String, bool)> {
+    let (begun, mut waits) = (Instant::now(), Vec::new());
+    while waits.len() < ASKED && begun.elapsed() < MEASURED {
+        let asked = Instant::now();
+        let first = &subject.facts.first;
+        match ask(subject, get("/", "Connection: close\r\n")) {
+            Ok(answer) if (answer.status, &answer.content) == (first.status, &first.content) => {}
+            Ok(answer) => return Err((format!("got another answer: {}", answer.summary()), false)),
+            Err(trouble) => {
+                let timed_out = matches!(trouble, Trouble::TimedOut(_));
+                return Err((trouble.to_string(), timed_out));
+            }
+        }
+        waits.push(asked.elapsed());
+        if asked.elapsed() > LONGEST {
+            break;
+        }
+    }
+    waits.sort();
+    Ok(waits)
+}
+
+fn half(sorted: &[Duration]) -> Duration {
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// The outcome, what was measured, and the bound.
+fn compare(alone: &[Duration], among: &[Duration]) -> (Outcome, String, String) {
+    let ms = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1000.0);
+    let longest = among.last().copied().unwrap_or_default();
+    let bound = TIMES * half(alone) + AND;
+    let outcome = match longest <= LONGEST && half(among) <= bound {
+        true => Outcome::Pass,
+        false => Outcome::Fail,
+    };
+    let came = format!(
+        "half of the others waited {} among them and {} without them; the longest wait: {}",
+        ms(half(among)),
+        ms(half(alone)),
+        ms(longest)
+    );
+    let expected = format!(
+        "half wait at most {TIMES} times as long as without them and {}, here {}; nobody more than {}",
+        ms(AND),
+        ms(bound),
+        ms(LONGEST)
+    );
+    (outcome, came, expected)
+}
+
+fn beside(subject: &Subject, large: &str, what: &str, attack: Attack) -> Finding {
+    let scene = Scene { subject, large, until: Instant::now() + ATTACK };
+    measured(subject, what, || {
+        let attackers = attack(&scene);
+        let among = waits(subject);
+        drop(attackers);
+        among
+    })
+}
+
+/// Measures without the attack and in it.
+fn measured(
+    subject: &Subject,
+    what: &str,
+    among: impl FnOnce() -> Result<Vec<Duration>, (String, bool)>,
+) -> Finding {
+    let failed = |(why, timed_out): (String, bool), when: &str| Finding {
+        timed_out,
+        ..Finding::new(
+            Outcome::Fail,
+            what,
+            format!("an ordinary client {when}: {why}"),
+            "the answer that it gets at other times",
+        )
+    };
+    let alone = match waits(subject) {
+        Ok(alone) => alone,
+        Err(why) => return failed(why, "before them"),
+    };
+    match among() {
+        Ok(among) => {
+            let (outcome, came, expected) = compare(&alone, &among);
+            Finding::new(outcome, what, came, expected)
+        }
+        Err(why) => failed(why, "among them"),
+    }
+}
+
+/// Attackers, as long as there is time and the system has descriptors.
+fn crowd(scene: &Scene, size: usize, act: impl Fn(usize, &mut Client)) -> Vec<Client> {
+    let _ = sys::raise_descriptor_limit();
+    let mut all = Vec::new();
+    for number in 0..size {
+        if Instant::now() > scene.until || scene.subject.stop.is_raised() {
+            break;
+        }
+        let Ok(mut client) = Client::connect(scene.subject.address) else { break };
+        act(number, &mut client);
+        all.push(client);
+    }
+    all
+}
+
+fn slow_heads(scene: &Scene) -> Vec<Client> {
+    let mut all = crowd(scene, 200, |_, client| {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    });
+    all.iter_mut().for_each(|client| {
+        client.send("y");
+    });
+    all
+}
+
+fn idle(scene: &Scene) -> Vec<Client> {
+    crowd(scene, 500, |_, _| {})
+}
+
+fn slow_readers(scene: &Scene) -> Vec<Client> {
+    let request = get(scene.large, "").repeat(16);
+    crowd(scene, 20, |_, client| {
+        client.send(&request);
+    })
+}
+
+fn resets(scene: &Scene) -> Vec<Client> {
+    let request = get(scene.large, "");
+    for _ in 0..10 {
+        let mut asked = crowd(scene, 20, |_, client| {
+            client.send(&request);
+        });
+        for client in &mut asked {
+            client.more(Instant::now() + Duration::from_millis(200));
+            let _ = sys::reset_on_close(client.stream());
+        }
+    }
     Vec::new()
+}
+
+fn garbage(scene: &Scene) -> Vec<Client> {
+    // xorshift: the same bytes each time.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let messages: Vec<Vec<u8>> = (0..100)
+        .map(|number| {
+            let begin: &[u8] = if number % 2 == 0 { b"GET / HTTP/1.1\r\nHost" } else { b"" };
+            let length = next() % 400;
+            begin.iter().copied().chain((0..length).map(|_| next() as u8)).collect()
+        })
+        .collect();
+    crowd(scene, messages.len(), |number, client| {
+        client.send(messages.get(number).map_or(&[][..], Vec::as_slice));
+        client.end();
+    })
+}
+
+fn vanish(scene: &Scene) -> Vec<Client> {
+    let whole = get("/", "");
+    let words = ["", "GET /", &whole];
+    for round in 0..10 {
+        let word = words.get(round % words.len()).copied().unwrap_or_default();
+        drop(crowd(scene, 30, |_, client| {
+            client.send(word);
+        }));
+    }
+    Vec::new()
+}
+
+fn half_uploads(scene: &Scene) -> Vec<Client> {
+    let upload = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf";
+    drop(crowd(scene, 100, |_, client| {
+        client.send(upload);
+    }));
+    Vec::new()
+}
+
+fn nothing(_: &Scene) -> Vec<Client> {
+    Vec::new()
+}
+
+/// Four clients download without a pause.
+fn beside_downloads(subject: &Subject, large: &str) -> Finding {
+    let stop = Arc::new(AtomicBool::new(false));
+    let what = "4 clients ask for something large without a pause, and read as fast as it comes";
+    measured(subject, what, || {
+        thread::scope(|scope| {
+            let download = || {
+                while !stop.load(SeqCst) {
+                    let _ = ask(subject, get(large, "Connection: close\r\n"));
+                }
+            };
+            for _ in 0..4 {
+                let _ = thread::Builder::new().spawn_scoped(scope, download);
+            }
+            let among = waits(subject);
+            stop.store(true, SeqCst);
+            among
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_what_the_report_says() {
+        let ms = |list: &[u64]| -> Vec<_> { list.iter().map(|n| Duration::from_millis(*n)).collect() };
+        for (alone, among, outcome) in [
+            (&[1, 1, 1][..], &[1, 2, 900][..], Outcome::Pass),
+            (&[1, 1, 1], &[1, 25, 900], Outcome::Pass),
+            (&[1, 1, 1], &[1, 26, 900], Outcome::Fail),
+            (&[1, 1, 1], &[1, 2, 1001], Outcome::Fail),
+            (&[100, 100, 100], &[500, 520, 600], Outcome::Pass),
+        ] {
+            assert_eq!(compare(&ms(alone), &ms(among)).0, outcome, "{alone:?} {among:?}");
+        }
+    }
 }

@@ -5,10 +5,16 @@
 
 // level, outcome, check, chapter, and what is known of the server
 pub(crate) mod check;
-// a client with deadlines, and its strict reader of answers
+// a response read strictly, without sockets
+pub(crate) mod answer;
+// a client with deadlines
 pub(crate) mod client;
 // bytes, escaped and marked
 mod show;
+// the tables: requests and responses, with the verdict on each
+pub mod cases;
+// one case of the tables against a server
+mod table;
 // the first requests: is it HTTP at all, and what does it offer
 mod contact;
 // what Tugas 10 asks of a server
@@ -155,6 +161,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 /// All chapters for an origin server.
 fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
+    chapters.extend(table::chapters());
     chapters.extend(hostile::chapters());
     chapters
 }

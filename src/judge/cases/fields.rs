@@ -1,7 +1,7 @@
 //! RFC 9112 §5 and §2.2, RFC 9110 §5 and §7.2: field lines, line ends, Host, limits.
 
 use super::*;
-use ParseError as E;
+use Fault as E;
 
 /// A request whose field section, after Host, is `lines`.
 fn with(lines: &[u8]) -> Vec<u8> {
@@ -25,7 +25,7 @@ pub fn lines() -> Vec<Case> {
         good("a value of white space alone", b"A: \t \r\n"),
         good("a value with colons and quotes", b"A: b:c \"d, e\"\r\n"),
         good("a tab inside a value", b"A: b\tc\r\n"),
-        good("a value beyond ASCII (obs-text)", b"A: caf\xe9\r\n"),
+        good("a value beyond ASCII (obs-text)", b"A: caf\xe9\r\n").should(),
         good("every character of a token in a name", b"!#$%&'*+-.^_`|~09azAZ: b\r\n"),
         bad("a space between name and colon (§5.1)", b"A : b\r\n", E::SpaceBeforeColon),
         bad("a tab between name and colon", b"A\t: b\r\n", E::SpaceBeforeColon),
@@ -76,7 +76,8 @@ pub fn line_ends() -> Vec<Case> {
             "an empty line of CR alone",
             b"GET / HTTP/1.1\r\nHost: a\r\n\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             [refused(400, E::BareCr)],
-        ),
+        )
+        .once(),
         case(
             "every line ends in LF alone",
             b"GET / HTTP/1.1\nHost: a\n\n",
@@ -101,7 +102,7 @@ pub fn hosts() -> Vec<Case> {
         host("Host: an IPv6 address and a port", "[2001:db8::1]:80"),
         host("Host: a colon and no port", "a.example:"),
         host("Host: an underscore, as in many a container's name", "my_app"),
-        host("Host: a percent-encoded name", "caf%C3%A9.example"),
+        host("Host: a percent-encoded name", "caf%C3%A9.example").should(),
         case(
             "no Host in HTTP/1.1 (§3.2)",
             b"GET / HTTP/1.1\r\n\r\n",
@@ -127,8 +128,8 @@ pub fn hosts() -> Vec<Case> {
             b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n",
             [refused(400, E::HostInvalid)],
         ),
-        wrong("an empty Host, since an http URI has one (RFC 9110 §4.2.1)", ""),
-        wrong("Host: a port alone", ":80"),
+        wrong("an empty Host, since an http URI has one (RFC 9110 §4.2.1)", "").may(),
+        wrong("Host: a port alone", ":80").may(),
         wrong("Host: a list", "a, b"),
         wrong("Host: with a path", "a.example/admin"),
         wrong("Host: with a query", "a.example?x"),
@@ -137,7 +138,7 @@ pub fn hosts() -> Vec<Case> {
         wrong("Host: with a user name", "me@a.example"),
         wrong("Host: a port that is no number", "a.example:http"),
         wrong("Host: a port with a sign", "a.example:+80"),
-        wrong("Host: a port beyond 65535", "a.example:65536"),
+        wrong("Host: a port beyond 65535", "a.example:65536").should(),
         wrong("Host: two ports", "a.example:80:81"),
         wrong("Host: an IPv6 address without brackets", "::1"),
         wrong("Host: a bracket that does not close", "[::1"),
@@ -155,7 +156,7 @@ pub fn hosts() -> Vec<Case> {
 pub fn limits() -> Vec<Case> {
     let field = "A: b\r\n";
     vec![
-        case("as many field lines as allowed", with(field.repeat(99).as_bytes()), [get("/")]),
+        case("as many field lines as allowed", with(field.repeat(99).as_bytes()), [get("/")]).may(),
         case(
             "one field line more",
             with(field.repeat(100).as_bytes()),
@@ -166,7 +167,8 @@ pub fn limits() -> Vec<Case> {
             // "Host: a", "A: " and two line ends are 14 bytes.
             with(&long("A: ", b'b', 16384 - 14, "\r\n")),
             [get("/")],
-        ),
+        )
+        .may(),
         case(
             "a field section one byte larger",
             with(&long("A: ", b'b', 16384 - 13, "\r\n")),

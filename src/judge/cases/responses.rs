@@ -2,13 +2,17 @@
 //! message cannot be trusted.
 
 use super::*;
-use ParseError as E;
+use Fault as E;
 
 /// Bytes that a backend sends, and what a gateway makes of them.
 pub struct ResponseCase {
+    /// What is special about it.
     pub name: &'static str,
+    /// What is sent.
     pub bytes: Vec<u8>,
+    /// The request was HEAD.
     pub to_head: bool,
+    /// What our own load balancer makes of it.
     pub verdict: ResponseVerdict,
 }
 
@@ -20,7 +24,7 @@ pub enum ResponseVerdict {
     /// More must arrive before anything is known.
     Incomplete,
     /// It is not to be trusted.
-    Refused(ParseError),
+    Refused(Fault),
 }
 use ResponseVerdict::{Accepted as Ok, Incomplete, Refused};
 

@@ -1,0 +1,288 @@
+//! Backends that refuse, die, stall and come back: no client may notice as long as one backend is
+//! left, and nothing may be carried out twice.
+//!
+//! Entry point: [`chapter`]. Note: `notes/judge.md`.
+
+use super::{Gateway, PAUSE, RETURN, honest, honest_content};
+use crate::judge::answer::Answer;
+use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
+use crate::judge::client::{Client, Trouble};
+use crate::judge::contact::{ask, get};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A request that waits longer than this for its answer was kept waiting by another's backend.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long the load goes on before its backend dies, and after.
+const LOAD: Duration = Duration::from_millis(500);
+/// Clients of the load.
+const CLIENTS: usize = 4;
+
+const SAFE: &str = "RFC 9110 §9.2.2";
+const LOST: &str = "a client sees an error although other backends could have served it";
+const TWICE: &str = "the order is placed twice, the money is paid twice";
+
+/// A story: what is sent, what is expected, and what happens.
+type Story = fn(&Arc<Gateway>, &Subject) -> (Outcome, String);
+
+/// All stories.
+pub(crate) fn chapter(gateway: &Arc<Gateway>) -> Chapter {
+    // name, section, why, weight, what is sent, what is expected, story
+    #[rustfmt::skip]
+    let stories: [(&str, &str, &str, u8, &str, &str, Story); 9] = [
+        ("a backend refuses: the others serve", SAFE, LOST, 3,
+         "one backend does not listen; 12 times GET", "12 times 200", refuses),
+        ("a backend that is back gets requests again", SAFE, "else every restart costs a backend for good", 2,
+         "a backend refuses, then listens again; GETs", "it gets one of them within 12 s", comes_back),
+        ("a backend refuses: a POST goes to another", SAFE, "nothing of it was sent, so that it may go elsewhere", 1,
+         "one backend does not listen; 8 times POST", "8 times 200", refuses_posts),
+        ("a backend dies with a GET in its hands: another serves it", SAFE, LOST, 3,
+         "GET; its backend reads it and dies", "200, from another backend", dies_with_get),
+        ("a backend dies with a POST in its hands: it is not sent again", SAFE, TWICE, 3,
+         "POST; its backend reads it and dies", "an error; one backend has got it, once", dies_with_post),
+        ("kept connections have ended: a POST is not carried out twice", SAFE, TWICE, 3,
+         "all backends close their connections; 8 times POST", "each gets there once at most", stale_posts),
+        ("a backend dies under load: nobody notices", SAFE, LOST, 3,
+         "4 clients ask again and again; one backend dies", "every answer is 200", dies_under_load),
+        ("a backend keeps one client waiting: the others do not wait", SAFE, "one slow page stops the whole site", 3,
+         "GET, and its backend stalls; then 20 times GET", "20 answers, each within 1 s", stalls),
+        ("no backend is left: the client is told", "RFC 9110 §15.6", "a client that is told can try again; one that is cut off cannot know", 1,
+         "no backend listens; GET", "an error such as 503", all_refuse),
+    ];
+    let check = |(name, section, why, weight, sent, expected, story)| {
+        let gateway = Arc::clone(gateway);
+        let run = move |subject: &Subject| {
+            if let Err(finding) = gateway.settle(subject) {
+                return finding;
+            }
+            let story: Story = story;
+            let (outcome, came) = story(&gateway, subject);
+            revive_all(&gateway);
+            gateway.disturb();
+            let came = if came.is_empty() { "as expected".to_owned() } else { came };
+            let sent: &str = sent;
+            let expected: &str = expected;
+            Finding::new(outcome, sent, came, expected)
+        };
+        Check::new(name, section, why, run).weight(weight)
+    };
+    Chapter::new(Level::Http, "backends that fail", stories.map(check).into())
+}
+
+fn revive_all(gateway: &Gateway) {
+    let living = gateway.backends.living();
+    for backend in (0..gateway.backends.ports().len()).filter(|n| !living.contains(n)) {
+        // Somebody may be quick to take the port; the next case finds a backend less.
+        let _ = gateway.backends.revive(backend);
+    }
+}
+
+/// A POST of that number.
+fn post(number: usize) -> String {
+    format!("POST /t{number} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
+}
+
+fn in_words(answer: &Result<Answer, Trouble>) -> String {
+    answer.as_ref().map_or_else(ToString::to_string, Answer::summary)
+}
+
+/// Asks so many times; what the first got that did not get what it asked for, and how many.
+fn losses(gateway: &Gateway, subject: &Subject, times: usize, is_post: bool) -> (usize, String) {
+    let (mut lost, mut first) = (0, String::new());
+    for _ in 0..times {
+        let number = gateway.backends.honest();
+        let request = match is_post {
+            true => post(number),
+            false => get(&format!("/t{number}"), "Connection: close\r\n"),
+        };
+        let answer = ask(subject, request);
+        let expected = if is_post { b"hi".to_vec() } else { honest_content(number) };
+        if !answer.as_ref().is_ok_and(|a| a.status == 200 && a.content == expected) {
+            lost += 1;
+            first = if lost == 1 { in_words(&answer) } else { first };
+        }
+    }
+    (lost, format!("{lost} of {times} got no 200; the first of them: {first}"))
+}
+
+fn refuses(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    gateway.backends.kill(1);
+    match losses(gateway, subject, 12, false) {
+        (0, _) => (Outcome::Pass, String::new()),
+        (_, told) => (Outcome::Fail, told),
+    }
+}
+
+fn refuses_posts(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    gateway.backends.kill(1);
+    match losses(gateway, subject, 8, true) {
+        (0, _) => (Outcome::Pass, String::new()),
+        (_, told) => (Outcome::Warn, told),
+    }
+}
+
+fn comes_back(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    gateway.backends.kill(1);
+    losses(gateway, subject, 8, false);
+    if let Err(why) = gateway.backends.revive(1) {
+        return (Outcome::NotApplicable, why);
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < RETURN && !subject.stop.is_raised() {
+        let (number, _) = gateway.ask_honestly(subject);
+        if gateway.backends.seen(number).iter().any(|seen| seen.backend == 1) {
+            return (Outcome::Pass, format!("after {:.1} s", begun.elapsed().as_secs_f64()));
+        }
+        thread::sleep(PAUSE);
+    }
+    (Outcome::Fail, format!("it got none within {} s", RETURN.as_secs()))
+}
+
+/// The first backend that gets it dies; another one answers honestly.
+fn deadly(gateway: &Arc<Gateway>) -> usize {
+    let (weak, deaths) = (Arc::downgrade(gateway), AtomicUsize::new(0));
+    gateway.backends.play(move |backend, request, stream| {
+        match (weak.upgrade(), deaths.fetch_add(1, SeqCst)) {
+            (Some(gateway), 0) => {
+                gateway.backends.kill(backend);
+                false
+            }
+            _ => honest::answer(request, stream),
+        }
+    })
+}
+
+fn dies_with_get(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    let number = deadly(gateway);
+    let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
+    match &answer {
+        Ok(found) if found.status == 200 && found.content == honest_content(number) => {
+            (Outcome::Pass, String::new())
+        }
+        _ => (Outcome::Fail, in_words(&answer)),
+    }
+}
+
+fn dies_with_post(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    let number = deadly(gateway);
+    let answer = ask(subject, post(number));
+    let times = gateway.backends.seen(number).len();
+    let came = format!("{}; backends have got it {times} times", in_words(&answer));
+    match times {
+        ..=1 => (Outcome::Pass, came),
+        _ => (Outcome::Fail, came),
+    }
+}
+
+fn stale_posts(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    losses(gateway, subject, 8, false); // connections that are kept
+    gateway.backends.hang_up();
+    let numbers: Vec<usize> = (0..8).map(|_| gateway.backends.honest()).collect();
+    let answers = numbers.iter().map(|number| ask(subject, post(*number)));
+    let lost = answers.filter(|answer| !answer.as_ref().is_ok_and(|a| a.status == 200)).count();
+    let most = numbers.iter().map(|number| gateway.backends.seen(*number).len()).max();
+    let most = most.unwrap_or(0);
+    let came = format!("{lost} of 8 got no 200; none came to a backend more than {most} times");
+    match (most, lost) {
+        (2.., _) => (Outcome::Fail, came),
+        (_, 0) => (Outcome::Pass, came),
+        _ => (Outcome::Warn, came),
+    }
+}
+
+fn dies_under_load(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let losses = Mutex::new(Vec::new());
+    let client = || {
+        let mut kept = None;
+        while !stop.load(SeqCst) {
+            let number = gateway.backends.honest();
+            let answer = match kept.take() {
+                Some(client) => Ok(client),
+                None => Client::connect(subject.address),
+            };
+            let answer = answer.and_then(|mut client: Client| {
+                client.send(get(&format!("/t{number}"), "Connection: keep-alive\r\n"));
+                let answer = client.answer(false, subject.patience)?;
+                kept = (!answer.closes()).then_some(client);
+                Ok(answer)
+            });
+            asked.fetch_add(1, SeqCst);
+            if !answer.as_ref().is_ok_and(|a| a.content == honest_content(number)) {
+                losses.lock().unwrap_or_else(|e| e.into_inner()).push(in_words(&answer));
+            }
+            thread::sleep(Duration::from_millis(1)); // a steady load, not the highest
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let _ = thread::Builder::new().spawn_scoped(scope, client);
+        }
+        thread::sleep(LOAD);
+        gateway.backends.kill(1);
+        thread::sleep(LOAD);
+        stop.store(true, SeqCst);
+    });
+    let losses = losses.into_inner().unwrap_or_else(|e| e.into_inner());
+    let all = asked.load(SeqCst);
+    match losses.first() {
+        None => (Outcome::Pass, format!("{all} requests, all answered")),
+        Some(first) => {
+            let came = format!("{} of {all} got no 200; the first of them: {first}", losses.len());
+            (Outcome::Fail, came)
+        }
+    }
+}
+
+fn stalls(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    let go_on = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&go_on);
+    let number = gateway.backends.play(move |_, _, _| {
+        let until = Instant::now() + RETURN;
+        while !end.load(SeqCst) && Instant::now() < until {
+            thread::sleep(PAUSE);
+        }
+        false
+    });
+    let waiting = Client::connect(subject.address).map(|mut client| {
+        client.send(get(&format!("/t{number}"), ""));
+        client
+    });
+    let until = Instant::now() + subject.patience;
+    while gateway.backends.seen(number).is_empty() && Instant::now() < until {
+        thread::sleep(PAUSE);
+    }
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let (_, is_well) = gateway.ask_honestly(subject);
+        slowest = slowest.max(begun.elapsed());
+        if !is_well || slowest > AT_ONCE {
+            go_on.store(true, SeqCst);
+            let came = format!("one of the others waited {} ms", slowest.as_millis());
+            return (Outcome::Fail, if is_well { came } else { came + ", and got no 200" });
+        }
+    }
+    go_on.store(true, SeqCst);
+    drop(waiting);
+    (Outcome::Pass, format!("20 answers, the slowest after {} ms", slowest.as_millis()))
+}
+
+fn all_refuse(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
+    (0..gateway.backends.ports().len()).for_each(|backend| gateway.backends.kill(backend));
+    let mut client = match Client::connect(subject.address) {
+        Ok(client) => client,
+        Err(trouble) => return (Outcome::Fail, trouble.to_string()),
+    };
+    client.send(get("/", "Connection: close\r\n"));
+    let answer = client.answer(false, 3 * subject.patience);
+    let outcome = match &answer {
+        Ok(answer) if answer.status >= 500 => Outcome::Pass,
+        Err(Trouble::Closed(0) | Trouble::Reset(0)) => Outcome::Warn,
+        _ => Outcome::Fail,
+    };
+    (outcome, in_words(&answer))
+}
