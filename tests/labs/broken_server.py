@@ -3,7 +3,7 @@
     python3 broken_server.py FAULT HOST PORT [FOLDER]
 
 - no-return: a thread for each client that goes on after it has answered and closed, for ever.
-- wrong-length: four bytes more than Content-Length says.
+- wrong-length: Content-Length counts characters, not bytes.
 - shared-buffer: what has come is kept in one place for all clients.
 """
 import sys
@@ -36,7 +36,13 @@ def no_return(host, port, folder="www"):
 
 def wrong_length(*arguments):
     right = faithful_server.response
-    faithful_server.response = lambda *parts: right(*parts) + b"\r\n\r\n"
+
+    def response(code, reason, content, *kind):
+        characters = len(content.decode(errors="replace"))
+        lengths = [b"Content-Length: %d" % length for length in (len(content), characters)]
+        return right(code, reason, content, *kind).replace(*lengths, 1)
+
+    faithful_server.response = response
     faithful_server.main(*arguments)
 
 

@@ -19,16 +19,19 @@ def read_pages(folder):
 
 def answer(head):
     """The answer to a request with this head, as bytes."""
-    target = (head.decode("latin-1").split("\r\n")[0] + "  ").split(" ")[1]
+    method, target, _ = (head.decode("latin-1").split("\r\n")[0] + "  ").split(" ", 2)
     status = "200 OK" if target in PAGES else "404 Not Found"
     content = PAGES.get(target, b"There is nothing here.\n")
+    if method not in ("GET", "HEAD"):
+        status, content = "501 Not Implemented", b"Only GET and HEAD.\n"
     lines = [
         f"HTTP/1.1 {status}",
         f"Content-Type: {mimetypes.guess_type(target)[0] or 'text/plain'}",
         f"Content-Length: {len(content)}",
         "Connection: close",
     ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+    first = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    return first if method == "HEAD" else first + content
 
 
 def serve(client):
