@@ -115,25 +115,24 @@ class Message:
     def values(self, name):
         return [value for known, value in self.fields if known.lower() == name]
 
-    def has(self, name, word):
-        """Whether a field that lists words has this one."""
+    def words(self, name):
+        """The members of a list, which may stand in several fields."""
         words = ",".join(self.values(name)).lower().split(",")
-        return word in [w.strip() for w in words]
+        return [word.strip() for word in words if word.strip()]
 
     def keeps_open(self):
-        if self.has("connection", "close"):
+        if "close" in self.words("connection"):
             return False
-        return not self.is_old or self.has("connection", "keep-alive")
+        return not self.is_old or "keep-alive" in self.words("connection")
 
     def length(self):
         """How long the content is: a number, "chunked", or None when no field says it."""
         lengths = self.values("content-length")
-        codings = [coding.lower() for coding in self.values("transfer-encoding")]
-        if codings:
+        if self.values("transfer-encoding"):
             # Two ways to find the end are one too many: two programs may find two ends.
             if lengths or self.is_old:
                 raise Refused(400)
-            if codings != ["chunked"]:
+            if self.words("transfer-encoding") != ["chunked"]:
                 raise Refused(501)
             return "chunked"
         if not lengths:
@@ -172,7 +171,7 @@ def content_of(request, reader):
     length = request.length() or 0
     if length != "chunked" and length > MAX_CONTENT:
         raise Refused(413)
-    if length and request.has("expect", "100-continue") and not request.is_old:
+    if length and "100-continue" in request.words("expect") and not request.is_old:
         reader.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     content = b""
     for piece in reader.content(length):

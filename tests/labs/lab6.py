@@ -46,8 +46,8 @@ class Response(Message):
 
 def end_to_end(message, *dropped):
     """The fields that are meant for the whole way, without those that we write ourselves."""
-    named = {name.strip() for name in ",".join(message.values("connection")).lower().split(",")}
-    dropped = HOP_BY_HOP | FRAMING | named - {"host"} | set(dropped)
+    named = set(message.words("connection")) - {"host"}
+    dropped = HOP_BY_HOP | FRAMING | named | set(dropped)
     return [(name, value) for name, value in message.fields if name.lower() not in dropped]
 
 
