@@ -82,7 +82,7 @@ pub(crate) fn read(
         let could_be = bytes.iter().zip(b"HTTP/1.").all(|(a, b)| a == b);
         return match could_be && bytes.len() < HEAD_LIMIT && !has_lone_lf(bytes) {
             true => Ok(None),
-            false => Err("what came is no HTTP response".to_owned()),
+            false => Err("no HTTP response".to_owned()),
         };
     };
     let (head, rest) = bytes.split_at(length);
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn what_is_no_http_is_known_at_once() {
         for bytes in ["\x15\x03\x01", "hello", "HTTP/2 200", "HTTP/1.1 200 OK\nA: b"] {
-            assert_eq!(said(bytes, false, false), "what came is no HTTP response", "{bytes:?}");
+            assert_eq!(said(bytes, false, false), "no HTTP response", "{bytes:?}");
         }
         for (bytes, expected) in [
             ("", "more"),

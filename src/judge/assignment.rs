@@ -1,34 +1,394 @@
 //! What Tugas 10 asks of a server: the page and its pictures, whole, for several clients at once.
 //!
-//! Entry point: [`chapters`]. Note: `notes/judge.md`.
+//! HTTP/1.0 and a connection per request are fine here. Entry point: [`chapters`].
+//! Note: `notes/judge.md`.
 
+use super::answer::{Answer, End};
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use super::contact::{ask, get};
+use super::client::{Client, Trouble};
+use super::contact::{PAUSE, ask, get, reads_pieces};
 use super::show;
+use std::time::{Duration, Instant};
 
 /// Where the assignment asks for it.
 const TUGAS: &str = "Tugas 10";
+/// Clients at once, as in the second row of the assignment's table.
+const CLIENTS: usize = 10;
+/// Requests one after the other, and how long they may take together.
+const MANY: usize = 200;
+const MANY_TIME: Duration = Duration::from_secs(5);
+/// The last requests are as fast as the first: at most so many times, and so much, slower.
+const SLOWER: u32 = 10;
+const SLOWER_BY: Duration = Duration::from_millis(20);
 
 /// The chapters.
 pub(super) fn chapters() -> Vec<Chapter> {
-    let checks = vec![
-        Check::new("GET / is answered with 200", TUGAS, "the performance test asks for /", |s| {
-            answered(s, "/")
-        }),
-        Check::new("the page is answered with 200", TUGAS, "step 4 opens it in a browser", |s| {
-            answered(s, &s.path)
-        }),
-    ];
-    vec![Chapter::new(Level::Assignment, "the page", checks).of_lab(1)]
+    let chapter = |name, checks| Chapter::new(Level::Assignment, name, checks);
+    vec![
+        chapter("the page", the_page()).of_lab(1),
+        chapter("many clients", many_clients()).of_lab(3),
+        chapter("the connection", vec![keep_alive()]),
+    ]
 }
 
-fn answered(subject: &Subject, path: &str) -> Finding {
+fn the_page() -> Vec<Check> {
+    let length =
+        "a client stops reading where Content-Length says: too short cuts the page, too long hangs";
+    vec![
+        Check::new(
+            "GET / gives 200",
+            TUGAS,
+            "the performance test asks for /, and 404 is short and quick: it measures nothing",
+            |s| fetched(s, "/", |a| a.status == 200, "200 and the whole content"),
+        )
+        .weight(3),
+        Check::new("the page gives 200", TUGAS, "step 4 opens it in a browser", |s| {
+            fetched(s, &s.path, |a| a.status == 200, "200 and the whole content")
+        })
+        .weight(3),
+        Check::new("the page says Content-Type: text/html", "RFC 9110 §8.3", TYPE, |s| {
+            let is_html =
+                |a: &Answer| a.field("content-type").is_some_and(|t| t.starts_with("text/html"));
+            warned(fetched(s, &s.path, is_html, "Content-Type: text/html"))
+        })
+        .weight(1),
+        Check::new(
+            "Content-Length is the length of the content",
+            "RFC 9110 §8.6",
+            length,
+            length_is_right,
+        )
+        .weight(3),
+        Check::new(
+            "the pictures of the page come whole",
+            TUGAS,
+            "a browser asks for each of them",
+            pictures,
+        )
+        .weight(3),
+        Check::new("what is not there gives 404", "RFC 9110 §15.5.5", NONE, |s| {
+            fetched(s, "/there-is-no-such-page", |a| a.status == 404, "404")
+        }),
+        Check::new(
+            "HEAD gives the head and no content",
+            "RFC 9110 §9.3.2",
+            "a client takes content behind a HEAD for the next answer",
+            head,
+        ),
+    ]
+}
+
+const TYPE: &str = "without its type, a browser shows the text of the page or saves it";
+const NONE: &str = "with 200 for everything, nobody sees a broken link";
+
+fn many_clients() -> Vec<Check> {
+    vec![
+        Check::new(
+            "ten clients at once",
+            TUGAS,
+            "the performance test has 10, 50 and 100",
+            at_once,
+        )
+        .weight(3),
+        Check::new(
+            "a client that says nothing keeps nobody waiting",
+            TUGAS,
+            "browsers open connections before they need them: all others would wait for them",
+            silent,
+        )
+        .weight(3),
+        Check::new(
+            "two clients whose requests come in pieces, in turn",
+            TUGAS,
+            "with one buffer for all clients, one gets the page of the other",
+            in_turn,
+        )
+        .weight(3),
+        Check::new(
+            "the last of 200 requests is as fast as the first",
+            TUGAS,
+            "a thread that does not return after its answer takes the CPU from all later ones",
+            not_slower,
+        )
+        .weight(3),
+    ]
+}
+
+/// Asks for the path and judges the answer.
+fn fetched(
+    subject: &Subject,
+    path: &str,
+    is_right: impl Fn(&Answer) -> bool,
+    expected: &str,
+) -> Finding {
     let request = get(path, "Connection: close\r\n");
-    let answer = ask(subject, &request);
-    let outcome = match &answer {
-        Ok(answer) if answer.status == 200 => Outcome::Pass,
-        _ => Outcome::Fail,
-    };
+    judged(&request, ask(subject, &request), is_right, expected)
+}
+
+/// The finding on an answer.
+pub(super) fn judged(
+    request: &str,
+    answer: Result<Answer, Trouble>,
+    is_right: impl Fn(&Answer) -> bool,
+    expected: &str,
+) -> Finding {
+    let outcome = if answer.as_ref().is_ok_and(is_right) { Outcome::Pass } else { Outcome::Fail };
+    let timed_out = matches!(answer, Err(Trouble::TimedOut(_)));
     let came = answer.map_or_else(|trouble| trouble.to_string(), |answer| answer.summary());
-    Finding::new(outcome, show::marked(request.as_bytes()), came, "200 and the whole content")
+    let sent = show::short(request.as_bytes());
+    Finding { timed_out, ..Finding::new(outcome, sent, came, expected) }
+}
+
+/// What is a fault elsewhere is only worth a warning here.
+pub(super) fn warned(mut finding: Finding) -> Finding {
+    if finding.outcome == Outcome::Fail {
+        finding.outcome = Outcome::Warn;
+    }
+    finding
+}
+
+/// Content-Length against what comes until the server closes.
+fn length_is_right(subject: &Subject) -> Finding {
+    let request = get(&subject.path, "Connection: close\r\n");
+    let found = Client::connect(subject.address).and_then(|mut client| {
+        client.send(&request);
+        let answer = client.answer(false, subject.patience)?;
+        Ok((answer, client.rest(subject.patience).0))
+    });
+    let expected = "as many bytes as Content-Length says, and nothing behind them";
+    match found {
+        Ok((answer, _)) if answer.end == End::Close => {
+            let came = format!("{}, without Content-Length", answer.summary());
+            Finding::new(Outcome::Warn, show::short(request.as_bytes()), came, expected)
+        }
+        Ok((answer, rest)) if !rest.is_empty() => {
+            let came = format!("{}; and behind it {}", answer.summary(), show::short(&rest));
+            // Some end every answer with a line end, which a client of a connection per request skips.
+            let is_space = rest.trim_ascii().is_empty();
+            let outcome = if is_space { Outcome::Warn } else { Outcome::Fail };
+            Finding::new(outcome, show::short(request.as_bytes()), came, expected)
+        }
+        Ok((answer, _)) => judged(&request, Ok(answer), |_| true, expected),
+        Err(trouble) => judged(&request, Err(trouble), |_| false, expected),
+    }
+}
+
+/// The files beside the page that it shows: what stands behind `src=`.
+fn names(page: &str) -> Vec<&str> {
+    let behind = page.split("src=").skip(1);
+    let mut names: Vec<&str> = behind
+        .filter_map(|rest| {
+            let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
+            let rest = rest.trim_start_matches(['"', '\'']);
+            let end =
+                rest.find(|c: char| Some(c) == quote || (quote.is_none() && " >".contains(c)));
+            rest.get(..end?)
+        })
+        .filter(|name| !name.is_empty() && !name.contains("//") && !name.contains(':'))
+        .collect();
+    names.dedup();
+    names
+}
+
+fn pictures(subject: &Subject) -> Finding {
+    let request = get(&subject.path, "Connection: close\r\n");
+    let page = match ask(subject, &request) {
+        Ok(page) => String::from_utf8_lossy(&page.content).into_owned(),
+        Err(trouble) => return judged(&request, Err(trouble), |_| false, "the page"),
+    };
+    let folder = subject.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut came = Vec::new();
+    for name in names(&page) {
+        let path = match name.starts_with('/') {
+            true => name.to_owned(),
+            false => format!("{folder}/{name}"),
+        };
+        let is_whole = |a: &Answer| a.status == 200 && !a.content.is_empty();
+        let finding = fetched(subject, &path, is_whole, "200 and the whole content");
+        if finding.outcome != Outcome::Pass {
+            return finding;
+        }
+        came.push(format!("{path}: {}", finding.came));
+    }
+    let came = if came.is_empty() { "it shows no picture".to_owned() } else { came.join("; ") };
+    Finding::new(Outcome::Pass, show::short(request.as_bytes()), came, "")
+}
+
+fn head(subject: &Subject) -> Finding {
+    let request = get(&subject.path, "Connection: close\r\n").replacen("GET", "HEAD", 1);
+    let found = Client::connect(subject.address).and_then(|mut client| {
+        client.send(&request);
+        let answer = client.answer(true, subject.patience)?;
+        Ok((answer, client.rest(subject.patience).0))
+    });
+    let sent = show::short(request.as_bytes());
+    let expected = "a head, and nothing behind it";
+    match found {
+        Ok((answer, rest)) => {
+            let is_right = rest.trim_ascii().is_empty() && answer.status < 500;
+            // HTTP/1.0 knows HEAD too, but the assignment asks for GET and POST alone.
+            let outcome = match (is_right, rest.is_empty()) {
+                (true, true) => Outcome::Pass,
+                _ => Outcome::Warn,
+            };
+            let behind = if rest.is_empty() {
+                String::new()
+            } else {
+                format!("; and behind it {}", show::short(&rest))
+            };
+            Finding::new(outcome, sent, format!("{}{behind}", answer.summary()), expected)
+        }
+        Err(trouble) => warned(judged(&request, Err(trouble), |_| false, expected)),
+    }
+}
+
+/// All connect and ask before the first reads.
+fn at_once(subject: &Subject) -> Finding {
+    let request = get(&subject.path, "Connection: close\r\n");
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        match Client::connect(subject.address) {
+            Ok(mut client) => {
+                client.send(&request);
+                clients.push(client);
+            }
+            Err(trouble) => {
+                return judged(&request, Err(trouble), |_| false, "a connection for each");
+            }
+        }
+    }
+    let until = Instant::now() + subject.patience;
+    let mut first: Option<Answer> = None;
+    for mut client in clients {
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = client.answer(false, left);
+        let same = |a: &Answer| {
+            a.status == 200 && first.as_ref().is_none_or(|first| first.content == a.content)
+        };
+        let finding =
+            judged(&request, answer.clone(), same, "the same whole page for each of ten clients");
+        if finding.outcome != Outcome::Pass {
+            return finding;
+        }
+        first = first.or(answer.ok());
+    }
+    let came = format!("{CLIENTS} times {}", first.unwrap_or_default().summary());
+    Finding::new(Outcome::Pass, show::short(request.as_bytes()), came, "")
+}
+
+fn silent(subject: &Subject) -> Finding {
+    let Ok(_silent) = Client::connect(subject.address) else {
+        return Finding::not_applicable("no second connection");
+    };
+    std::thread::sleep(PAUSE);
+    fetched(subject, "/", |a| a.status < 500, "an answer, while another client says nothing")
+}
+
+/// The first halves of two requests, then the second halves.
+fn in_turn(subject: &Subject) -> Finding {
+    if reads_pieces(subject).is_err() {
+        return Finding::not_applicable(
+            "it does not wait for the rest of a request (see 'a request in two pieces')",
+        );
+    }
+    let paths = [subject.path.as_str(), "/there-is-no-such-page"];
+    let requests = paths.map(|path| get(path, "Connection: close\r\n"));
+    let alone =
+        requests.clone().map(|request| ask(subject, request).map(|a| (a.status, a.content)));
+    let clients = requests.clone().map(|_| Client::connect(subject.address));
+    let [Ok(mut one), Ok(mut two)] = clients else {
+        return Finding::not_applicable("no two connections");
+    };
+    let mut said = Vec::new();
+    let halves = requests.each_ref().map(|request| request.split_at(9));
+    for (client, (half, _)) in [&mut one, &mut two].into_iter().zip(halves) {
+        client.send(half);
+        said.push(half);
+        std::thread::sleep(PAUSE);
+    }
+    for (client, (_, half)) in [&mut one, &mut two].into_iter().zip(halves) {
+        client.send(half);
+        said.push(half);
+        std::thread::sleep(PAUSE);
+    }
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| show::short(said.get(i).unwrap_or(&"").as_bytes()));
+    let sent = format!("one: {a} … two: {b} … one: {c} … two: {d}");
+    let expected = "each client gets its own answer";
+    for (i, client) in [&mut one, &mut two].into_iter().enumerate() {
+        let answer = client.answer(false, subject.patience);
+        let name = ["one", "two"].get(i).unwrap_or(&"");
+        let alone = alone.get(i).and_then(|a| a.as_ref().ok());
+        let is_own = |a: &Answer| {
+            alone.is_none_or(|(status, content)| (*status, content) == (a.status, &a.content))
+        };
+        let finding = judged("", answer, is_own, expected);
+        if finding.outcome != Outcome::Pass {
+            let came = format!("{name}: {}, not what it gets alone", finding.came);
+            return Finding::new(Outcome::Fail, sent, came, expected);
+        }
+    }
+    Finding::new(Outcome::Pass, sent, "both get their own answer", expected)
+}
+
+/// The middle one of the times of twenty requests.
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn not_slower(subject: &Subject) -> Finding {
+    let request = get("/", "Connection: close\r\n");
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < MANY && began.elapsed() < MANY_TIME && !subject.stop.is_raised() {
+        let asked = Instant::now();
+        let answer = ask(subject, &request);
+        if answer.is_err() {
+            return judged(&request, answer, |_| true, "an answer to each of 200 requests");
+        }
+        times.push(asked.elapsed());
+    }
+    let count = (times.len() / 2).min(20);
+    let (first, last) = (
+        median(times.get(..count).unwrap_or_default()),
+        median(times.get(times.len() - count..).unwrap_or_default()),
+    );
+    let is_right = last < first * SLOWER || last < first + SLOWER_BY;
+    let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
+    let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+    let (number, sent) = (times.len(), show::short(request.as_bytes()));
+    let came =
+        format!("{number} answers; the first 20 took {}, the last 20 {}", ms(first), ms(last));
+    let expected = format!("at most {SLOWER} times the first, or {} more", ms(SLOWER_BY));
+    Finding::new(outcome, sent, came, expected)
+}
+
+/// A connection per request is what the assignment's own server does.
+fn keep_alive() -> Check {
+    let why = "keep-alive: a connection per request costs a round trip and a socket each time";
+    Check::new("the connection takes a second request", "RFC 9112 §9.3", why, |subject| {
+        let outcome = if subject.facts.persists { Outcome::Pass } else { Outcome::Warn };
+        let came = subject.facts.first.summary();
+        let expected = "Connection: keep-alive, and an answer to the next request too";
+        Finding::new(
+            outcome,
+            show::short(get("/", "Connection: keep-alive\r\n").as_bytes()),
+            came,
+            expected,
+        )
+    })
+    .weight(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn the_pictures_of_a_page_stand_behind_src() {
+        let page = "<img src=\"a.jpg\"> <img src='b/c.png'><img src=d.gif ><script src=\"//x/y.js\">\
+            <img src=\"data:x\"><img src=\"\">";
+        assert_eq!(names(page), ["a.jpg", "b/c.png", "d.gif"]);
+    }
 }

@@ -62,7 +62,7 @@ impl Client {
             stream.set_nodelay(true)?;
             Ok(stream)
         };
-        let stream = open().map_err(|e: io::Error| Trouble::Connect(e.to_string()))?;
+        let stream = open().map_err(|e: io::Error| Trouble::Connect(e.kind().to_string()))?;
         Ok(Client { stream, unread: Vec::new(), ended: None })
     }
 
@@ -114,7 +114,7 @@ impl Client {
     pub(crate) fn any_answer(&mut self, to_head: bool, until: Instant) -> Result<Answer, Trouble> {
         loop {
             let has_ended = self.ended.is_some();
-            let beginning = || self.unread.iter().take(200).copied().collect();
+            let beginning = || self.unread.iter().take(100).copied().collect();
             let answer = read(&self.unread, to_head, has_ended)
                 .map_err(|why| Trouble::NotHttp(why, beginning()))?;
             if let Some((answer, used)) = answer {
@@ -122,6 +122,10 @@ impl Client {
                 return Ok(answer);
             }
             let came = self.unread.len();
+            if came > CONTENT_LIMIT {
+                let why = format!("more than {CONTENT_LIMIT} bytes");
+                return Err(Trouble::NotHttp(why, beginning()));
+            }
             if has_ended {
                 return Err(self.end_of(came));
             }

@@ -19,6 +19,8 @@ mod table;
 mod contact;
 // what Tugas 10 asks of a server
 mod assignment;
+// what the RFCs ask in more than one message
+mod protocol;
 // what the others feel while some clients behave badly
 mod hostile;
 // what a load balancer does with requests and with backends
@@ -139,13 +141,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     subject.facts = contact::meet(&subject)
         .map_err(|why| Failure::CannotWork(format!("judge: {} {why}", asked.place)))?;
-    let findings = run::run(&chapters, &subject);
+    let (findings, has_ended) = run::run(&chapters, &subject);
     let report = Report {
         subject: given.operands.join(" "),
         chapters: &chapters,
         findings,
         lab: asked.lab,
         is_stopped: stop.is_raised(),
+        has_ended,
     };
     let text = match (given.has("--json"), given.has("--markdown")) {
         (true, _) => report.json(),
@@ -161,6 +164,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 /// All chapters for an origin server.
 fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
+    chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
     chapters.extend(hostile::chapters());
     chapters

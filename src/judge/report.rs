@@ -3,6 +3,7 @@
 //! Knows no sockets. Entry point: [`Report`]. Note: `notes/judge.md`.
 
 use super::check::{Chapter, Check, Finding, Level, Outcome};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// All that was found.
@@ -14,6 +15,8 @@ pub(super) struct Report<'a> {
     pub findings: Vec<Vec<Finding>>,
     pub lab: Option<u8>,
     pub is_stopped: bool,
+    /// The server has ended while it was judged.
+    pub has_ended: bool,
 }
 
 /// How many checks came to each outcome, and the weight of those that count.
@@ -93,11 +96,23 @@ impl Report<'_> {
         shown
     }
 
+    /// Why checks do not apply, and how many.
+    fn reasons(&self) -> BTreeMap<&str, usize> {
+        let mut reasons = BTreeMap::new();
+        let skipped = self.pairs().filter(|(.., f)| f.outcome == Outcome::NotApplicable);
+        skipped.for_each(|(.., f)| *reasons.entry(f.came.as_str()).or_default() += 1);
+        reasons
+    }
+
     /// The last line: done, or the first thing to look at.
     fn last_line(&self) -> String {
         let what = self.lab.map_or("judge".to_owned(), |lab| format!("lab {lab}"));
         match (self.first_to_do(), self.is_stopped) {
             (_, true) => format!("{what}: stopped by Ctrl-C; the rest was not asked"),
+            _ if self.has_ended => format!(
+                "{what}: the server ended while it was judged: look at what it printed; one of \
+                 the last requests has ended it"
+            ),
             (None, _) if self.lab.is_some() => format!("{what}: done"),
             (None, _) => format!("{what}: nothing fails"),
             (Some((check, finding)), _) => {
@@ -112,7 +127,7 @@ impl Report<'_> {
         for (chapter, check, finding) in self.shown(all) {
             let Finding { outcome, sent, came, expected, .. } = finding;
             let name = outcome.name().to_uppercase();
-            let _ = writeln!(text, "{name}  {}: {}  ({})", chapter.name, check.name, check.section);
+            let _ = writeln!(text, "{name}  {}  ({})", full_name(chapter, check), check.section);
             let lines = [
                 ("sent", sent.as_str()),
                 ("came back", came),
@@ -141,8 +156,11 @@ impl Report<'_> {
             }
         }
         text += &row("in all", &self.sum());
+        for (reason, count) in self.reasons() {
+            let _ = writeln!(text, "n/a, {count}: {reason}");
+        }
         if !all {
-            text += "-v also shows the cases that pass, and why others do not apply (n/a).\n";
+            text += "-v also shows the cases that pass.\n";
         }
         text + &self.last_line() + "\n"
     }
@@ -167,7 +185,8 @@ impl Report<'_> {
         text += &row("**in all**", &self.sum());
         for (chapter, check, finding) in self.shown(all) {
             let Finding { outcome, sent, came, expected, .. } = finding;
-            let _ = writeln!(text, "\n### {}: {}: {}\n", outcome.name(), chapter.name, check.name);
+            let name = full_name(chapter, check);
+            let _ = writeln!(text, "\n### {}: {name}\n", outcome.name());
             let sent = format!("`{}`", sent.replace('`', "'"));
             let lines = [
                 ("sent", if finding.sent.is_empty() { "" } else { &sent }),
@@ -211,6 +230,14 @@ impl Report<'_> {
             quoted(&self.last_line()),
             sum_of(&self.sum()),
         )
+    }
+}
+
+/// The chapter and the check; some checks name their chapter themselves.
+fn full_name(chapter: &Chapter, check: &Check) -> String {
+    match check.name.starts_with(chapter.name) {
+        true => check.name.clone(),
+        false => format!("{}: {}", chapter.name, check.name),
     }
 }
 

@@ -2,34 +2,42 @@
 //!
 //! Knows no HTTP. Entry point: [`run`]. Note: `notes/judge.md`.
 
-use super::check::{Chapter, Finding, Subject};
+use super::check::{Chapter, Finding, Outcome, Subject};
+use super::client::Client;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// All checks together; what is left then is not asked.
 const TIME: Duration = Duration::from_secs(50);
+/// Why nothing more is asked.
+const ENDED: &str = "not asked: the server takes no connection any more";
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
 
-/// The findings of each chapter, check by check.
-pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> Vec<Vec<Finding>> {
-    let until = Instant::now() + TIME;
+/// The findings of each chapter, check by check; and whether the server has ended meanwhile.
+pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> (Vec<Vec<Finding>>, bool) {
+    let (until, has_ended) = (Instant::now() + TIME, AtomicBool::new(false));
     let all: usize = chapters.iter().map(|c| c.checks.len()).sum();
     let mut done = 0;
     let findings = chapters.iter().map(|chapter| {
         progress(Some((done, all, chapter.name)));
         done += chapter.checks.len();
-        run_chapter(chapter, subject, until)
+        run_chapter(chapter, subject, until, &has_ended)
     });
     let findings = findings.collect();
     progress(None);
-    findings
+    (findings, has_ended.into_inner())
 }
 
-fn run_chapter(chapter: &Chapter, subject: &Subject, until: Instant) -> Vec<Finding> {
+fn run_chapter(
+    chapter: &Chapter,
+    subject: &Subject,
+    until: Instant,
+    has_ended: &AtomicBool,
+) -> Vec<Finding> {
     let side_by_side = if subject.facts.serves_many { chapter.side_by_side } else { 1 };
     let (next, timeouts) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let findings = Mutex::new(vec![None; chapter.checks.len()]);
@@ -37,7 +45,9 @@ fn run_chapter(chapter: &Chapter, subject: &Subject, until: Instant) -> Vec<Find
         loop {
             let number = next.fetch_add(1, Relaxed);
             let Some(check) = chapter.checks.get(number) else { return };
-            let finding = match reason_to_skip(subject, until, timeouts.load(Relaxed)) {
+            let skip = reason_to_skip(subject, until, timeouts.load(Relaxed));
+            let finding = match skip {
+                _ if has_ended.load(Relaxed) => Finding::not_applicable(ENDED),
                 Some(reason) => Finding::not_applicable(reason),
                 None => {
                     let finding = (check.run)(subject);
@@ -45,6 +55,10 @@ fn run_chapter(chapter: &Chapter, subject: &Subject, until: Instant) -> Vec<Find
                         true => timeouts.fetch_add(1, Relaxed),
                         false => timeouts.swap(0, Relaxed),
                     };
+                    if finding.outcome == Outcome::Fail && Client::connect(subject.address).is_err()
+                    {
+                        has_ended.store(true, Relaxed);
+                    }
                     finding
                 }
             };

@@ -313,7 +313,7 @@ fn expected(case: &Case, demand: Demand) -> String {
         (Verdict::Refused(status, _), Demand::Once) => {
             format!("{status}; or one answer and then close")
         }
-        (Verdict::Refused(status, _), Demand::Should) => format!("{status}, better"),
+        (Verdict::Refused(status, _), Demand::Should) => format!("better {status}"),
         (Verdict::Refused(status, _), Demand::May) => format!("{status}, or an answer"),
     };
     case.ours.iter().map(one).collect::<Vec<_>>().join("; then ")

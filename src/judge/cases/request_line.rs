@@ -20,7 +20,8 @@ pub fn line() -> Vec<Case> {
             b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             [get("/")],
         )
-        .should(),
+        .should()
+        .because("RFC 9112 §2.2", "old clients send an empty line behind the content of a POST"),
         case(
             "two empty lines before the request are not",
             b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -90,12 +90,14 @@ pub fn target_forms() -> Vec<Case> {
             "asterisk-form: OPTIONS about the server itself",
             b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
             [request("OPTIONS", "*").answered(204)],
-        ),
+        )
+        .should(),
         case(
             "asterisk-form, as a proxy is asked for it (§3.2.4)",
             b"OPTIONS http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [request("OPTIONS", "*").of_host("a.example").answered(204)],
-        ),
+        )
+        .should(),
         case(
             "asterisk-form goes with OPTIONS alone",
             b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",

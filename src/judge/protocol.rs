@@ -1,0 +1,326 @@
+//! What RFC 9110 and 9112 ask of a server in more than one message: requests in pieces, many on
+//! one connection, answers that agree with each other.
+//!
+//! Entry point: [`chapters`]. Note: `notes/judge.md`.
+
+use super::answer::{Answer, End};
+use super::assignment::{judged, warned};
+use super::check::{Chapter, Check, Facts, Finding, Level, Outcome, Subject};
+use super::client::{Client, Trouble};
+use super::contact::{PAUSE, ask, get};
+use super::show;
+use std::time::{Duration, Instant};
+
+/// How long a client waits for 100 (Continue) before it sends its content unasked.
+const CONTINUE: Duration = Duration::from_secs(1);
+/// How long a server may take to close.
+const CLOSE: Duration = Duration::from_secs(1);
+/// Ways to write a path that leads out of the folder.
+const OUTSIDE: [&str; 4] = [
+    "/../../../../../../../../etc/passwd",
+    "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    "/..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "//etc/passwd",
+];
+
+/// The chapters.
+pub(super) fn chapters() -> Vec<Chapter> {
+    let chapter = |name, checks| Chapter::new(Level::Http, name, checks);
+    vec![
+        chapter("pieces, and many on one connection", pieces()).of_lab(2),
+        chapter("answers", answers()),
+        chapter("conditional requests", conditional()),
+    ]
+}
+
+fn pieces() -> Vec<Check> {
+    let read = "one read may bring half a request, or two: the network keeps no borders";
+    let close = "the client waits for the end of the connection, or for the next answer, for ever";
+    let whole = get("/", "Connection: close\r\n");
+    let mut checks: Vec<Check> =
+        [("request line", 5), ("Host", 20), ("last line end", whole.len() - 1)]
+            .into_iter()
+            .map(|(place, at)| {
+                let name = format!("a request in two pieces, cut in the {place}");
+                Check::new(name, "RFC 9112 §2.2", read, move |s| sent_in(s, &[0, at])).weight(3)
+            })
+            .collect();
+    let all: Vec<usize> = (0..whole.len()).step_by(3).collect();
+    checks.extend([
+        Check::new("a request in pieces of three bytes", "RFC 9112 §2.2", read, move |s| {
+            sent_in(s, &all)
+        })
+        .weight(3),
+        Check::new("two requests, one after the other", "RFC 9112 §9.3", KEEP, |s| {
+            in_a_row(s, false)
+        }),
+        Check::new("three requests at once, answered in order", "RFC 9112 §9.3.2", read, |s| {
+            in_a_row(s, true)
+        }),
+        Check::new("Connection: close is obeyed", "RFC 9112 §9.6", close, |s| {
+            closes(s, &get("/", "Connection: close\r\n"))
+        }),
+        Check::new("an HTTP/1.0 client sees the connection close", "RFC 9112 §9.3", close, |s| {
+            closes(s, "GET / HTTP/1.0\r\n\r\n")
+        }),
+    ]);
+    checks
+}
+
+const KEEP: &str =
+    "an HTTP/1.1 connection persists: ab -k and browsers send the next request on it";
+
+/// `GET /` in pieces that begin at these places.
+fn sent_in(subject: &Subject, begins: &[usize]) -> Finding {
+    let whole = get("/", "Connection: close\r\n");
+    let ends = begins.iter().skip(1).copied().chain([whole.len()]);
+    let pieces: Vec<&str> =
+        begins.iter().zip(ends).filter_map(|(from, to)| whole.get(*from..to)).collect();
+    // Two pieces arrive as two; of many, some may arrive together.
+    let pause = if pieces.len() == 2 { PAUSE } else { PAUSE / 25 };
+    let answer = Client::connect(subject.address).and_then(|mut client| {
+        for piece in &pieces {
+            client.send(piece);
+            std::thread::sleep(pause);
+        }
+        client.answer(false, subject.patience)
+    });
+    let first = &subject.facts.first;
+    let is_right = |a: &Answer| a.status == first.status && a.content.len() == first.content.len();
+    let mut finding =
+        judged(&whole, answer, is_right, "the same answer as to the request in one piece");
+    let shown: Vec<String> = pieces.iter().map(|p| show::short(p.as_bytes())).collect();
+    finding.sent = shown.join(" … ");
+    finding
+}
+
+/// Requests on one connection, one after the other or all in one write.
+fn in_a_row(subject: &Subject, at_once: bool) -> Finding {
+    let Facts { is_http11, persists, .. } = subject.facts;
+    if !persists {
+        let version = if is_http11 { "" } else { "it answers HTTP/1.0, and " };
+        return Finding::not_applicable(format!(
+            "{version}it closes the connection after each answer"
+        ));
+    }
+    let paths = ["/", "/there-is-no-such-page", "/"];
+    let requests = paths.map(|path| get(path, ""));
+    let alone = |path: &str| ask(subject, get(path, "Connection: close\r\n")).map(|a| a.status);
+    let wanted = paths.map(alone);
+    let found: Result<Vec<u16>, Trouble> =
+        Client::connect(subject.address).and_then(|mut client| {
+            if at_once {
+                client.send(requests.concat());
+            }
+            requests
+                .iter()
+                .map(|request| {
+                    if !at_once {
+                        client.send(request);
+                    }
+                    client.answer(false, subject.patience).map(|answer| answer.status)
+                })
+                .collect()
+        });
+    let sent = show::short(requests.concat().as_bytes());
+    let expected = "an answer to each, in the order of the requests";
+    match found {
+        Ok(statuses) => {
+            let is_right =
+                statuses.iter().zip(&wanted).all(|(found, wanted)| wanted.as_ref() == Ok(found));
+            let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
+            Finding::new(outcome, sent, format!("{statuses:?}"), expected)
+        }
+        Err(trouble) => Finding { sent, ..judged("", Err(trouble), |_| false, expected) },
+    }
+}
+
+fn closes(subject: &Subject, request: &str) -> Finding {
+    let expected = "an answer, and then the end of the connection";
+    let found = Client::connect(subject.address).and_then(|mut client| {
+        client.send(request);
+        let answer = client.answer(false, subject.patience)?;
+        Ok((answer, client.rest(CLOSE).1))
+    });
+    match found {
+        Ok((answer, has_closed)) => {
+            let came = answer.summary();
+            let came =
+                if has_closed { came } else { format!("{came}; but the connection stays open") };
+            Finding { came, ..judged(request, Ok(answer), |_| has_closed, expected) }
+        }
+        Err(trouble) => judged(request, Err(trouble), |_| false, expected),
+    }
+}
+
+fn answers() -> Vec<Check> {
+    let head = "HEAD is asked to learn what GET would say: caches and link checkers believe it";
+    let coding = "an HTTP/1.0 client takes the chunk sizes for content";
+    let allow = "405 says which methods do apply";
+    let outside = "whoever can name any file reads passwords and keys";
+    vec![
+        Check::new("HEAD says what GET says", "RFC 9110 §9.3.2", head, head_as_get),
+        Check::new(
+            "answers have a Date",
+            "RFC 9110 §6.6.1",
+            "caches reckon an answer's age from it",
+            |s| {
+                let request = get("/", "Connection: close\r\n");
+                judged(
+                    &request,
+                    ask(s, &request),
+                    |a| a.field("date").is_some(),
+                    "Date: with the time",
+                )
+            },
+        )
+        .weight(1),
+        Check::new("an HTTP/1.0 client gets no chunks", "RFC 9112 §6.1", coding, |s| {
+            let request = format!("GET {} HTTP/1.0\r\n\r\n", s.path);
+            let is_plain = |a: &Answer| a.fields("transfer-encoding").count() == 0;
+            judged(&request, ask(s, &request), is_plain, "no Transfer-Encoding")
+        }),
+        Check::new("405 names the methods that apply", "RFC 9110 §15.5.6", allow, |s| {
+            let request = get("/", "Connection: close\r\n").replacen("GET", "DELETE", 1);
+            match ask(s, &request) {
+                Ok(a) if a.status != 405 => {
+                    Finding::not_applicable(format!("DELETE / gives {}, not 405", a.status))
+                }
+                answer => judged(
+                    &request,
+                    answer,
+                    |a| a.field("allow").is_some(),
+                    "Allow: with the methods",
+                ),
+            }
+        })
+        .weight(1),
+        Check::new(
+            "100-continue is answered before the content",
+            "RFC 9110 §10.1.1",
+            WAITS,
+            expects,
+        ),
+        Check::new("no target leads out of the folder", "RFC 3986 §5.2.4", outside, leads_out)
+            .weight(3),
+    ]
+}
+
+const WAITS: &str = "a client that waits for 100 sends its content late: curl waits a second";
+
+fn head_as_get(subject: &Subject) -> Finding {
+    let request = get(&subject.path, "Connection: close\r\n");
+    let (by_get, to_head) = (ask(subject, &request), request.replacen("GET", "HEAD", 1));
+    let by_head = ask(subject, &to_head);
+    let said = |answer: &Answer| {
+        let names = ["content-length", "content-type", "etag", "last-modified"];
+        let fields = names.map(|name| answer.field(name).map(str::to_owned));
+        (answer.status, fields)
+    };
+    let Ok(by_get) = by_get else {
+        return judged(&request, by_get, |_| false, "an answer to GET");
+    };
+    // Fields that only the content would settle may be left out (RFC 9110 §9.3.2).
+    let agrees = |answer: &Answer| {
+        let ((a, ours), (b, theirs)) = (said(answer), said(&by_get));
+        a == b && ours.iter().zip(&theirs).all(|(a, b)| a.is_none() || b.is_none() || a == b)
+    };
+    let expected = format!("the head of GET: {:?}", said(&by_get));
+    let mut finding = judged(&to_head, by_head.clone(), agrees, &expected);
+    if let (Outcome::Fail, Ok(answer)) = (finding.outcome, &by_head) {
+        finding.came = format!("{:?}", said(answer));
+    }
+    // 405 and 501 are honest: what is not there cannot be wrong.
+    let is_refused = by_head.is_ok_and(|a| matches!(a.status, 405 | 501));
+    if is_refused { warned(finding) } else { finding }
+}
+
+fn expects(subject: &Subject) -> Finding {
+    if !subject.facts.is_http11 {
+        return Finding::not_applicable("it answers HTTP/1.0, which does not know this");
+    }
+    let echo = &subject.echo;
+    let head = format!(
+        "POST {echo} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    );
+    let answer = Client::connect(subject.address).and_then(|mut client| {
+        client.send(&head);
+        client.any_answer(false, Instant::now() + CONTINUE)
+    });
+    judged(&head, answer, |_| true, "100, or a final status at once")
+}
+
+fn leads_out(subject: &Subject) -> Finding {
+    let mut came = Vec::new();
+    for path in OUTSIDE {
+        let request = get(path, "Connection: close\r\n");
+        let is_inside = |a: &Answer| !a.content.starts_with(b"root:");
+        let answer = ask(subject, &request);
+        came.push(answer.as_ref().map_or_else(Trouble::to_string, |a| a.status.to_string()));
+        let finding = judged(&request, answer, is_inside, "404 or 400");
+        if finding.outcome != Outcome::Pass && !finding.timed_out {
+            return finding;
+        }
+    }
+    Finding::new(Outcome::Pass, OUTSIDE.join(", "), came.join(", "), "")
+}
+
+fn conditional() -> Vec<Check> {
+    let tag = "a client that has the page asks whether it is current: without 304 it gets it again";
+    let check = |name: &'static str, lines: fn(&str, &str) -> String, status: u16| {
+        let section = "RFC 9110 §13.1.2";
+        Check::new(name, section, tag, move |s: &Subject| {
+            let first = ask(s, get(&s.path, "Connection: close\r\n")).unwrap_or_default();
+            let field = |name| first.field(name).unwrap_or_default();
+            let lines = lines(field("etag"), field("last-modified"));
+            if lines.is_empty() {
+                return Finding::not_applicable("the page has no ETag, or no Last-Modified");
+            }
+            let request = get(&s.path, &format!("{lines}Connection: close\r\n"));
+            let expected = format!("{status}");
+            let is_right = |a: &Answer| a.status == status && (status != 304 || a.end == End::None);
+            judged(&request, ask(s, &request), is_right, &expected)
+        })
+        .weight(1)
+    };
+    vec![
+        check(
+            "If-None-Match with the page's tag gives 304",
+            |tag, _| of("If-None-Match", tag),
+            304,
+        ),
+        check(
+            "If-None-Match with a list that has it gives 304",
+            |tag, _| {
+                of(
+                    "If-None-Match",
+                    &if tag.is_empty() { String::new() } else { format!("\"x\", {tag}") },
+                )
+            },
+            304,
+        ),
+        check(
+            "If-None-Match with another tag gives 200",
+            |tag, _| of("If-None-Match", if tag.is_empty() { "" } else { "\"x\"" }),
+            200,
+        ),
+        check(
+            "If-Modified-Since with the page's date gives 304",
+            |_, date| of("If-Modified-Since", date),
+            304,
+        ),
+        check(
+            "If-None-Match counts, not If-Modified-Since beside it",
+            |tag, date| match tag.is_empty() || date.is_empty() {
+                true => String::new(),
+                false => of("If-None-Match", "\"x\"") + &of("If-Modified-Since", date),
+            },
+            200,
+        ),
+    ]
+}
+
+/// A field line; nothing where there is no value.
+fn of(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("{name}: {value}\r\n") }
+}
