@@ -19,6 +19,8 @@ mod table;
 mod contact;
 // what Tugas 10 asks of a server
 mod assignment;
+// whether a server uses the CPU while nobody asks
+mod at_rest;
 // what the RFCs ask in more than one message
 mod protocol;
 // what the others feel while some clients behave badly
