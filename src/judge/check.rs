@@ -5,6 +5,7 @@
 use super::answer::Answer;
 use crate::cli::shutdown::Stop;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a server is asked for.
@@ -93,7 +94,7 @@ impl Finding {
 }
 
 /// The part of a check that speaks to the server.
-type Run = Box<dyn Fn(&Subject) -> Finding + Send + Sync>;
+type Run = Arc<dyn Fn(&Subject) -> Finding + Send + Sync>;
 
 /// One question to the server.
 pub(crate) struct Check {
@@ -117,7 +118,7 @@ impl Check {
         why: &'static str,
         run: impl Fn(&Subject) -> Finding + Send + Sync + 'static,
     ) -> Check {
-        Check { name: name.into(), section, why, weight: 2, lab: 0, run: Box::new(run) }
+        Check { name: name.into(), section, why, weight: 2, lab: 0, run: Arc::new(run) }
     }
 
     pub(crate) fn weight(self, weight: u8) -> Check {

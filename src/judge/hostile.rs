@@ -315,7 +315,8 @@ mod tests {
 
     #[test]
     fn the_bound_is_what_the_report_says() {
-        let ms = |list: &[u64]| -> Vec<_> { list.iter().map(|n| Duration::from_millis(*n)).collect() };
+        let ms =
+            |list: &[u64]| -> Vec<_> { list.iter().map(|n| Duration::from_millis(*n)).collect() };
         for (alone, among, outcome) in [
             (&[1, 1, 1][..], &[1, 2, 900][..], Outcome::Pass),
             (&[1, 1, 1], &[1, 25, 900], Outcome::Pass),

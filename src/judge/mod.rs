@@ -26,7 +26,7 @@ mod protocol;
 // what the others feel while some clients behave badly
 mod hostile;
 // what a load balancer does with requests and with backends
-mod lb;
+pub mod lb;
 // checks side by side, within a bounded time
 mod run;
 // text, Markdown, JSON
@@ -134,7 +134,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         facts: Facts::default(),
     };
     let chapters = match asked.is_lb {
-        true => lb::chapters(&ports(given)?).map_err(Failure::CannotWork)?,
+        true => lb::chapters(&ports(given)?, &subject).map_err(Failure::CannotWork)?,
         false => server_chapters(&subject),
     };
     let chapters = asked.choose(chapters);
@@ -143,14 +143,13 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     subject.facts = contact::meet(&subject)
         .map_err(|why| Failure::CannotWork(format!("judge: {} {why}", asked.place)))?;
-    let (findings, has_ended) = run::run(&chapters, &subject);
+    let findings = run::run(&chapters, &subject);
     let report = Report {
         subject: given.operands.join(" "),
         chapters: &chapters,
         findings,
         lab: asked.lab,
         is_stopped: stop.is_raised(),
-        has_ended,
     };
     let text = match (given.has("--json"), given.has("--markdown")) {
         (true, _) => report.json(),
@@ -164,11 +163,11 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// All chapters for an origin server.
-fn server_chapters(_subject: &Subject) -> Vec<Chapter> {
+fn server_chapters(subject: &Subject) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
     chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
-    chapters.extend(hostile::chapters());
+    chapters.extend(hostile::chapters(&subject.path));
     chapters
 }
 

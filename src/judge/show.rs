@@ -64,6 +64,17 @@ pub(crate) fn marked(bytes: &[u8]) -> String {
     }
 }
 
+/// The bytes, with « and » around the first place where they hold `mark`.
+pub(crate) fn around(bytes: &[u8], mark: &str) -> String {
+    let length = mark.len();
+    let found = bytes.windows(length.max(1)).position(|w| w == mark.as_bytes());
+    let Some((before, rest)) = found.and_then(|at| bytes.split_at_checked(at)) else {
+        return short(bytes);
+    };
+    let (marked, behind) = rest.split_at(length.min(rest.len()));
+    cut(&format!("{}«{}»{}", escaped(before), escaped(marked), escaped(behind)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

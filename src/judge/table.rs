@@ -29,7 +29,7 @@ pub(super) fn chapters() -> Vec<Chapter> {
 }
 
 /// What a server may do with the case, where that is written, and why.
-fn rule(
+pub(super) fn rule(
     case: &Case,
     section: &'static str,
     why: &'static str,

@@ -66,11 +66,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Backends {
     /// Listens on all ports; 0 takes a free one.
     pub(crate) fn bind(ports: &[u16]) -> Result<Backends, String> {
-        let mut backends = Backends {
-            ports: Vec::new(),
-            shared: Arc::default(),
-            listening: Mutex::default(),
-        };
+        let mut backends =
+            Backends { ports: Vec::new(), shared: Arc::default(), listening: Mutex::default() };
         for (backend, &port) in ports.iter().enumerate() {
             let (port, listening) = listen(backend, port, &backends.shared)?;
             backends.ports.push(port);
@@ -247,7 +244,8 @@ fn converse(backend: usize, stream: &TcpStream, shared: &Shared) {
             Err(why) => {
                 unread.truncate(SHOWN);
                 note(shared, Seen { backend, request: Err((why, unread)) });
-                let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let refusal =
+                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 let _ = reader.write_all(refusal);
                 return;
             }

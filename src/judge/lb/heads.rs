@@ -168,14 +168,22 @@ pub(crate) fn to_clients() -> Vec<Passage> {
             "RFC 9110 §7.6.1",
             "it was meant for the load balancer alone",
         )
-        .answered("200 OK", &format!("Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\n{five}"), "hello")
+        .answered(
+            "200 OK",
+            &format!("Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\n{five}"),
+            "hello",
+        )
         .wants([Unanswered("X-Secret"), Returned(b"hello".into())]),
         passage(
             "fields of one connection end here",
             "RFC 9110 §7.6.1",
             "they speak of a connection that the client does not have",
         )
-        .answered("200 OK", &format!("Keep-Alive: timeout=7\r\nProxy-Connection: x\r\n{five}"), "hello")
+        .answered(
+            "200 OK",
+            &format!("Keep-Alive: timeout=7\r\nProxy-Connection: x\r\n{five}"),
+            "hello",
+        )
         .wants([Unanswered("Proxy-Connection"), Returned(b"hello".into())])
         .weight(1)
         .should(),
@@ -184,7 +192,11 @@ pub(crate) fn to_clients() -> Vec<Passage> {
             "RFC 9110 §5.1, §5.3",
             "a second cookie that is lost logs somebody out",
         )
-        .answered("203 Well, yes", &format!("Set-Cookie: a=b\r\nX-Kept: c\r\nSet-Cookie: d=e\r\n{five}"), "hello")
+        .answered(
+            "203 Well, yes",
+            &format!("Set-Cookie: a=b\r\nX-Kept: c\r\nSet-Cookie: d=e\r\n{five}"),
+            "hello",
+        )
         .wants([
             Status(203),
             Answered("Set-Cookie", "a=b, d=e"),
@@ -207,16 +219,16 @@ pub(crate) fn to_clients() -> Vec<Passage> {
         .answered("200 OK", five, "hello")
         .wants([AnsweredSome("Date")])
         .weight(1),
-        passage(
-            "a large content arrives whole",
-            "RFC 9112 §6.2",
-            "half a file looks like a file",
-        )
-        .answered("200 OK", &format!("Content-Length: {MIB}\r\n"), bytes(MIB))
-        .wants([Returned(bytes(MIB))])
-        .weight(3),
+        passage("a large content arrives whole", "RFC 9112 §6.2", "half a file looks like a file")
+            .answered("200 OK", &format!("Content-Length: {MIB}\r\n"), bytes(MIB))
+            .wants([Returned(bytes(MIB))])
+            .weight(3),
         passage("chunks arrive whole", "RFC 9112 §7.1", "half a file looks like a file")
-            .answered("200 OK", "Transfer-Encoding: chunked\r\n", "5;x\r\nhello\r\n7\r\n, world\r\n0\r\nA: b\r\n\r\n")
+            .answered(
+                "200 OK",
+                "Transfer-Encoding: chunked\r\n",
+                "5;x\r\nhello\r\n7\r\n, world\r\n0\r\nA: b\r\n\r\n",
+            )
             .wants([Returned(b"hello, world".into())])
             .weight(3),
         passage(

@@ -5,6 +5,7 @@
 
 /// What a backend answers to one request.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)] // the names say it
 pub struct Lie {
     pub name: &'static str,
     pub section: &'static str,
@@ -147,12 +148,7 @@ fn contradictions() -> Vec<Lie> {
         )
         .choice(&[Content(""), Nothing]),
         lie("a broken chunk", "RFC 9112 §8", ok(chunked, "5\r\nhello\r\nx\r\n"), CUT),
-        lie(
-            "a chunk that does not end",
-            "RFC 9112 §8",
-            ok(chunked, "5\r\nhelloXX0\r\n\r\n"),
-            CUT,
-        ),
+        lie("a chunk that does not end", "RFC 9112 §8", ok(chunked, "5\r\nhelloXX0\r\n\r\n"), CUT),
     ]
 }
 
@@ -163,8 +159,9 @@ fn no_http() -> Vec<Lie> {
     // Replaced by a space, it may go on: what reaches the client is read strictly.
     let empty = &[Error(502), Cut, Content("")];
     vec![
-        lie("no HTTP", "RFC 9110 §15.6.3", "220 mail.example ESMTP\r\n", BAD),
-        lie("HTTP/2", "RFC 9110 §15.6.3", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", BAD),
+        lie("no HTTP", "RFC 9110 §15.6.3", "220 mail.example ESMTP\r\n", BAD).choice(&[Nothing]),
+        lie("HTTP/2", "RFC 9110 §15.6.3", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", BAD)
+            .choice(&[Nothing]),
         lie("a lone LF", "RFC 9112 §2.2", "HTTP/1.1 200 OK\nContent-Length: 0\n\n", empty),
         lie("a field split by a bare CR", "RFC 9112 §2.2", with("A: b\rSet-Cookie: c"), empty),
         lie("a folded field", "RFC 9112 §5.2", with("A: b\r\n\x20c"), empty),

@@ -23,9 +23,9 @@ mod smuggling;
 mod failures;
 
 use super::check::{Chapter, Finding, Level, Subject};
-use super::client::Client;
+use super::client::{Client, Trouble};
 use super::contact::{ask, get};
-use super::{assignment, hostile};
+use super::{assignment, contact, hostile};
 use backends::Backends;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,9 +49,17 @@ pub(crate) struct Gateway {
     gave_up: AtomicBool,
 }
 
-/// The chapters, with backends on these ports.
-pub(super) fn chapters(ports: &[u16]) -> Result<Vec<Chapter>, String> {
+/// The chapters, with backends on these ports, once the load balancer has found them.
+pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>, String> {
     let gateway = Arc::new(Gateway::new(ports)?);
+    if gateway.settle(subject).is_err() && contact::meet(subject).is_ok() {
+        let ports = gateway.backends.ports();
+        return Err(format!(
+            "judge: {} answers, but sends no request to a backend on {ports:?}; name its backends \
+             with --backends",
+            subject.address
+        ));
+    }
     let of = |level, name, rows: Vec<passage::Passage>| {
         Chapter::new(level, name, rows.into_iter().map(|row| row.check(&gateway)).collect())
     };
@@ -65,7 +73,15 @@ pub(super) fn chapters(ports: &[u16]) -> Result<Vec<Chapter>, String> {
     chapters.push(turns::on_one_connection(&gateway));
     chapters.extend(smuggling::chapters(&gateway));
     chapters.push(failures::chapter(&gateway).of_lab(7));
-    chapters.extend(hostile::chapters(honest::LARGE));
+    let mut hostile = hostile::chapters(honest::LARGE);
+    for check in hostile.iter_mut().flat_map(|chapter| &mut chapter.checks) {
+        let (gateway, run) = (Arc::clone(&gateway), Arc::clone(&check.run));
+        check.run = Arc::new(move |subject| match gateway.settle(subject) {
+            Ok(()) => run(subject),
+            Err(finding) => finding,
+        });
+    }
+    chapters.extend(hostile);
     Ok(chapters)
 }
 
@@ -80,32 +96,43 @@ impl Gateway {
         self.settled.store(false, SeqCst);
     }
 
+    /// Waits until somebody is served. The finding: nobody is.
+    pub(crate) fn ready(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, 1)
+    }
+
     /// Waits until the load balancer sends requests to every backend that lives, since it may leave
     /// one alone for a while. The finding: it answers nobody.
     pub(crate) fn settle(&self, subject: &Subject) -> Result<(), Finding> {
+        self.wait_for(subject, self.backends.living().len())
+    }
+
+    /// Waits until so many backends serve.
+    fn wait_for(&self, subject: &Subject, wanted: usize) -> Result<(), Finding> {
         if self.settled.load(SeqCst) {
             return Ok(());
         }
         let patience = if self.gave_up.load(SeqCst) { NO_RETURN } else { RETURN };
         let until = Instant::now() + patience;
-        let (mut missing, mut answered): (BTreeSet<usize>, _) =
-            (self.backends.living().into_iter().collect(), 0);
+        let (mut found, mut answered) = (BTreeSet::new(), 0);
         // Enough in a row that each has had a turn since the last failure.
-        while !missing.is_empty() || answered < self.backends.ports().len() {
+        while found.len() < wanted || answered < wanted {
             if Instant::now() > until || subject.stop.is_raised() {
                 self.gave_up.store(true, SeqCst);
                 break;
             }
-            let (number, is_well) = self.ask_honestly(subject);
-            answered = if is_well { answered + 1 } else { 0 };
-            for seen in self.backends.seen(number) {
-                missing.remove(&seen.backend);
-            }
-            if !is_well {
-                thread::sleep(PAUSE);
+            let (number, answer) = self.ask_honestly(subject);
+            answered = if answer.is_ok() { answered + 1 } else { 0 };
+            found.extend(self.backends.seen(number).iter().map(|seen| seen.backend));
+            match answer {
+                Ok(()) => {}
+                Err(Some(Trouble::Connect(_))) => break,
+                Err(_) => thread::sleep(PAUSE),
             }
         }
-        self.settled.store(true, SeqCst);
+        if wanted > 1 {
+            self.settled.store(true, SeqCst);
+        }
         match answered {
             0 => Err(Finding {
                 timed_out: true,
@@ -115,11 +142,16 @@ impl Gateway {
         }
     }
 
-    /// One GET on a connection of its own: its number, and whether it is answered as it should be.
-    fn ask_honestly(&self, subject: &Subject) -> (usize, bool) {
+    /// One GET on a connection of its own: its number, and the trouble if it was not answered as it
+    /// should be.
+    fn ask_honestly(&self, subject: &Subject) -> (usize, Result<(), Option<Trouble>>) {
         let number = self.backends.honest();
         let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
-        (number, answer.is_ok_and(|a| a.status == 200 && a.content == honest_content(number)))
+        let answer = answer.map_err(Some).and_then(|answer| {
+            let is_well = answer.status == 200 && answer.content == honest_content(number);
+            if is_well { Ok(()) } else { Err(None) }
+        });
+        (number, answer)
     }
 
     /// Whether those who come next get what they asked for, by way of every backend; else what they
@@ -138,7 +170,7 @@ impl Gateway {
                 Ok(answer) if answer.status >= 500 => {}
                 Ok(answer) if answer.status == 200 && answer.content == honest_content(number) => {}
                 Ok(answer) => return Err(answer.summary()),
-                Err(trouble @ super::client::Trouble::NotHttp(..)) => {
+                Err(trouble @ Trouble::NotHttp(..)) => {
                     return Err(trouble.to_string());
                 }
                 Err(_) => {}

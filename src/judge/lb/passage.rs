@@ -130,25 +130,20 @@ impl Passage {
     }
 
     fn run(&self, gateway: &Gateway, subject: &Subject) -> Finding {
-        if let Err(finding) = gateway.settle(subject) {
-            return finding;
-        }
-        let (answer, closes) = (self.answer.clone(), self.closes);
-        let number = match answer {
-            None => gateway.backends.honest(),
-            Some(bytes) => gateway.backends.play(move |_, _, mut stream| {
-                stream.write_all(&bytes).is_ok() && !closes
-            }),
+        let stays = self.wants.iter().any(|want| matches!(want, StaysHere));
+        let mut came = match self.send(gateway, subject) {
+            Ok(came) => came,
+            Err(finding) => return finding,
         };
-        let request = numbered(&self.request, number);
-        let mut peer = None;
-        let answer = Client::connect(subject.address).and_then(|mut client| {
-            peer = client.stream().local_addr().ok().map(|address| address.ip());
-            client.send(&request);
-            client.answer(request.starts_with(b"HEAD "), subject.patience)
-        });
-        let came = Came { seen: gateway.backends.seen(number), answer, peer, number };
-        let mut sent = show::around(&request, &self.mark);
+        if came.seen.is_empty() && !stays {
+            // The load balancer may have left its backends alone for what a case before this did.
+            gateway.disturb();
+            came = match gateway.settle(subject).and_then(|()| self.send(gateway, subject)) {
+                Ok(came) => came,
+                Err(finding) => return finding,
+            };
+        }
+        let mut sent = show::around(&numbered(&self.request, came.number), &self.mark);
         if let Some(bytes) = &self.answer {
             sent += &format!("; the backend answers {}", show::around(bytes, &self.mark));
         }
@@ -160,6 +155,25 @@ impl Passage {
         };
         let timed_out = matches!(came.answer, Err(Trouble::TimedOut(0)));
         Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected) }
+    }
+
+    fn send(&self, gateway: &Gateway, subject: &Subject) -> Result<Came, Finding> {
+        gateway.ready(subject)?;
+        let closes = self.closes;
+        let number = match self.answer.clone() {
+            None => gateway.backends.honest(),
+            Some(bytes) => gateway
+                .backends
+                .play(move |_, _, mut stream| stream.write_all(&bytes).is_ok() && !closes),
+        };
+        let request = numbered(&self.request, number);
+        let mut peer = None;
+        let answer = Client::connect(subject.address).and_then(|mut client| {
+            peer = client.stream().local_addr().ok().map(|address| address.ip());
+            client.send(&request);
+            client.answer(request.starts_with(b"HEAD "), subject.patience)
+        });
+        Ok(Came { seen: gateway.backends.seen(number), answer, peer, number })
     }
 }
 
@@ -185,7 +199,11 @@ impl Came {
         let answer = match &self.answer {
             Ok(answer) => {
                 let content = show::short(answer.content.get(..60).unwrap_or(&answer.content));
-                format!("{}, {} bytes: {content}", show::short(answer.head.as_bytes()), answer.content.len())
+                format!(
+                    "{}, {} bytes: {content}",
+                    show::short(answer.head.as_bytes()),
+                    answer.content.len()
+                )
             }
             Err(trouble) => trouble.to_string(),
         };
@@ -226,7 +244,8 @@ impl Want {
             Lacks(name) => request().is_some_and(|r| r.fields(name).is_empty()),
             Line(line) => {
                 let line = numbered(line.as_bytes(), came.number);
-                request().is_some_and(|r| r.head.split("\r\n").next().map(str::as_bytes) == Some(&line))
+                request()
+                    .is_some_and(|r| r.head.split("\r\n").next().map(str::as_bytes) == Some(&line))
             }
             Content(content) => request().is_some_and(|r| r.content == *content),
             StaysHere => came.seen.is_empty(),

@@ -21,7 +21,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// The values of a field's lines.
-    pub(crate) fn fields(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn fields<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         values(&self.head, name).collect()
     }
 

@@ -56,7 +56,7 @@ fn by_connection(gateway: &Gateway, subject: &Subject) -> Finding {
     let asked: Vec<_> = (0..all).map(|_| gateway.ask_honestly(subject)).collect();
     let numbers: Vec<_> = asked.iter().map(|(number, _)| *number).collect();
     let shares = shares(gateway, &numbers);
-    let lost = asked.iter().filter(|(_, is_well)| !is_well).count();
+    let lost = asked.iter().filter(|(_, answer)| answer.is_err()).count();
     let (most, least) = (shares.iter().max(), shares.iter().min());
     let (most, least) = (most.copied().unwrap_or(0), least.copied().unwrap_or(0));
     let outcome = match () {
