@@ -143,13 +143,14 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     subject.facts = contact::meet(&subject)
         .map_err(|why| Failure::CannotWork(format!("judge: {} {why}", asked.place)))?;
-    let findings = run::run(&chapters, &subject);
+    let (findings, has_ended) = run::run(&chapters, &subject);
     let report = Report {
         subject: given.operands.join(" "),
         chapters: &chapters,
         findings,
         lab: asked.lab,
         is_stopped: stop.is_raised(),
+        has_ended,
     };
     let text = match (given.has("--json"), given.has("--markdown")) {
         (true, _) => report.json(),
