@@ -9,10 +9,11 @@ usage: ./run.sh TOPIC [options]
 
   all            the whole assignment: servers, page, rotation, tables, report/
   test           format, lints, tests, documentation: is all well?
-  notes          all and exhibit all, and the results blocks of notes/*.md from both
+  notes          all, peers and exhibit all, and the results blocks of notes/*.md from them
   compare        this project beside nginx and HAProxy: requests/s, CPU, ratios, verdicts;
                  compare pollers: scan, poll and epoll from 1 to 10,000 connections;
                  compare tricks: this program beside itself without each of its tricks
+  peers          the judge on nginx, HAProxy, Node and Python, beside our own servers
   async_server, thread_server, lb, bench, judge, exhibit, ...
                  one program by hand
   help [TOPIC]   this and the program's help, or a topic's options
@@ -97,6 +98,7 @@ all)
 notes)
 	build
 	"$program" all --root "$here/www" --report "$here/report" --notes "$here/notes" "$@"
+	"$program" peers --root "$here/www" --notes "$here/notes"
 	exec "$program" exhibit all --notes "$here/notes"
 	;;
 compare)
@@ -105,7 +107,7 @@ compare)
 	exec "$program" compare --root "$here/www" --report "$here/report" \
 		--patches "$here/notes/tricks" --without "$target/without" "$@"
 	;;
-async_server | thread_server)
+async_server | thread_server | peers)
 	build
 	exec "$program" "$topic" --root "$here/www" "$@"
 	;;

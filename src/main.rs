@@ -5,7 +5,7 @@
 
 use progjar::cli::args::{Failure, Topic};
 use progjar::cli::shutdown::{Stop, UNTIL_EOF};
-use progjar::lab::{compare, exhibit, floor};
+use progjar::lab::{compare, exhibit, floor, peers};
 use progjar::{assignment, async_server, bench, judge, lb, thread_server};
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ const TOPICS: &[(&Topic, Main)] = &[
     (&assignment::TOPIC, assignment::main),
     (&compare::TOPIC, compare::main),
     (&exhibit::TOPIC, exhibit::main),
+    (&peers::TOPIC, peers::main),
     (&floor::TOPIC, floor::main),
 ];
 

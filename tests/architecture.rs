@@ -47,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bench", &["net", "cli"]),
     ("judge", &["net", "cli"]),
     ("assignment", &["bench", "lab", "net", "cli"]),
-    ("lab", &["bench", "net", "cli"]),
+    ("lab", &["bench", "judge", "net", "cli"]),
 ];
 
 /// The rooms that a file names: what follows `crate::`.

@@ -408,7 +408,7 @@ fn every_picture_is_shown_and_readable_in_dark_mode() {
     }
 }
 
-fn topics() -> [&'static Topic; 8] {
+fn topics() -> [&'static Topic; 9] {
     [
         &progjar::async_server::TOPIC,
         &progjar::thread_server::TOPIC,
@@ -417,6 +417,7 @@ fn topics() -> [&'static Topic; 8] {
         &progjar::judge::TOPIC,
         &progjar::lab::exhibit::TOPIC,
         &progjar::lab::compare::TOPIC,
+        &progjar::lab::peers::TOPIC,
         &progjar::lab::floor::TOPIC,
     ]
 }

@@ -243,39 +243,6 @@ fn an_edited_file_is_seen_within_a_second() {
 }
 
 #[test]
-fn what_a_client_has_already_is_not_sent_again() {
-    let folder = folder();
-    for topic in SERVERS {
-        let server = serve(topic, &folder);
-        let first = server.get("/page.html");
-        let etag = first.field("etag").expect("a file has an entity tag").to_owned();
-        let date = first.field("last-modified").expect("a file has a date").to_owned();
-        let ask = |line: &str| {
-            let mut stream = server.connect();
-            let request = format!(
-                "GET /page.html HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{line}\r\n\r\n"
-            );
-            stream.write_all(request.as_bytes()).expect("it is sent");
-            Reader::new(stream).answer(false).expect("it is answered").status
-        };
-        for (line, status) in [
-            (format!("If-None-Match: {etag}"), 304),
-            (format!("If-None-Match: W/{etag}"), 304),
-            (format!("If-None-Match: \"x\", {etag}"), 304),
-            ("If-None-Match: *".to_owned(), 304),
-            ("If-None-Match: \"x\"".to_owned(), 200),
-            (format!("If-Modified-Since: {date}"), 304),
-            ("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT".to_owned(), 200),
-            ("If-Modified-Since: yesterday".to_owned(), 200),
-            // RFC 9110 §13.1.3: the tag decides where there is one.
-            (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {date}"), 200),
-        ] {
-            assert_eq!(ask(&line), status, "{topic}: {line}");
-        }
-    }
-}
-
-#[test]
 fn head_says_what_get_says_and_sends_no_content() {
     let folder = folder();
     folder.write("root/large.bin", &vec![b'x'; 2 << 20]);

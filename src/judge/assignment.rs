@@ -85,6 +85,13 @@ const NONE: &str = "with 200 for everything, nobody sees a broken link";
 fn many_clients() -> Vec<Check> {
     let checks = [
         Check::new(
+            "the last of 200 requests is as fast as the first",
+            TUGAS,
+            "a thread that does not return after its answer takes the CPU from all later ones",
+            not_slower,
+        )
+        .weight(3),
+        Check::new(
             "ten clients at once",
             TUGAS,
             "the performance test has 10, 50 and 100",
@@ -103,13 +110,6 @@ fn many_clients() -> Vec<Check> {
             TUGAS,
             "with one buffer for all clients, one gets the page of the other",
             in_turn,
-        )
-        .weight(3),
-        Check::new(
-            "the last of 200 requests is as fast as the first",
-            TUGAS,
-            "a thread that does not return after its answer takes the CPU from all later ones",
-            not_slower,
         )
         .weight(3),
     ];
@@ -356,12 +356,14 @@ fn not_slower(subject: &Subject) -> Finding {
         median(times.get(..count).unwrap_or_default()),
         median(times.get(times.len() - count..).unwrap_or_default()),
     );
+    // The checks before this one may have left threads behind: the very first answer came before.
+    let first = first.min(subject.facts.first_took);
     let is_right = last < first * SLOWER || last < first + SLOWER_BY;
     let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let (number, sent) = (times.len(), show::short(request.as_bytes()));
     let came =
-        format!("{number} answers; the first 20 took {}, the last 20 {}", ms(first), ms(last));
+        format!("{number} answers; the first ones took {}, the last ones {}", ms(first), ms(last));
     let expected = format!("at most {SLOWER} times the first, or {} more", ms(SLOWER_BY));
     Finding::new(outcome, sent, came, expected)
 }

@@ -186,4 +186,6 @@ pub(crate) struct Facts {
     pub reads_pieces: bool,
     /// The answer to the very first request.
     pub first: Answer,
+    /// How long it took.
+    pub first_took: Duration,
 }

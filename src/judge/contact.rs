@@ -6,7 +6,7 @@
 use super::answer::Answer;
 use super::check::{Facts, Subject};
 use super::client::{Client, Trouble};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the very first answer may take.
 const FIRST: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ pub(super) fn ask(subject: &Subject, bytes: impl AsRef<[u8]>) -> Result<Answer, 
 /// What the server offers. The error ends the sentence "HOST:PORT …": there is nothing to judge.
 pub(super) fn meet(subject: &Subject) -> Result<Facts, String> {
     let mut facts = Facts::default();
+    let began = Instant::now();
     let first = Client::connect(subject.address).and_then(|mut client| {
         client.send(get("/", "Connection: close\r\n"));
         client.answer(false, FIRST)
@@ -54,6 +55,7 @@ pub(super) fn meet(subject: &Subject) -> Result<Facts, String> {
         // It means to answer; the checks will tell what is wrong with it.
         Err(Trouble::TimedOut(_) | Trouble::Closed(_) | Trouble::Reset(_)) => {}
     }
+    facts.first_took = began.elapsed();
     facts.is_http11 = facts.first.minor > 0;
     facts.persists = persists(subject);
     facts.echoes = echoes(subject);

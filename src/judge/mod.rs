@@ -35,6 +35,7 @@ mod report;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use check::{Chapter, Facts, Level, Subject};
+pub(crate) use report::Grade;
 use report::Report;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -161,6 +162,20 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let _ = std::io::stdout().write_all(text.as_bytes());
     // The report's last line has said why.
     if report.is_well() { Ok(()) } else { Err(Failure::CannotWork(String::new())) }
+}
+
+/// The grades of a server, level by level, with what is the default on the command line. The
+/// error says why it cannot be judged.
+pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, String> {
+    let (path, echo) = ("/page.html".to_owned(), "/echo".to_owned());
+    let (stop, facts) = (stop.clone(), Facts::default());
+    let mut subject = Subject { address, path, echo, patience: PATIENCE, stop, facts };
+    subject.facts = contact::meet(&subject)?;
+    let chapters = server_chapters(&subject);
+    let (findings, has_ended) = run::run(&chapters, &subject);
+    let (subject, chapters) = (address.to_string(), chapters.as_slice());
+    let report = Report { subject, chapters, findings, lab: None, is_stopped: false, has_ended };
+    Ok(report.grades())
 }
 
 /// All chapters for an origin server.

@@ -19,6 +19,15 @@ pub(super) struct Report<'a> {
     pub has_ended: bool,
 }
 
+/// One level of a report in short.
+pub(crate) struct Grade {
+    pub level: &'static str,
+    /// Fail, warn, pass, not applicable.
+    pub counts: [usize; 4],
+    /// The chapter and the section of each check that fails.
+    pub fails: Vec<(&'static str, &'static str)>,
+}
+
 /// How many checks came to each outcome, and the weight of those that count.
 #[derive(Default, Clone, Copy)]
 struct Sum {
@@ -70,6 +79,19 @@ impl Report<'_> {
 
     fn sum(&self) -> Sum {
         Sum::of(self.pairs().map(|(_, check, finding)| (check, finding)))
+    }
+
+    /// Each level in short.
+    pub(super) fn grades(&self) -> Vec<Grade> {
+        let grade = |level: Level| {
+            let is_it = |(c, _, f): &(&Chapter, &Check, &Finding)| {
+                c.level == level && f.outcome == Outcome::Fail
+            };
+            let fails = self.pairs().filter(is_it).map(|(c, check, _)| (c.name, check.section));
+            let counts = self.level(level).1.counts;
+            Grade { level: level.name(), counts, fails: fails.collect() }
+        };
+        Level::ALL.map(grade).into_iter().filter(|g| g.counts.iter().sum::<usize>() > 0).collect()
     }
 
     /// Whether nothing fails; of a lab, that nothing is left undone either.

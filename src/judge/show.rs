@@ -53,7 +53,13 @@ pub(crate) fn marked(bytes: &[u8]) -> String {
         let before = plain.iter().zip(bytes).take_while(|(a, b)| a == b).count();
         let most = plain.len().min(bytes.len()) - before;
         let pairs = plain.iter().rev().zip(bytes.iter().rev());
-        (before, pairs.take(most).take_while(|(a, b)| a == b).count())
+        let behind = pairs.take(most).take_while(|(a, b)| a == b).count();
+        // Whole words are marked, not letters.
+        let is_begin = |at: &usize| *at == 0 || matches!(bytes.get(at - 1), Some(b' ' | b'\n'));
+        let is_end =
+            |n: &usize| *n == 0 || matches!(bytes.get(bytes.len() - n), Some(b' ' | b'\r' | b'\n'));
+        let before = (0..=before).rev().find(is_begin).unwrap_or(0);
+        (before, (0..=behind).rev().find(is_end).unwrap_or(0))
     };
     let (before, behind) = PLAIN.into_iter().map(same).max_by_key(|(a, b)| a + b).unwrap_or((0, 0));
     let (head, rest) = bytes.split_at(before.min(bytes.len()));
@@ -87,7 +93,8 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n",
                 "GET / HTTP/1.1\\r\\nHost: a\\r\\n«A : b\\r\\n»\\r\\n",
             ),
-            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "GET « »/ HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "GET « /» HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"),
+            ("PUT / HTTP/1.1\r\nHost: a\r\n\r\n", "«PUT» / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"),
         ] {
             assert_eq!(marked(bytes.as_bytes()), shown);
         }

@@ -28,6 +28,8 @@ pub(super) fn chapters() -> Vec<Chapter> {
     cases::sections().into_iter().map(chapter).collect()
 }
 
+const HALF: &str = "the rest may be on its way: the network cuts a request where it likes";
+
 /// What a server may do with the case, where that is written, and why.
 pub(super) fn rule(
     case: &Case,
@@ -38,6 +40,8 @@ pub(super) fn rule(
         Verdict::Refused(_, fault) => Some(fault.rule()),
         _ => None,
     });
+    let is_half = case.ours.last() == Some(&Verdict::Incomplete);
+    let (section, why) = if is_half { ("RFC 9112 §2.1", HALF) } else { (section, why) };
     let (demand, section, why) = fault.unwrap_or((Demand::Must, section, why));
     let (section, why) = case.because.unwrap_or((section, why));
     (case.demand.unwrap_or(demand), section, why)
@@ -176,25 +180,33 @@ fn accepted(
     subject: &Subject,
     client: &mut Client,
 ) -> Step {
+    let is_echo = subject.facts.echoes && a.target == "/echo" && a.method == "POST";
+    // GET and HEAD are for all servers, other methods are for those that want them (RFC 9110 §9.1).
+    let otherwise = match otherwise(demand) {
+        Outcome::Fail if !is_echo && !matches!(a.method, "GET" | "HEAD") => Outcome::Warn,
+        outcome => outcome,
+    };
     let answer = match client.answer(a.method == "HEAD", subject.patience) {
         Ok(answer) => answer,
         Err(trouble) => {
             let timed_out = matches!(trouble, Trouble::TimedOut(_));
-            return Step { timed_out, ..step(otherwise(demand), trouble.to_string(), true) };
+            return Step { timed_out, ..step(otherwise, trouble.to_string(), true) };
         }
     };
     let came = answer.summary();
     if !is_understood(answer.status, a.method) {
-        return step(otherwise(demand), came, true);
+        return step(otherwise, came, true);
     }
-    let is_echo = subject.facts.echoes && a.target == "/echo" && a.method == "POST";
     if is_echo && answer.content != a.content {
         let content = show::short(&answer.content);
         return step(Outcome::Fail, format!("{came}: {content}, not what was sent"), true);
     }
     if a.keep_alive && answer.closes() {
         let is_about_it = matches!(case.chapter, "persistence" | "pipelining");
-        let outcome = if is_about_it { Outcome::Warn } else { Outcome::Pass };
+        let outcome = match is_about_it && demand != Demand::May {
+            true => Outcome::Warn,
+            false => Outcome::Pass,
+        };
         return step(outcome, came, true);
     }
     if a.keep_alive || a.method == "CONNECT" {

@@ -23,5 +23,7 @@ pub mod notes;
 pub mod floor;
 // this program beside nginx and HAProxy; its pollers; its tricks
 pub mod compare;
+// the judge on our servers and on those of others
+pub mod peers;
 // the ways to get a wrong table, replayed and explained
 pub mod exhibit;

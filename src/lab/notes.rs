@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The names of the blocks.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "async_server",
     "lb",
     "thread_server",
@@ -16,6 +16,7 @@ pub const NAMES: [&str; 14] = [
     "compare",
     "pollers",
     "tricks",
+    "peers",
     "exhibit-spin",
     "exhibit-not-found",
     "exhibit-dead-port",
