@@ -1,5 +1,6 @@
-//! Clients that lie, dribble, vanish and flood, against the real servers: ordinary clients
-//! notice nothing, and afterwards descriptors, threads and memory are back where they were.
+//! Clients that lie, dribble, vanish and flood, against the real servers: each gets what our servers
+//! promise, and afterwards descriptors, threads and memory are back where they were. What the
+//! others feel meanwhile, the judge measures: `judge_hostile.rs`.
 
 mod support;
 
@@ -59,34 +60,10 @@ const REQUEST: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
 const FOR_LARGE: &[u8] = b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n";
 
 impl Target {
-    /// An ordinary client is served; how long it waited.
-    fn serves(&self) -> Duration {
-        let start = Instant::now();
+    /// An ordinary client is served.
+    fn serves(&self) {
         let answer = self.server.get("/santai");
         assert_eq!(answer.content, b"santai saja", "{}: {answer:?}", self.topic);
-        start.elapsed()
-    }
-
-    /// How long ordinary clients wait, one after the other.
-    fn waits(&self) -> Vec<Duration> {
-        (0..100).map(|_| self.serves()).collect()
-    }
-
-    /// The attackers, who hold on for `hold`, delay nobody: the one who waited longest did not
-    /// wait for them, and half of the clients waited no longer than before they came, but for
-    /// what a busy machine adds.
-    fn delays_nobody(&self, mut before: Vec<Duration>, mut among: Vec<Duration>, hold: Duration) {
-        before.sort();
-        among.sort();
-        let (usual, half) = (before[before.len() / 2], among[among.len() / 2]);
-        let longest = among[among.len() - 1];
-        let told = format!(
-            "{}: half waited {half:?} among attackers, {usual:?} before; the longest wait: {longest:?}",
-            self.topic
-        );
-        println!("{told}");
-        assert!(longest < hold / 2, "{told}");
-        assert!(half < 5 * usual + Duration::from_millis(20), "{told}");
     }
 
     /// What it holds: descriptors and threads.
@@ -121,22 +98,15 @@ fn crowd(target: &Target, size: usize, act: impl Fn(usize, &mut TcpStream)) -> V
 }
 
 #[test]
-fn hundreds_of_slow_headers_delay_nobody_and_end_in_408() {
-    const HOLD: Duration = Duration::from_secs(2);
+fn hundreds_of_slow_headers_end_in_408() {
     against_all(&["--header-timeout", "2s"], |target| {
         let rest = target.at_rest();
-        let before = target.waits();
         let mut slow = crowd(&target, 400, |_, stream| {
             stream.write_all(b"GET / HTTP/1.1\r\nX: ").expect("it is sent");
         });
-        let mut among = Vec::new();
-        for round in 0..10 {
-            for stream in slow.iter_mut().skip(round).step_by(10) {
-                let _ = stream.write_all(b"y");
-            }
-            among.extend((0..10).map(|_| target.serves()));
+        for stream in &mut slow {
+            let _ = stream.write_all(b"y");
         }
-        target.delays_nobody(before, among, HOLD);
         for stream in slow {
             let mut reader = Reader::new(stream);
             let answer = reader.answer(false).expect("who is slow is told so");
@@ -231,20 +201,17 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn those_who_ask_for_a_large_file_and_read_nothing_delay_nobody_and_are_closed() {
-    const HOLD: Duration = Duration::from_secs(2);
+fn those_who_ask_for_a_large_file_and_read_nothing_cost_little_and_are_closed() {
     const CROWD: usize = 20;
     against_all(&["--write-timeout", "2s"], |target| {
         let rest = target.at_rest();
-        let before = target.waits();
-        let (mut readers, mut among) = (Vec::new(), Vec::new());
+        let mut readers = Vec::new();
         let grown = target.server.growth_kib(|| {
             readers = crowd(&target, CROWD, |_, stream| {
                 stream.write_all(FOR_LARGE).expect("it is sent");
             });
-            among = target.waits();
+            (0..100).for_each(|_| target.serves());
         });
-        target.delays_nobody(before, among, HOLD);
         assert!(
             grown < CROWD as u64 * 512,
             "{}: {CROWD} who do not read cost {grown} KiB",

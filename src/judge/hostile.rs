@@ -7,7 +7,6 @@ use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
 use super::client::{Client, Trouble};
 use super::contact::{ask, get};
 use crate::net::sys;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -155,20 +154,32 @@ fn compare(alone: &[Duration], among: &[Duration]) -> (Outcome, String, String) 
 }
 
 fn beside(subject: &Subject, large: &str, what: &str, attack: Attack) -> Finding {
-    let scene = Scene { subject, large, until: Instant::now() + ATTACK };
     measured(subject, what, || {
-        let attackers = attack(&scene);
+        let attackers = attack(&Scene { subject, large, until: Instant::now() + ATTACK });
         let among = waits(subject);
         drop(attackers);
         among
     })
 }
 
-/// Measures without the attack and in it.
+/// Measures without the attack and in it; once more if the bound is not kept, since a busy machine
+/// delays everybody now and then.
 fn measured(
     subject: &Subject,
     what: &str,
-    among: impl FnOnce() -> Result<Vec<Duration>, (String, bool)>,
+    among: impl Fn() -> Result<Vec<Duration>, (String, bool)>,
+) -> Finding {
+    let first = measured_once(subject, what, &among);
+    match first.outcome {
+        Outcome::Fail if !first.timed_out => measured_once(subject, what, &among),
+        _ => first,
+    }
+}
+
+fn measured_once(
+    subject: &Subject,
+    what: &str,
+    among: &impl Fn() -> Result<Vec<Duration>, (String, bool)>,
 ) -> Finding {
     let failed = |(why, timed_out): (String, bool), when: &str| Finding {
         timed_out,
@@ -290,9 +301,9 @@ fn nothing(_: &Scene) -> Vec<Client> {
 
 /// Four clients download without a pause.
 fn beside_downloads(subject: &Subject, large: &str) -> Finding {
-    let stop = Arc::new(AtomicBool::new(false));
     let what = "4 clients ask for something large without a pause, and read as fast as it comes";
     measured(subject, what, || {
+        let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let download = || {
                 while !stop.load(SeqCst) {

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod client;
 pub mod json;
 pub mod load;
+pub mod neighbour;
 
 use progjar::cli::limits::Limits;
 use std::fs;

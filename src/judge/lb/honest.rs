@@ -26,6 +26,7 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
 pub(crate) fn answer(request: &Request, mut stream: &TcpStream) -> bool {
     let (path, _) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let text = format!("judge: {path}\n");
+    let is_there = path == "/" || path.starts_with("/t") || path.starts_with("http://");
     let (kind, content) = match path {
         _ if request.method == "POST" || request.method == "PUT" => {
             ("application/octet-stream", request.content.as_slice())
@@ -37,7 +38,8 @@ pub(crate) fn answer(request: &Request, mut stream: &TcpStream) -> bool {
         _ => ("text/plain", text.as_bytes()),
     };
     let length = content.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
+    let status = if is_there || kind != "text/plain" { "200 OK" } else { "404 Not Found" };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
     let end = if request.persists() { "\r\n" } else { "Connection: close\r\n\r\n" };
     let mut message = (head + end).into_bytes();
     let content = if request.method == "HEAD" { &[] } else { content };

@@ -10,7 +10,7 @@ use super::passage::{numbered, told};
 use super::request::Request;
 use super::{Gateway, PAUSE};
 use crate::judge::answer::Answer;
-use crate::judge::cases::{self, Demand, ResponseCase, ResponseVerdict, Verdict};
+use crate::judge::cases::{self, Demand, Fault, ResponseCase, ResponseVerdict, Verdict};
 use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
 use crate::judge::client::{Client, Trouble};
 use crate::judge::show;
@@ -34,16 +34,16 @@ pub(crate) fn chapters(gateway: &Arc<Gateway>) -> Vec<Chapter> {
     let sections = cases::sections().into_iter().filter(|s| s.name == "smuggling");
     let requests = sections.flat_map(|s| s.cases).map(|case| request_check(gateway, case));
     let answers = cases::responses().into_iter().map(|case| answer_check(gateway, case));
-    let (silent, other): (Vec<_>, Vec<_>) =
-        lies().into_iter().partition(|lie| lie.name.ends_with("silence"));
+    let is_endless = |lie: &Lie| lie.right.iter().chain(lie.choice).any(|s| *s == Sees::Nothing);
+    let (endless, other): (Vec<_>, Vec<_>) = lies().into_iter().partition(is_endless);
     let of = |lies: Vec<Lie>| lies.into_iter().map(|lie| lie_check(gateway, lie)).collect();
-    let silent: Vec<Check> = of(silent);
-    let together = silent.len();
+    let together = endless.len();
     vec![
         Chapter::new(Level::Http, "smuggling to a backend", requests.collect()),
-        Chapter::new(Level::Http, "answers as a gateway reads them", answers.collect()),
+        Chapter::new(Level::Http, "answers as a gateway reads them", answers.collect())
+            .side_by_side(4),
         Chapter::new(Level::Http, "a backend that lies", of(other)),
-        Chapter::new(Level::Http, "a backend that falls silent", silent).side_by_side(together),
+        Chapter::new(Level::Http, "answers without an end", of(endless)).side_by_side(together),
     ]
 }
 
@@ -117,9 +117,8 @@ fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Fin
             Err(finding) => return finding,
         };
     let (outcome, expected) = match (case.verdict, &got) {
-        // A client takes a status that is out of range for a 5xx (RFC 9110 §15).
-        (_, Err(Trouble::NotHttp(..))) if has_number(&case.bytes) => {
-            (Outcome::Warn, "a status from 100 to 599")
+        (_, Err(Trouble::NotHttp(..))) if is_out_of_range(case) => {
+            (Outcome::Warn, "an error, since the number is out of range")
         }
         (_, Err(Trouble::NotHttp(..))) => (Outcome::Fail, "no answer that is no HTTP"),
         (ResponseVerdict::Accepted(status @ 200.., ..), Ok(answer)) => {
@@ -132,10 +131,14 @@ fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Fin
     finish(outcome, neighbours, sent, in_words(&got), expected.to_owned())
 }
 
-/// Whether the status is three digits, at least in form.
-fn has_number(bytes: &[u8]) -> bool {
-    let digits = bytes.get(9..12).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    digits.is_some() && bytes.get(8) == Some(&b' ') && bytes.get(12) == Some(&b' ')
+/// Whether a client can understand it, although it is out of range: a status, which it takes for a
+/// 5xx (RFC 9110 §15), or a length.
+fn is_out_of_range(case: &ResponseCase) -> bool {
+    let digits = String::from_utf8_lossy(case.bytes.get(8..13).unwrap_or_default()).into_owned();
+    let digits = digits.strip_prefix(' ').and_then(|d| d.strip_suffix(' ')).unwrap_or_default();
+    let status = digits.parse().unwrap_or(200);
+    !(100..600).contains(&status)
+        || case.verdict == ResponseVerdict::Refused(Fault::ContentLengthTooLarge)
 }
 
 fn lie_check(gateway: &Arc<Gateway>, lie: Lie) -> Check {
