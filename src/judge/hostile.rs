@@ -23,6 +23,9 @@ const MEASURED: Duration = Duration::from_secs(3);
 /// An attack ends then, whatever it has done.
 const ATTACK: Duration = Duration::from_secs(4);
 
+/// A client that sends a byte now and then is watched so long.
+const PATIENT: Duration = Duration::from_secs(12);
+
 /// What the attackers do: it returns what they hold, which stays until the others were measured.
 type Attack = fn(&Scene) -> Vec<Client>;
 
@@ -98,7 +101,32 @@ pub(super) fn chapters(large: &str) -> Vec<Chapter> {
         };
         Check::new(name, "what the others feel", why, run).weight(weight)
     };
-    vec![Chapter::new(Level::Hostile, "what the others feel", attacks.map(check).into()).of_lab(5)]
+    let mut checks: Vec<Check> = attacks.map(check).into();
+    let name = "a head that never ends is given up";
+    checks.push(Check::new(name, "RFC 9110 §15.5.9", ENDLESS, endless).weight(1));
+    vec![Chapter::new(Level::Hostile, "what the others feel", checks).of_lab(5)]
+}
+
+const ENDLESS: &str = "each such client keeps a connection and memory, often a thread too";
+
+/// A client that sends a byte now and then. Servers differ in how long they put up with it, so
+/// that a longer patience is no fault.
+fn endless(subject: &Subject) -> Finding {
+    let Ok(mut client) = Client::connect(subject.address) else {
+        return Finding::not_applicable("it takes no connection");
+    };
+    let begun = Instant::now();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    while begun.elapsed() < PATIENT && !subject.stop.is_raised() {
+        if client.more(Instant::now() + Duration::from_millis(500)) {
+            let seconds = begun.elapsed().as_secs_f64();
+            let came = format!("an answer, or the end of the connection, after {seconds:.1} s");
+            return Finding::new(Outcome::Pass, "half a head, a byte now and then", came, "");
+        }
+        client.send("y");
+    }
+    let seconds = PATIENT.as_secs();
+    Finding::not_applicable(format!("after {seconds} s it still waits; many wait for a minute"))
 }
 
 /// How long ordinary clients wait, one after the other, each on a connection of its own, in order
