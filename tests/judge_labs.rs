@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use support::{PATIENCE, json};
 
+const ENDLESS: &str = "a head that never ends is given up";
+
 /// One judge at a time: what it measures is how long others wait.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -135,7 +137,7 @@ fn is_stopped(role: &str, program: &Program, lab: &str, arguments: &[&str], case
 
 /// Four ports that nobody has, and that the system gives to nobody who does not name them.
 fn free_ports() -> String {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let first = 31_000 + (std::process::id() % 1_000) as u16;
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let free: Vec<String> = (first..).filter(is_free).take(4).map(|p| p.to_string()).collect();
     free.join(",")
@@ -176,8 +178,6 @@ fn the_solutions_of_labs_4_and_5_are_done_with_all_labs_so_far() {
     }
 }
 
-const ENDLESS: &str = "a head that never ends is given up";
-
 #[test]
 fn the_solution_of_lab_6_takes_turns_and_loses_what_a_dead_backend_had() {
     let Some(_turn) = turn() else { return };
@@ -194,4 +194,75 @@ fn the_solution_of_lab_7_loses_nothing() {
     let backends = backends.each_ref().map(String::as_str);
     is_done("lb", &program, "6", &backends);
     is_done("lb", &program, "7", &backends);
+}
+
+#[test]
+fn a_server_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
+    let Some(_turn) = turn() else { return };
+    let program = Program::start("faithful_server", &[], &[]);
+    let verdict = judge("server", &program, &["--level", "assignment"]);
+    assert_eq!(verdict.with("fail"), [""; 0], "{verdict:?}");
+    assert_eq!(verdict.with("warn"), ["the connection takes a second request"]);
+    let verdict = judge("server", &program, &["--level", "http"]);
+    // It takes a line end for the end of the request, and looks at no field.
+    for case in ["no empty line yet", "CL.CL", "answers have a Date"] {
+        assert_eq!(verdict.outcome(case), "fail", "{verdict:?}");
+    }
+    let verdict = judge("server", &program, &["--level", "hostile", "--only", ENDLESS]);
+    assert_eq!(verdict.outcome(ENDLESS), "not applicable", "it has no timeouts: {verdict:?}");
+}
+
+#[test]
+fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
+    let Some(_turn) = turn() else { return };
+    let (program, backends) = start_lb("faithful_lb");
+    let judge = |level: &str, only: &str| {
+        let [name, ports] = backends.each_ref().map(String::as_str);
+        judge("lb", &program, &[name, ports, "--level", level, "--only", only])
+    };
+    let verdict = judge("assignment", "");
+    assert_eq!(verdict.with("fail"), [""; 0], "{verdict:?}");
+    assert_eq!(verdict.with("warn"), ["the backends take turns, request by request"]);
+    for case in ["CL.CL", "a backend refuses: the others serve"] {
+        let verdict = judge("http", case);
+        assert_eq!(verdict.outcome(case), "fail", "{verdict:?}");
+    }
+    // It waits for a client that does not read, and nobody else is served meanwhile.
+    let verdict = judge("hostile", "slow readers");
+    assert_eq!(verdict.outcome("slow readers"), "fail", "{verdict:?}");
+}
+
+#[test]
+fn each_broken_server_is_caught_by_the_name_of_its_fault() {
+    let Some(_turn) = turn() else { return };
+    for (fault, case) in [
+        ("no-return", "it rests when no client is connected"),
+        ("wrong-length", "Content-Length is the length of the content"),
+        ("shared-buffer", "two clients whose requests come in pieces, in turn"),
+    ] {
+        let program = Program::start("broken_server", &[fault], &[]);
+        let verdict = judge("server", &program, &["--level", "assignment"]);
+        assert_eq!(verdict.outcome(case), "fail", "{fault}: {verdict:?}");
+        assert!(!verdict.is_done, "{fault}: {verdict:?}");
+    }
+}
+
+#[test]
+fn each_program_ends_when_it_is_told_to() {
+    let Some(_turn) = turn() else { return };
+    let lb = &["9"][..];
+    for (file, before, behind) in [
+        ("lab3", &[][..], &[][..]),
+        ("lab7", &[], lb),
+        ("faithful_server", &[], &[]),
+        ("faithful_lb", &[], lb),
+        ("broken_server", &["no-return"], &[]),
+    ] {
+        let mut program = Program::start(file, before, behind);
+        let kill = format!("kill -TERM {}", program.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.is_ok_and(|s| s.success()), "{kill}");
+        let has_ended = || !matches!(program.child.try_wait(), Ok(None));
+        support::eventually(&format!("{file} ends"), has_ended);
+    }
 }
