@@ -301,7 +301,9 @@ fn node_passes_the_assignment() {
     let file = std::fs::read_to_string(Path::new(ROOT).join("src/lab/peers/node.js"));
     if let Some(node) = start("node", &["FOLDER/file", "PORT", "ROOT"], &file.expect("it is there"))
     {
-        fails_only_in(&node, &["Host", "smuggling"], &[]);
+        // That of two requests the second is answered though the first says close depends on
+        // which is ready first.
+        fails_only_in(&node, &["Host", "smuggling", "persistence"], &[]);
     }
 }
 

@@ -124,10 +124,6 @@ impl Check {
     pub(crate) fn weight(self, weight: u8) -> Check {
         Check { weight, ..self }
     }
-
-    pub(crate) fn lab(self, lab: u8) -> Check {
-        Check { lab, ..self }
-    }
 }
 
 /// Checks of one subject.

@@ -93,6 +93,25 @@ fn is_in_content(fault: Fault) -> bool {
     )
 }
 
+/// Whether the server knows all the same where the request ends: it may go on with the next.
+fn has_an_end(fault: Fault) -> bool {
+    use Fault::*;
+    matches!(
+        fault,
+        HostMissing
+            | HostTwice
+            | HostInvalid
+            | UnknownMethod
+            | RequestTarget
+            | TargetForm
+            | PercentEncoding
+            | Scheme
+            | Authority
+            | Expectation
+            | MaxForwards
+    )
+}
+
 /// What one verdict came to.
 struct Step {
     outcome: Outcome,
@@ -194,7 +213,7 @@ fn accepted(
         }
     };
     let came = answer.summary();
-    if !is_understood(answer.status, a.method) {
+    if !is_understood(answer.status, a.method) || (is_echo && answer.status >= 400) {
         return step(otherwise, came, true);
     }
     if is_echo && answer.content != a.content {
@@ -232,11 +251,12 @@ fn refused(fault: Fault, demand: Demand, subject: &Subject, client: &mut Client)
             Ok(answer) => {
                 said.push(answer.summary());
                 if answer.status >= 400 {
-                    // What came before this refusal was taken; what comes behind it, too.
+                    // What came before this refusal was taken, and what comes behind it too.
                     let (more, _) = client.rest(QUIET);
-                    let is_more = more.windows(10).any(|w| {
-                        w.starts_with(b"HTTP/1.") && matches!(w.get(9), Some(b'2' | b'3'))
-                    });
+                    let is_more = !has_an_end(fault)
+                        && more.windows(10).any(|w| {
+                            w.starts_with(b"HTTP/1.") && matches!(w.get(9), Some(b'2' | b'3'))
+                        });
                     if is_more {
                         said.push(format!("then {}", show::short(&more)));
                     }
@@ -267,7 +287,7 @@ fn refused(fault: Fault, demand: Demand, subject: &Subject, client: &mut Client)
 /// The server neither answers nor closes. To wait is right where more may come.
 fn not_refused(fault: Fault, demand: Demand) -> Step {
     let may_wait = matches!(fault, Fault::ContentLengthTooLarge | Fault::ChunkTooLarge);
-    match may_wait || demand == Demand::May {
+    match may_wait || matches!(demand, Demand::May | Demand::Once) {
         true => step(Outcome::Pass, "it waits for more", true),
         false => Step {
             timed_out: true,

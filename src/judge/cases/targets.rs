@@ -27,6 +27,11 @@ pub fn target_forms() -> Vec<Case> {
             "absolute-form: its authority counts, not Host (§3.2.2)",
             b"GET http://real.example:81/ HTTP/1.1\r\nHost: other.example\r\n\r\n",
             [get("/").of_host("real.example:81")],
+        )
+        .should()
+        .because(
+            "RFC 9112 §3.2.2",
+            "the authority of the target counts, and Host is ignored; some refuse what differs",
         ),
         case(
             "absolute-form without a path asks for /",
