@@ -136,7 +136,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let chapters = match asked.is_lb {
         true => lb::chapters(&ports(given)?, &subject).map_err(Failure::CannotWork)?,
-        false => server_chapters(&subject),
+        false => server_chapters(&subject, asked.lab),
     };
     let chapters = asked.choose(chapters);
     if chapters.is_empty() {
@@ -179,11 +179,12 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
 }
 
 /// All chapters for an origin server.
-fn server_chapters(subject: &Subject) -> Vec<Chapter> {
+fn server_chapters(subject: &Subject, lab: Option<u8>) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
     chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
     chapters.extend(hostile::chapters(&subject.path));
+    chapters.extend((lab == Some(5)).then(hostile::of_lab_5));
     chapters
 }
 

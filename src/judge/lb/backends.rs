@@ -64,7 +64,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Backends {
-    /// Listens on all ports; 0 takes a free one.
+    /// Listens on all ports.
     pub(crate) fn bind(ports: &[u16]) -> Result<Backends, String> {
         let mut backends =
             Backends { ports: Vec::new(), shared: Arc::default(), listening: Mutex::default() };

@@ -26,9 +26,9 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
 pub(crate) fn answer(request: &Request, mut stream: &TcpStream) -> bool {
     let (path, _) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let text = format!("judge: {path}\n");
-    // The paths of cases: /t and their number.
-    let is_case = path.strip_prefix("/t").is_some_and(|rest| !rest.starts_with('h'));
-    let is_there = path == "/" || is_case || path.starts_with("http://");
+    let is_case = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    let is_there =
+        path == "/" || path.starts_with("http://") || path.strip_prefix("/t").is_some_and(is_case);
     let (kind, content) = match path {
         _ if request.method == "POST" || request.method == "PUT" => {
             ("application/octet-stream", request.content.as_slice())

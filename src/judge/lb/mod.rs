@@ -37,12 +37,16 @@ use std::time::{Duration, Instant};
 const RETURN: Duration = Duration::from_secs(12);
 /// The same, once it has not.
 const NO_RETURN: Duration = Duration::from_secs(1);
+/// So long after the start, nobody waits for a backend any more: the judge ends within a minute.
+const LAST: Duration = Duration::from_secs(54);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The judge on both sides of the load balancer.
 pub(crate) struct Gateway {
     pub backends: Backends,
+    /// When nobody waits for a backend any more.
+    last: Instant,
     /// Every living backend has been seen to serve since one of them died or lied.
     settled: AtomicBool,
     /// Once it did not come to that.
@@ -76,7 +80,7 @@ pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>,
     let mut hostile = hostile::chapters(honest::LARGE);
     for check in hostile.iter_mut().flat_map(|chapter| &mut chapter.checks) {
         let (gateway, run) = (Arc::clone(&gateway), Arc::clone(&check.run));
-        check.run = Arc::new(move |subject| match gateway.settle(subject) {
+        check.run = Arc::new(move |subject| match gateway.ready(subject) {
             Ok(()) => run(subject),
             Err(finding) => finding,
         });
@@ -88,7 +92,8 @@ pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>,
 impl Gateway {
     fn new(ports: &[u16]) -> Result<Gateway, String> {
         let backends = Backends::bind(ports)?;
-        Ok(Gateway { backends, settled: AtomicBool::new(false), gave_up: AtomicBool::new(false) })
+        let (last, no) = (Instant::now() + LAST, || AtomicBool::new(false));
+        Ok(Gateway { backends, last, settled: no(), gave_up: no() })
     }
 
     /// A backend has died, come back or lied: what follows waits until all serve again.
@@ -113,7 +118,7 @@ impl Gateway {
             return Ok(());
         }
         let patience = if self.gave_up.load(SeqCst) { NO_RETURN } else { RETURN };
-        let until = Instant::now() + patience;
+        let until = self.last.min(Instant::now() + patience);
         let (mut found, mut answered) = (BTreeSet::new(), 0);
         // Enough in a row that each has had a turn since the last failure.
         while found.len() < wanted || answered < wanted {
