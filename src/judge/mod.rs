@@ -171,7 +171,7 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
     let (stop, facts) = (stop.clone(), Facts::default());
     let mut subject = Subject { address, path, echo, patience: PATIENCE, stop, facts };
     subject.facts = contact::meet(&subject)?;
-    let chapters = server_chapters(&subject);
+    let chapters = server_chapters(&subject, None);
     let (findings, has_ended) = run::run(&chapters, &subject);
     let (subject, chapters) = (address.to_string(), chapters.as_slice());
     let report = Report { subject, chapters, findings, lab: None, is_stopped: false, has_ended };
