@@ -693,6 +693,11 @@ mod the_commands_do_what_the_note_says {
     }
 
     #[test]
+    fn in_judge() {
+        try_it("judge");
+    }
+
+    #[test]
     fn in_fast() {
         try_it("fast");
     }

@@ -44,7 +44,8 @@ fn the_page() -> Vec<Check> {
         )
         .weight(3),
         Check::new("the page gives 200", TUGAS, "step 4 opens it in a browser", |s| {
-            fetched(s, &s.path, |a| a.status == 200, "200 and the whole content")
+            let expected = "200 and the whole content; --path names another page";
+            fetched(s, &s.path, |a| a.status == 200, expected)
         })
         .weight(3),
         Check::new("the page says Content-Type: text/html", "RFC 9110 §8.3", TYPE, |s| {

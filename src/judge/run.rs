@@ -12,83 +12,104 @@ use std::time::{Duration, Instant};
 
 /// All checks together; what is left then is not asked.
 const TIME: Duration = Duration::from_secs(50);
-/// Why nothing more is asked.
-const ENDED: &str = "not asked: the server takes no connection any more";
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
+/// So many such chapters in a row, and nothing more is asked.
+const CHAPTERS: usize = 2;
+
+/// Why the rest is not asked.
+struct Course<'a> {
+    subject: &'a Subject,
+    until: Instant,
+    /// The server takes no connection any more.
+    has_ended: AtomicBool,
+    /// Chapters in a row that were given up.
+    given_up: AtomicUsize,
+    /// Time-outs in a row in this chapter.
+    timeouts: AtomicUsize,
+}
 
 /// The findings of each chapter, check by check; and whether the server has ended meanwhile.
 pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> (Vec<Vec<Finding>>, bool) {
-    let (until, has_ended) = (Instant::now() + TIME, AtomicBool::new(false));
+    let (has_ended, given_up, timeouts) = Default::default();
+    let until = Instant::now() + TIME;
+    let course = Course { subject, until, has_ended, given_up, timeouts };
     let all: usize = chapters.iter().map(|c| c.checks.len()).sum();
     let mut done = 0;
     let findings = chapters.iter().map(|chapter| {
         progress(Some((done, all, chapter.name)));
         done += chapter.checks.len();
-        run_chapter(chapter, subject, until, &has_ended)
+        course.run(chapter)
     });
     let findings = findings.collect();
     progress(None);
-    (findings, has_ended.into_inner())
+    (findings, course.has_ended.into_inner())
 }
 
-fn run_chapter(
-    chapter: &Chapter,
-    subject: &Subject,
-    until: Instant,
-    has_ended: &AtomicBool,
-) -> Vec<Finding> {
-    let side_by_side = if subject.facts.serves_many { chapter.side_by_side } else { 1 };
-    let (next, timeouts) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let findings = Mutex::new(vec![None; chapter.checks.len()]);
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Relaxed);
-            let Some(check) = chapter.checks.get(number) else { return };
-            let skip = reason_to_skip(subject, until, timeouts.load(Relaxed));
-            let finding = match skip {
-                _ if has_ended.load(Relaxed) => Finding::not_applicable(ENDED),
-                Some(reason) => Finding::not_applicable(reason),
-                None => {
-                    let finding = (check.run)(subject);
-                    match finding.timed_out {
-                        true => timeouts.fetch_add(1, Relaxed),
-                        false => timeouts.swap(0, Relaxed),
-                    };
-                    if finding.outcome == Outcome::Fail && Client::connect(subject.address).is_err()
-                    {
-                        has_ended.store(true, Relaxed);
-                    }
-                    finding
+impl Course<'_> {
+    fn run(&self, chapter: &Chapter) -> Vec<Finding> {
+        let side_by_side = if self.subject.facts.serves_many { chapter.side_by_side } else { 1 };
+        let findings = Mutex::new(vec![None; chapter.checks.len()]);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                let Some(check) = chapter.checks.get(number) else { return };
+                let finding = match self.reason_to_skip() {
+                    Some(reason) => Finding::not_applicable(reason),
+                    None => self.watched((check.run)(self.subject)),
+                };
+                let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
+                if let Some(place) = findings.get_mut(number) {
+                    *place = Some(finding);
                 }
-            };
-            let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(place) = findings.get_mut(number) {
-                *place = Some(finding);
             }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..side_by_side {
-            // Without a further thread it takes longer, and that is all.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
-    let unasked = || Finding::not_applicable("not asked");
-    findings.into_iter().map(|f| f.unwrap_or_else(unasked)).collect()
-}
+        };
+        thread::scope(|scope| {
+            for _ in 1..side_by_side {
+                // Without a further thread it takes longer, and that is all.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        match self.timeouts.swap(0, Relaxed) >= TIMEOUTS {
+            true => self.given_up.fetch_add(1, Relaxed),
+            false => self.given_up.swap(0, Relaxed),
+        };
+        let findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
+        let unasked = || Finding::not_applicable("not asked");
+        findings.into_iter().map(|f| f.unwrap_or_else(unasked)).collect()
+    }
 
-fn reason_to_skip(subject: &Subject, until: Instant, timeouts: usize) -> Option<String> {
-    if subject.stop.is_raised() {
-        return Some("not asked: stopped by Ctrl-C".to_owned());
+    /// The finding, once it is noted what it means for those that follow.
+    fn watched(&self, finding: Finding) -> Finding {
+        match finding.timed_out {
+            true => self.timeouts.fetch_add(1, Relaxed),
+            false => self.timeouts.swap(0, Relaxed),
+        };
+        if finding.outcome == Outcome::Fail && Client::connect(self.subject.address).is_err() {
+            self.has_ended.store(true, Relaxed);
+        }
+        finding
     }
-    if Instant::now() > until {
-        return Some(format!("not asked: {} s are over", TIME.as_secs()));
+
+    fn reason_to_skip(&self) -> Option<String> {
+        let reason = match () {
+            () if self.subject.stop.is_raised() => "stopped by Ctrl-C".to_owned(),
+            () if self.has_ended.load(Relaxed) => {
+                "the server takes no connection any more".to_owned()
+            }
+            () if self.given_up.load(Relaxed) >= CHAPTERS => {
+                format!("{CHAPTERS} chapters in a row got no answer in time")
+            }
+            () if Instant::now() > self.until => format!("{} s are over", TIME.as_secs()),
+            () if self.timeouts.load(Relaxed) >= TIMEOUTS => {
+                format!("{TIMEOUTS} checks before it got no answer in time")
+            }
+            () => return None,
+        };
+        Some(format!("not asked: {reason}"))
     }
-    (timeouts >= TIMEOUTS)
-        .then(|| format!("not asked: {TIMEOUTS} checks before it got no answer in time"))
 }
 
 /// The live line of a terminal; None takes it away.
