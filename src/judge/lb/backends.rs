@@ -155,7 +155,7 @@ impl Drop for Backends {
 }
 
 /// The number of the case in a target: behind `/t`.
-fn number_of(target: &str) -> Option<usize> {
+pub(super) fn number_of(target: &str) -> Option<usize> {
     let numbers = target.split("/t").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()

@@ -285,3 +285,23 @@ impl Want {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::backends::number_of;
+    use super::*;
+
+    #[test]
+    fn a_case_is_found_again_by_its_number() {
+        for (bytes, expected) in [
+            ("GET /t HTTP/1.1", "GET /t17 HTTP/1.1"),
+            ("GET /t/a?b HTTP/1.1", "GET /t17/a?b HTTP/1.1"),
+            ("GET http://a/t?b HTTP/1.1", "GET http://a/t17?b HTTP/1.1"),
+            ("Accept: text/text\r\n/t", "Accept: text/text\r\n/t17"),
+        ] {
+            assert_eq!(numbered(bytes.as_bytes(), 17), expected.as_bytes());
+            assert_eq!(number_of(expected), Some(17), "{expected}");
+        }
+        assert_eq!(number_of("/there"), None);
+    }
+}
