@@ -74,6 +74,9 @@ pub(crate) struct Finding {
     pub expected: String,
     /// The server did not answer in time: after several in a row, the chapter is given up.
     pub timed_out: bool,
+    /// It was right to say nothing, so that this shows neither that the server lives nor that it
+    /// does not.
+    pub is_silent: bool,
 }
 
 impl Finding {
@@ -84,7 +87,8 @@ impl Finding {
         expected: impl Into<String>,
     ) -> Finding {
         let (sent, came, expected) = (sent.into(), came.into(), expected.into());
-        Finding { outcome, sent, came, expected, timed_out: false }
+        let is_silent = outcome == Outcome::NotApplicable;
+        Finding { outcome, sent, came, expected, timed_out: false, is_silent }
     }
 
     /// There is nothing to check, for this reason.

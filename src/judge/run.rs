@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 const TIME: Duration = Duration::from_secs(50);
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
-/// So many such chapters in a row, and nothing more is asked.
-const CHAPTERS: usize = 2;
+/// So many in a row in all chapters, and nothing more is asked.
+const TIMEOUTS_IN_ALL: usize = 6;
 
 /// Why the rest is not asked.
 struct Course<'a> {
@@ -23,17 +23,15 @@ struct Course<'a> {
     until: Instant,
     /// The server takes no connection any more.
     has_ended: AtomicBool,
-    /// Chapters in a row that were given up.
-    given_up: AtomicUsize,
-    /// Time-outs in a row in this chapter.
-    timeouts: AtomicUsize,
+    /// Time-outs in a row, in this chapter and in all.
+    timeouts: [AtomicUsize; 2],
 }
 
 /// The findings of each chapter, check by check; and whether the server has ended meanwhile.
 pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> (Vec<Vec<Finding>>, bool) {
-    let (has_ended, given_up, timeouts) = Default::default();
+    let (has_ended, timeouts) = Default::default();
     let until = Instant::now() + TIME;
-    let course = Course { subject, until, has_ended, given_up, timeouts };
+    let course = Course { subject, until, has_ended, timeouts };
     let all: usize = chapters.iter().map(|c| c.checks.len()).sum();
     let mut done = 0;
     let findings = chapters.iter().map(|chapter| {
@@ -72,10 +70,7 @@ impl Course<'_> {
             }
             work();
         });
-        match self.timeouts.swap(0, Relaxed) >= TIMEOUTS {
-            true => self.given_up.fetch_add(1, Relaxed),
-            false => self.given_up.swap(0, Relaxed),
-        };
+        self.timeouts[0].store(0, Relaxed);
         let findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
         let unasked = || Finding::not_applicable("not asked");
         findings.into_iter().map(|f| f.unwrap_or_else(unasked)).collect()
@@ -83,10 +78,13 @@ impl Course<'_> {
 
     /// The finding, once it is noted what it means for those that follow.
     fn watched(&self, finding: Finding) -> Finding {
-        match finding.timed_out {
-            true => self.timeouts.fetch_add(1, Relaxed),
-            false => self.timeouts.swap(0, Relaxed),
-        };
+        for timeouts in &self.timeouts {
+            match finding.timed_out {
+                true => timeouts.fetch_add(1, Relaxed),
+                false if finding.is_silent => 0,
+                false => timeouts.swap(0, Relaxed),
+            };
+        }
         if finding.outcome == Outcome::Fail && Client::connect(self.subject.address).is_err() {
             self.has_ended.store(true, Relaxed);
         }
@@ -94,16 +92,17 @@ impl Course<'_> {
     }
 
     fn reason_to_skip(&self) -> Option<String> {
+        let [here, in_all] = &self.timeouts;
         let reason = match () {
             () if self.subject.stop.is_raised() => "stopped by Ctrl-C".to_owned(),
             () if self.has_ended.load(Relaxed) => {
                 "the server takes no connection any more".to_owned()
             }
-            () if self.given_up.load(Relaxed) >= CHAPTERS => {
-                format!("{CHAPTERS} chapters in a row got no answer in time")
-            }
             () if Instant::now() > self.until => format!("{} s are over", TIME.as_secs()),
-            () if self.timeouts.load(Relaxed) >= TIMEOUTS => {
+            () if in_all.load(Relaxed) >= TIMEOUTS_IN_ALL => {
+                format!("{TIMEOUTS_IN_ALL} checks in a row got no answer in time")
+            }
+            () if here.load(Relaxed) >= TIMEOUTS => {
                 format!("{TIMEOUTS} checks before it got no answer in time")
             }
             () => return None,

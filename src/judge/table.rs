@@ -112,6 +112,9 @@ fn has_an_end(fault: Fault) -> bool {
     )
 }
 
+/// A server that says nothing, as it should.
+const WAITS: &str = "it waits for more";
+
 /// What one verdict came to.
 struct Step {
     outcome: Outcome,
@@ -167,6 +170,7 @@ fn judge(case: &Case, demand: Demand, subject: &Subject) -> Finding {
     let sent = show::marked(&bytes);
     let mut finding = Finding::new(worst.unwrap_or(Outcome::Pass), sent, came.join("; "), expected);
     finding.timed_out = steps.iter().any(|step| step.timed_out);
+    finding.is_silent = steps.iter().all(|step| step.came == WAITS);
     finding
 }
 
@@ -288,7 +292,7 @@ fn refused(fault: Fault, demand: Demand, subject: &Subject, client: &mut Client)
 fn not_refused(fault: Fault, demand: Demand) -> Step {
     let may_wait = matches!(fault, Fault::ContentLengthTooLarge | Fault::ChunkTooLarge);
     match may_wait || matches!(demand, Demand::May | Demand::Once) {
-        true => step(Outcome::Pass, "it waits for more", true),
+        true => step(Outcome::Pass, WAITS, true),
         false => Step {
             timed_out: true,
             ..step(Outcome::Warn, "neither an answer nor a close in time", true)
@@ -301,7 +305,7 @@ fn incomplete(case: &Case, client: &mut Client) -> Step {
     let has_head = case.bytes.windows(4).any(|w| w == b"\r\n\r\n") && case.ours.len() == 1;
     let words = match came.is_empty() {
         true if has_closed => "the connection closed".to_owned(),
-        true => "it waits for more".to_owned(),
+        true => WAITS.to_owned(),
         false => show::short(&came),
     };
     match (came.is_empty(), has_closed) {
