@@ -1,4 +1,4 @@
-//! RFC 9112 §7.1: chunked content. Note: `notes/judge.md`.
+//! RFC 9112 §7.1: chunked content.
 
 use super::*;
 use Fault as E;

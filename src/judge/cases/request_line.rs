@@ -1,4 +1,4 @@
-//! RFC 9112 §3: `method SP request-target SP HTTP-version CRLF`. Note: `notes/judge.md`.
+//! RFC 9112 §3: `method SP request-target SP HTTP-version CRLF`.
 
 use super::*;
 use Fault as E;

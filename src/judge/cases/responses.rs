@@ -1,5 +1,5 @@
 //! Responses as a gateway reads them (RFC 9112 §4, §6.3): where the content ends, or why the
-//! message cannot be trusted. Note: `notes/judge.md`.
+//! message cannot be trusted.
 
 use super::*;
 use Fault as E;
