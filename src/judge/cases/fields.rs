@@ -1,4 +1,6 @@
 //! RFC 9112 §5 and §2.2, RFC 9110 §5 and §7.2: field lines, line ends, Host, limits.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

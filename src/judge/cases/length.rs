@@ -1,4 +1,6 @@
 //! RFC 9112 §6, RFC 9110 §8.6: Content-Length and Transfer-Encoding.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

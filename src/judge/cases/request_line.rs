@@ -1,4 +1,6 @@
 //! RFC 9112 §3: `method SP request-target SP HTTP-version CRLF`.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

@@ -1,5 +1,7 @@
 //! Responses as a gateway reads them (RFC 9112 §4, §6.3): where the content ends, or why the
 //! message cannot be trusted.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

@@ -1,6 +1,8 @@
 //! Requests made so that two recipients find the end of a message in two places, and what one
 //! takes for content is another's next request (RFC 9112 §11.2). Each of them has bitten
 //! somebody; here each has one reading, or none.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;

@@ -1,4 +1,6 @@
 //! RFC 9112 §3.2, RFC 3986 §2: the forms of a request-target, and what it is made of.
+//!
+//! Note: `notes/judge.md`.
 
 use super::*;
 use Fault as E;
