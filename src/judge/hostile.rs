@@ -39,15 +39,16 @@ struct Scene<'a> {
     until: Instant,
 }
 
-/// The chapters; `large`: a path with much content.
-pub(super) fn chapters(large: &str) -> Vec<Chapter> {
-    // name, why, weight, what they do, attack
-    let attacks: [(&str, &str, u8, &str, Attack); 7] = [
+/// Name, why it matters, weight, what they do, and how.
+type Row = (&'static str, &'static str, u8, &'static str, Attack);
+
+fn attacks() -> [Row; 7] {
+    [
         (
             "slow heads",
             "a few hundred connections that cost nothing to open stop the server for everybody",
             3,
-            "200 clients send half a head, and one byte more now and then",
+            "200 clients send half a head, then one byte more, and wait",
             slow_heads,
         ),
         (
@@ -92,7 +93,11 @@ pub(super) fn chapters(large: &str) -> Vec<Chapter> {
             "100 clients send half of an upload and close",
             half_uploads,
         ),
-    ];
+    ]
+}
+
+/// The chapters; `large`: a path with much content.
+pub(super) fn chapters(large: &str) -> Vec<Chapter> {
     let (path, large) = (large.to_owned(), large.to_owned());
     let downloads = Check::new(
         "downloads",
@@ -100,13 +105,12 @@ pub(super) fn chapters(large: &str) -> Vec<Chapter> {
         "a large download beside small requests is the normal case",
         move |subject| beside_downloads(subject, &path),
     );
-    let check = |(name, why, weight, what, attack): (_, _, _, _, Attack)| {
+    let check = |(name, why, weight, what, attack): Row| {
         let large = large.clone();
-        let what: &str = what;
         let run = move |subject: &Subject| beside(subject, &large, what, attack);
         Check::new(name, SECTION, why, run).weight(weight)
     };
-    let mut checks: Vec<Check> = attacks.map(check).into();
+    let mut checks: Vec<Check> = attacks().map(check).into();
     checks.push(downloads);
     vec![Chapter::new(Level::Hostile, "what the others feel", checks).of_lab(5)]
 }
