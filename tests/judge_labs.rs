@@ -238,7 +238,8 @@ fn each_broken_server_is_caught_by_the_name_of_its_fault() {
         ("shared-buffer", "two clients whose requests come in pieces, in turn"),
     ] {
         let program = Program::start("broken_server", &[fault], &[]);
-        let verdict = judge("server", &program, &["--level", "assignment"]);
+        let arguments = ["--level", "assignment", "--only", case];
+        let verdict = judge("server", &program, &arguments);
         assert_eq!(verdict.outcome(case), "fail", "{fault}: {verdict:?}");
         assert!(!verdict.is_done, "{fault}: {verdict:?}");
     }
