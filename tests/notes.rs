@@ -3,7 +3,8 @@
 //!
 //! What a fence's first line means:
 //!
-//! - `rust src/FILE`, `python notes/FILE`: these lines stand in that file word for word
+//! - `rust src/FILE`, `python notes/FILE`, `python tests/labs/FILE`: these lines stand in that file
+//!   word for word
 //!   (indentation aside)
 //! - `diff src/FILE`: the same of all its lines but those with a `+`
 //! - `sh server`: a line per server; they run until the note ends or their port is used again
@@ -490,6 +491,7 @@ fn every_command_line_is_one_that_the_program_takes() {
                 || info.starts_with("text nginx")
                 || info.starts_with("rust src/")
                 || info.starts_with("python notes/")
+                || info.starts_with("python tests/labs/")
                 || info.starts_with("diff src/")
                 || info
                     .strip_prefix("sh not-run: ")

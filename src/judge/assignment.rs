@@ -4,6 +4,7 @@
 //! Note: `notes/judge.md`.
 
 use super::answer::{Answer, End};
+use super::at_rest;
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
 use super::client::{Client, Trouble};
 use super::contact::{PAUSE, ask, get, reads_pieces};
@@ -83,7 +84,7 @@ const TYPE: &str = "without its type, a browser shows the text of the page or sa
 const NONE: &str = "with 200 for everything, nobody sees a broken link";
 
 fn many_clients() -> Vec<Check> {
-    vec![
+    let checks = [
         Check::new(
             "the last of 200 requests is as fast as the first",
             TUGAS,
@@ -112,7 +113,8 @@ fn many_clients() -> Vec<Check> {
             in_turn,
         )
         .weight(3),
-    ]
+    ];
+    checks.into_iter().chain(at_rest::check()).collect()
 }
 
 /// Asks for the path and judges the answer.

@@ -25,6 +25,9 @@ const MEASURED: Duration = Duration::from_millis(1500);
 /// An attack ends then, whatever it has done.
 const ATTACK: Duration = Duration::from_secs(2);
 
+/// A client that sends a byte now and then is watched so long.
+const PATIENT: Duration = Duration::from_secs(12);
+
 /// What the attackers do: it returns what they hold, which stays until the others were measured.
 type Attack = fn(&Scene) -> Vec<Client>;
 
@@ -110,6 +113,36 @@ pub(super) fn chapters(large: &str) -> Vec<Chapter> {
     let mut checks: Vec<Check> = attacks().map(check).into();
     checks.push(downloads);
     vec![Chapter::new(Level::Hostile, "what the others feel", checks).of_lab(5)]
+}
+
+/// What lab 5 asks beside: it takes long, and servers may differ in how patient they are, so that
+/// no level asks for it.
+pub(super) fn of_lab_5() -> Chapter {
+    let name = "a head that never ends is given up";
+    let why = "each such client keeps a connection and memory, often a thread too";
+    let check = Check::new(name, "RFC 9110 §15.5.9", why, endless);
+    Chapter::new(Level::Hostile, "patience", vec![check]).of_lab(5)
+}
+
+/// A client that sends a byte now and then.
+fn endless(subject: &Subject) -> Finding {
+    let Ok(mut client) = Client::connect(subject.address) else {
+        return Finding::not_applicable("it takes no connection");
+    };
+    let (begun, sent) = (Instant::now(), "half a head, then a byte now and then");
+    let told = |outcome, came: &str| {
+        let came = format!("{came} after {:.1} s", begun.elapsed().as_secs_f64());
+        let expected = format!("408 or a close within {} s", PATIENT.as_secs());
+        Finding::new(outcome, sent, came, expected)
+    };
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    while begun.elapsed() < PATIENT && !subject.stop.is_raised() {
+        if client.more(Instant::now() + Duration::from_millis(500)) {
+            return told(Outcome::Pass, "an answer, or the end of the connection,");
+        }
+        client.send("y");
+    }
+    told(Outcome::Fail, "it still waits")
 }
 
 /// How long ordinary clients wait, one after the other, each on a connection of its own, in order

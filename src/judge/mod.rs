@@ -19,6 +19,8 @@ mod table;
 mod contact;
 // what Tugas 10 asks of a server
 mod assignment;
+// whether a server uses the CPU while nobody asks
+mod at_rest;
 // what the RFCs ask in more than one message
 mod protocol;
 // what the others feel while some clients behave badly
@@ -134,7 +136,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     };
     let chapters = match asked.is_lb {
         true => lb::chapters(&ports(given)?, &subject).map_err(Failure::CannotWork)?,
-        false => server_chapters(&subject),
+        false => server_chapters(&subject, asked.lab),
     };
     let chapters = asked.choose(chapters);
     if chapters.is_empty() {
@@ -169,7 +171,7 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
     let (stop, facts) = (stop.clone(), Facts::default());
     let mut subject = Subject { address, path, echo, patience: PATIENCE, stop, facts };
     subject.facts = contact::meet(&subject)?;
-    let chapters = server_chapters(&subject);
+    let chapters = server_chapters(&subject, None);
     let (findings, has_ended) = run::run(&chapters, &subject);
     let (subject, chapters) = (address.to_string(), chapters.as_slice());
     let report = Report { subject, chapters, findings, lab: None, is_stopped: false, has_ended };
@@ -177,11 +179,12 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
 }
 
 /// All chapters for an origin server.
-fn server_chapters(subject: &Subject) -> Vec<Chapter> {
+fn server_chapters(subject: &Subject, lab: Option<u8>) -> Vec<Chapter> {
     let mut chapters = assignment::chapters();
     chapters.extend(protocol::chapters());
     chapters.extend(table::chapters());
     chapters.extend(hostile::chapters(&subject.path));
+    chapters.extend((lab == Some(5)).then(hostile::of_lab_5));
     chapters
 }
 

@@ -78,19 +78,24 @@ fn sent_in(subject: &Subject, begins: &[usize]) -> Finding {
         begins.iter().zip(ends).filter_map(|(from, to)| whole.get(*from..to)).collect();
     // Two pieces arrive as two; of many, some may arrive together.
     let pause = if pieces.len() == 2 { PAUSE } else { PAUSE / 25 };
+    let mut is_early = false;
     let answer = Client::connect(subject.address).and_then(|mut client| {
-        for piece in &pieces {
+        for (number, piece) in pieces.iter().enumerate() {
             client.send(piece);
-            std::thread::sleep(pause);
+            is_early |= number + 1 < pieces.len() && client.more(Instant::now() + pause);
         }
         client.answer(false, subject.patience)
     });
     let first = &subject.facts.first;
-    let is_right = |a: &Answer| a.status == first.status && a.content.len() == first.content.len();
+    let is_same = |a: &Answer| a.status == first.status && a.content.len() == first.content.len();
+    let is_right = |a: &Answer| is_same(a) && !is_early;
     let mut finding =
         judged(&whole, answer, is_right, "the same answer as to the request in one piece");
     let shown: Vec<String> = pieces.iter().map(|p| show::short(p.as_bytes())).collect();
     finding.sent = shown.join(" … ");
+    if is_early {
+        finding.came += ", before the request was whole";
+    }
     finding
 }
 

@@ -1,0 +1,266 @@
+//! The labs of notes/labs.md can be climbed: each solution in tests/labs/ is done with its lab and
+//! stopped by the next one. Programs in the manner of the assignment fail where one expects, and
+//! each of three broken ones is caught by the name of its fault.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use support::{PATIENCE, json};
+
+const ENDLESS: &str = "a head that never ends is given up";
+
+/// One judge at a time: what it measures is how long others wait.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The turn of a test; None, and said, where there is no python3. Where it is required that is an
+/// error.
+fn turn() -> Option<MutexGuard<'static, ()>> {
+    let version = Command::new("python3").arg("--version").output();
+    if version.is_ok_and(|output| output.status.success()) {
+        return Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    let is_required = std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_some();
+    assert!(!is_required, "python3 is missing: apt install python3");
+    eprintln!("SKIPPED: python3 is not installed (apt install python3)");
+    None
+}
+
+/// A program of tests/labs/, listening; killed when dropped.
+struct Program {
+    child: Child,
+    address: String,
+}
+
+impl Program {
+    /// Starts `FILE … 127.0.0.1 0 …` and waits for the line that it prints when it can accept.
+    fn start(file: &str, before: &[&str], behind: &[&str]) -> Program {
+        let mut child = Command::new("python3")
+            .arg(format!("tests/labs/{file}.py"))
+            .args(before)
+            .args(["127.0.0.1", "0"])
+            .args(behind)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let (sender, first_line) = mpsc::channel();
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).for_each(|line| {
+                let _ = sender.send(line);
+            })
+        });
+        let line = first_line.recv_timeout(PATIENCE).unwrap_or_default();
+        let address = line.strip_prefix("listening on ").map(str::to_owned);
+        let mut program = Program { child, address: String::new() };
+        program.address = address.unwrap_or_else(|| panic!("{file} does not listen: {line:?}"));
+        program
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the judge said.
+#[derive(Debug)]
+struct Verdict {
+    is_done: bool,
+    last_line: String,
+    /// Name and outcome of each case.
+    cases: Vec<(String, String)>,
+}
+
+impl Verdict {
+    /// The names of all cases with this outcome.
+    fn with(&self, outcome: &str) -> Vec<&str> {
+        let cases = self.cases.iter().filter(|(_, of_case)| of_case == outcome);
+        cases.map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn outcome(&self, name: &str) -> &str {
+        let found = self.cases.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("no case '{name}' in {self:?}")).1
+    }
+}
+
+fn judge(role: &str, program: &Program, arguments: &[&str]) -> Verdict {
+    let output = Command::new(env!("CARGO_BIN_EXE_progjar"))
+        .args(["judge", role, &program.address, "--json"])
+        .args(arguments)
+        .output()
+        .expect("the judge runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report = json::parse(&text)
+        .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let chapters = report.get("chapters").items().iter();
+    let cases = chapters.flat_map(|chapter| chapter.get("cases").items());
+    let text_of = |case: &json::Json, name| case.get(name).text().to_owned();
+    Verdict {
+        is_done: output.status.success(),
+        last_line: report.get("last_line").text().to_owned(),
+        cases: cases.map(|case| (text_of(case, "name"), text_of(case, "outcome"))).collect(),
+    }
+}
+
+/// The program is done with the lab. What the judge measures gets three tries, for a busy machine.
+fn is_done(role: &str, program: &Program, lab: &str, arguments: &[&str]) {
+    let all = [&["--lab", lab], arguments].concat();
+    let mut verdict = judge(role, program, &all);
+    for _ in 0..2 {
+        if !verdict.is_done {
+            verdict = judge(role, program, &all);
+        }
+    }
+    assert!(verdict.is_done, "{verdict:?}");
+    assert_eq!(verdict.last_line, format!("lab {lab}: done"));
+}
+
+/// The program is not done with the lab: the last line says so, and this case is why.
+fn is_stopped(role: &str, program: &Program, lab: &str, arguments: &[&str], case: &str, by: &str) {
+    let verdict = judge(role, program, &[&["--lab", lab], arguments].concat());
+    assert!(!verdict.is_done, "{verdict:?}");
+    assert_eq!(verdict.outcome(case), by, "{verdict:?}");
+    let begin = format!("lab {lab}: look first at '");
+    assert!(verdict.last_line.starts_with(&begin), "{verdict:?}");
+}
+
+/// Four ports that nobody has, and that the system gives to nobody who does not name them.
+fn free_ports() -> String {
+    let first = 31_000 + (std::process::id() % 1_000) as u16;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let free: Vec<String> = (first..).filter(is_free).take(4).map(|p| p.to_string()).collect();
+    free.join(",")
+}
+
+/// The solution of lab 6 or 7, and the judge's options for it.
+fn start_lb(file: &str) -> (Program, [String; 2]) {
+    let ports = free_ports();
+    (Program::start(file, &[], &[&ports]), ["--backends".to_owned(), ports])
+}
+
+#[test]
+fn the_solutions_of_labs_1_to_3_are_done_with_their_lab_and_stopped_by_the_next() {
+    let Some(_turn) = turn() else { return };
+    for (file, lab, next, case, by) in [
+        ("lab1", "1", "2", "a request in two pieces, cut in the request line", "fail"),
+        ("lab2", "2", "3", "a client that says nothing keeps nobody waiting", "fail"),
+        ("lab3", "3", "4", "content of five bytes", "not applicable"),
+    ] {
+        let program = Program::start(file, &[], &[]);
+        is_done("server", &program, lab, &[]);
+        is_stopped("server", &program, next, &[], case, by);
+    }
+}
+
+#[test]
+fn the_solution_of_lab_4_trusts_its_clients_and_that_of_lab_5_is_done_with_all_so_far() {
+    let Some(_turn) = turn() else { return };
+    let program = Program::start("lab4", &[], &[]);
+    is_done("server", &program, "4", &[]);
+    is_stopped("server", &program, "5", &[], ENDLESS, "fail");
+    let program = Program::start("lab5", &[], &[]);
+    for lab in ["1", "2", "3", "4", "5"] {
+        is_done("server", &program, lab, &[]);
+    }
+}
+
+#[test]
+fn the_solution_of_lab_6_takes_turns_and_loses_what_a_dead_backend_had() {
+    let Some(_turn) = turn() else { return };
+    let (program, backends) = start_lb("lab6");
+    let backends = backends.each_ref().map(String::as_str);
+    is_done("lb", &program, "6", &backends);
+    is_stopped("lb", &program, "7", &backends, "a backend refuses: the others serve", "fail");
+}
+
+#[test]
+fn the_solution_of_lab_7_loses_nothing() {
+    let Some(_turn) = turn() else { return };
+    let (program, backends) = start_lb("lab7");
+    let backends = backends.each_ref().map(String::as_str);
+    is_done("lb", &program, "6", &backends);
+    is_done("lb", &program, "7", &backends);
+}
+
+#[test]
+fn a_server_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
+    let Some(_turn) = turn() else { return };
+    let program = Program::start("faithful_server", &[], &[]);
+    let verdict = judge("server", &program, &["--level", "assignment"]);
+    assert_eq!(verdict.with("fail"), [""; 0], "{verdict:?}");
+    assert_eq!(verdict.with("warn"), ["the connection takes a second request"]);
+    let verdict = judge("server", &program, &["--level", "http"]);
+    // It takes a line end for the end of the request.
+    for case in ["a request in pieces of three bytes", "no empty line yet", "answers have a Date"] {
+        assert_eq!(verdict.outcome(case), "fail", "{verdict:?}");
+    }
+    let verdict = judge("server", &program, &["--lab", "5", "--only", ENDLESS]);
+    assert_eq!(verdict.outcome(ENDLESS), "fail", "it has no timeouts: {verdict:?}");
+}
+
+#[test]
+fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
+    let Some(_turn) = turn() else { return };
+    let (program, backends) = start_lb("faithful_lb");
+    let judge = |level: &str, only: &str| {
+        let [name, ports] = backends.each_ref().map(String::as_str);
+        judge("lb", &program, &[name, ports, "--level", level, "--only", only])
+    };
+    let verdict = judge("assignment", "");
+    assert_eq!(verdict.with("fail"), [""; 0], "{verdict:?}");
+    assert_eq!(verdict.with("warn"), ["the backends take turns, request by request"]);
+    for case in ["CL.CL", "a backend refuses: the others serve"] {
+        let verdict = judge("http", case);
+        assert_eq!(verdict.outcome(case), "fail", "{verdict:?}");
+    }
+    // It waits for a client that does not read, and nobody else is served meanwhile.
+    let verdict = judge("hostile", "slow readers");
+    assert_eq!(verdict.outcome("slow readers"), "fail", "{verdict:?}");
+}
+
+#[test]
+fn each_broken_server_is_caught_by_the_name_of_its_fault() {
+    let Some(_turn) = turn() else { return };
+    for (fault, case) in [
+        ("no-return", "it rests when no client is connected"),
+        ("wrong-length", "Content-Length is the length of the content"),
+        ("shared-buffer", "two clients whose requests come in pieces, in turn"),
+    ] {
+        let program = Program::start("broken_server", &[fault], &[]);
+        let arguments = ["--level", "assignment", "--only", case];
+        let verdict = judge("server", &program, &arguments);
+        assert_eq!(verdict.outcome(case), "fail", "{fault}: {verdict:?}");
+        assert!(!verdict.is_done, "{fault}: {verdict:?}");
+    }
+}
+
+#[test]
+fn each_program_ends_when_it_is_told_to() {
+    let Some(_turn) = turn() else { return };
+    let lb = &["9"][..];
+    for (file, before, behind) in [
+        ("lab3", &[][..], &[][..]),
+        ("lab7", &[], lb),
+        ("faithful_server", &[], &[]),
+        ("faithful_lb", &[], lb),
+        ("broken_server", &["no-return"], &[]),
+    ] {
+        let mut program = Program::start(file, before, behind);
+        let kill = format!("kill -TERM {}", program.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.is_ok_and(|s| s.success()), "{kill}");
+        let has_ended = || !matches!(program.child.try_wait(), Ok(None));
+        support::eventually(&format!("{file} ends"), has_ended);
+    }
+}
