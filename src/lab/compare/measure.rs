@@ -201,7 +201,7 @@ fn by_bench(
     plan.keep_alive = case.keep_alive;
     plan.go_on = true;
     let outcome = bench::run(&plan, stop)?;
-    let (good, tally) = (outcome.good() as f64, &outcome.tally);
+    let (good, tally) = (outcome.tally.good as f64, &outcome.tally);
     let seconds = outcome.wall.as_secs_f64().max(1e-9);
     let p99 = tally.total.quantile(0.99) as f64 / 1e6;
     let megabytes = tally.html as f64 / 1e6 / seconds;
