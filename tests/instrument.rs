@@ -454,7 +454,7 @@ fn outcome() -> Outcome {
     for ms in [1, 2, 3] {
         tally.answered(answer, 0, ms * 1_000_000, 1_000_000);
     }
-    tally.failed.add(Class::Length);
+    tally.failed.0[Class::Length as usize] += 1;
     (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
     (tally.software, tally.document) = ("test/1.0".to_owned(), Some(31));
     Outcome { plan, wall: Duration::from_millis(100), tally, cpu: None, interrupted: false }

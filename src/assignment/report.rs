@@ -9,7 +9,7 @@ use super::measure::{LEVELS, Measured, SYSTEMS, WARMUP};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
 use crate::bench::rounds::{self, Cell};
-use crate::bench::saved::{self, Origin};
+use crate::bench::saved;
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
 use crate::lab::chart::{Chart, Point, Scale, Series};
@@ -263,7 +263,7 @@ fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
 /// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
-    let origin = Origin::here(findings.rounds, WARMUP);
+    let origin = saved::origin(findings.rounds, WARMUP);
     put("results.csv", saved::csv(&findings.measured.cells, &origin))?;
     put("results.json", saved::json(&findings.measured.cells, &origin))?;
     let page = |parts: Vec<Vec<Part>>| Page {
@@ -275,7 +275,7 @@ pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let results = [table_parts(findings), figure_parts(findings), ab_parts(findings)];
     let steps = [step_parts(findings), performance_parts(findings)];
     let compiler = compiler().map(|compiler| ("compiler", compiler));
-    let facts = origin.0.into_iter().chain(compiler);
+    let facts = origin.into_iter().chain(compiler);
     let facts = facts.map(|(name, text)| format!("{name}: {text}")).collect();
     let about = [vec![Part::heading(2, "Mesin"), Part::List(facts)]];
     let assigned = [&opening[..], &steps, &results, &about].concat();

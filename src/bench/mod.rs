@@ -39,7 +39,6 @@ use crate::net::sys;
 use options::Format;
 use plan::Target;
 use rounds::{Cell, Turn};
-use saved::Origin;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -121,7 +120,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 fn text_of(cells: &[Cell], options: &Options) -> String {
     let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
     let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
-    let origin = || Origin::here(options.rounds, options.warmup);
+    let origin = || saved::origin(options.rounds, options.warmup);
     match options.format {
         Format::Table => table::tables(cells, pairs.collect()),
         Format::Csv => saved::csv(cells, &origin()),

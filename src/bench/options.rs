@@ -184,10 +184,8 @@ fn plans(given: &Given) -> Result<Vec<Plan>, String> {
         "auto" => Some(vec![None]),
         _ => list(text, |text| rate(text).map(Some)),
     })?;
-    let usual = match &rates {
-        Some(_) => CONNECTIONS_ON_SCHEDULE.min(model.requests as usize),
-        None => 1,
-    };
+    let on_schedule = CONNECTIONS_ON_SCHEDULE.min(model.requests as usize);
+    let usual = if rates.is_some() { on_schedule } else { 1 };
     let level = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
     let wanted = "give a number, or several, each once: 1,10,50,100";
     let levels: Option<Vec<usize>> = given.value("-c", wanted, |text| list(text, level))?;
@@ -210,11 +208,9 @@ fn plans(given: &Given) -> Result<Vec<Plan>, String> {
 }
 
 fn rate(text: &str) -> Option<f64> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1000.0),
-        None => (text, 1.0),
-    };
-    let rate = digits.parse::<f64>().ok()? * unit;
+    let thousands = text.strip_suffix(['k', 'K']);
+    let unit = if thousands.is_some() { 1000.0 } else { 1.0 };
+    let rate = thousands.unwrap_or(text).parse::<f64>().ok()? * unit;
     Some(rate).filter(|rate| (0.001..=HIGHEST_RATE).contains(rate))
 }
 
@@ -242,8 +238,7 @@ fn plan(given: &Given) -> Result<Plan, String> {
         |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
     let wanted = "give process ids that /proc knows: 4711,4712";
     plan.processes = given.value("--cpu", wanted, pids)?.unwrap_or_default();
-    let threads = given.number("--threads", 1..=1024)?;
-    plan.threads = threads.map_or(plan.threads, |threads| threads as usize);
+    plan.threads = given.number("--threads", 1..=1024)?.map_or(plan.threads, |n| n as usize);
     content(given, &mut plan)?;
     Ok(plan)
 }

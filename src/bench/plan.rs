@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// Where the requests go.
@@ -106,7 +107,8 @@ pub struct Plan {
     pub(crate) http11: bool,
     /// --cpu: the processes whose CPU time is read before and after.
     pub(crate) processes: Vec<u32>,
-    /// Of the client; no more than connections are used.
+    /// --threads. Unless given, one for each four cores: on a small machine a second one would
+    /// take the server's place.
     pub(crate) threads: usize,
     /// -v.
     pub(crate) verbosity: u64,
@@ -126,7 +128,7 @@ impl Plan {
             requests: 1,
             concurrency: 1,
             timeout: Duration::from_secs(30),
-            threads: default_threads(),
+            threads: available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1)),
             ..Plan::default()
         })
     }
@@ -185,10 +187,8 @@ impl Plan {
 
     /// The number of requests under way and, on a schedule, the rate: what a row of a table is about.
     pub(crate) fn level(&self) -> String {
-        match self.rate {
-            Some(rate) => format!("c = {}, {rate} requests/s", self.concurrency),
-            None => format!("c = {}", self.concurrency),
-        }
+        let rate = self.rate.map(|rate| format!(", {rate} requests/s"));
+        format!("c = {}{}", self.concurrency, rate.unwrap_or_default())
     }
 }
 
@@ -203,10 +203,4 @@ pub fn base64(bytes: &[u8]) -> String {
         text.extend((0..4).map(|i| if i <= three.len() { letter(i) } else { '=' }));
     }
     text
-}
-
-/// One thread keeps a server busy that runs on the other cores of a small machine; a second one
-/// would take the server's place. Measured on 2 cores; above, a quarter of the cores.
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| (n.get() / 4).max(1))
 }

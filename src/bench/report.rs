@@ -74,15 +74,14 @@ pub fn ab_text(outcome: &Outcome, parts: Parts) -> String {
 /// The report's upper part.
 fn fields(text: &mut String, outcome: &Outcome) {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
-    let length = match plan.any_length {
-        true => "Variable".to_owned(),
-        false => format!("{} bytes", tally.document.unwrap_or(0)),
-    };
+    let length = format!("{} bytes", tally.document.unwrap_or(0));
+    let length = if plan.any_length { "Variable".to_owned() } else { length };
     let (failed, [connect, receive, other, no_http]) = (tally.failed.all(), tally.failed.0);
     let classes = format!(
         "   (Connect: {connect}, Receive: {receive}, Length: {other}, Exceptions: {no_http})"
     );
-    let (mean, across) = (outcome.time_per_request(), outcome.time_across_all());
+    let mean = outcome.time_per_request();
+    let across = mean / plan.concurrency as f64;
     let across = format!("{across:.3} [ms] (mean, across all concurrent requests)");
     let (any, body, received) =
         (outcome.succeeded() > 0, plan.body.is_some(), outcome.transfer_rate());
@@ -187,12 +186,9 @@ fn last_lines(text: &mut String, outcome: &Outcome) {
     }
     let waits = timed_out + unanswered;
     if waits > 0 {
-        line(
-            "Waits:",
-            format!(
-                "{waits} of these requests got no answer ({timed_out} timed out, {unanswered} when the run ended): they count with the time they waited"
-            ),
-        );
+        let how = format!("({timed_out} timed out, {unanswered} when the run ended)");
+        let counted = "they count with the time they waited";
+        line("Waits:", format!("{waits} of these requests got no answer {how}: {counted}"));
     }
     if let Some(cpu) = outcome.cpu_per_request() {
         line("CPU time:", format!("{cpu:.1} [us] per request, of the processes of --cpu"));

@@ -63,7 +63,7 @@ impl Cell {
 
     fn compared(&self) -> Vec<f64> {
         match self.plan().rate {
-            Some(_) => self.samples(Outcome::response_p99_ms),
+            Some(_) => self.samples(|o| o.tally.response.quantile(0.99) as f64 / 1e6),
             None => self.samples(Outcome::rate),
         }
     }

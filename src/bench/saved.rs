@@ -15,36 +15,30 @@ use std::str::Chars;
 use std::time::Duration;
 
 /// Where figures come from, so that they can be read later: name and text of each thing.
-pub(crate) struct Origin(pub(crate) Vec<(&'static str, String)>);
+pub(crate) type Origin = [(&'static str, String); 5];
 
-impl Origin {
-    /// This program on this machine now, with these rounds.
-    pub(crate) fn here(rounds: usize, warmup: Duration) -> Origin {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-        let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
-        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        let words: Vec<String> = words.collect();
-        let method = format!(
-            "{rounds} rounds, all targets and levels in turn, each round with another target first; \
+/// This program on this machine now, with these rounds.
+pub(crate) fn origin(rounds: usize, warmup: Duration) -> Origin {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.collect();
+    let method = format!(
+        "{rounds} rounds, all targets and levels in turn, each round with another target first; \
              warm-up {} ms; rows: the median run; verdicts: signed-rank test on the pairs of a round, Holm's correction",
-            warmup.as_millis()
-        );
-        Origin(vec![
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("date", cli::date(clock::unix_time().as_secs())),
-            ("command", format!("progjar {}", words.join(" "))),
-            ("method", method),
-            ("machine", format!("{cpu}, {cores} cores, {os} {}", release.trim())),
-        ])
-    }
-
-    fn members(&self) -> impl Iterator<Item = Member> {
-        self.0.iter().map(|(name, text)| (*name, quoted(text)))
-    }
+        warmup.as_millis()
+    );
+    [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("date", cli::date(clock::unix_time().as_secs())),
+        ("command", format!("progjar {}", words.join(" "))),
+        ("method", method),
+        ("machine", format!("{cpu}, {cores} cores, {os} {}", release.trim())),
+    ]
 }
 
 /// As JSON writes it.
@@ -112,6 +106,10 @@ fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
     FIGURES.iter().map(|(name, of)| (*name, number(of(outcome))))
 }
 
+fn texts(origin: &Origin) -> impl Iterator<Item = Member> {
+    origin.iter().map(|(name, text)| (*name, quoted(text)))
+}
+
 /// What a cell is about, and how far its rounds are apart.
 fn about(cell: &Cell) -> [Member; 10] {
     let (plan, spread) = (cell.plan(), cell.spread(Outcome::rate));
@@ -133,7 +131,7 @@ fn about(cell: &Cell) -> [Member; 10] {
 pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
     let mut table = Table::default();
     for cell in cells {
-        let members = about(cell).into_iter().chain(figures(cell.median())).chain(origin.members());
+        let members = about(cell).into_iter().chain(figures(cell.median())).chain(texts(origin));
         let (heading, row) = members.map(|(name, json)| (name.to_owned(), plain(&json))).unzip();
         if table.rows.is_empty() {
             table.rows.push(heading);
@@ -152,7 +150,7 @@ pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
         object(figures(run), "histogram", histogram)
     };
     let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs().iter().map(run)));
-    object(origin.members(), "cells", list(cells.iter().map(cell))) + "\n"
+    object(texts(origin), "cells", list(cells.iter().map(cell))) + "\n"
 }
 
 /// An object of these members and a last one, which is JSON already.

@@ -37,9 +37,7 @@ impl Table {
     /// For a note or a report, in the assignment's own spelling: the rule below the heading is
     /// as wide as its words.
     pub fn markdown(&self) -> String {
-        let Some((heading, rows)) = self.rows.split_first() else {
-            return String::new();
-        };
+        let Some((heading, rows)) = self.rows.split_first() else { return String::new() };
         let rule = heading.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
         let rule = rule.collect::<Vec<_>>().join("|");
         let rows: String = rows.iter().map(|row| format!("|{}|\n", row.join("|"))).collect();

@@ -25,11 +25,6 @@ pub enum Class {
 pub struct Failed(pub [u64; 4]);
 
 impl Failed {
-    /// Counts one.
-    pub fn add(&mut self, class: Class) {
-        self.0[class as usize] += 1;
-    }
-
     /// Of all classes.
     pub fn all(&self) -> u64 {
         self.0.iter().sum()
@@ -159,11 +154,6 @@ impl Outcome {
         self.tally.done - self.tally.failed.all()
     }
 
-    /// Those of them with a status code of 2xx.
-    pub fn good(&self) -> u64 {
-        self.tally.good
-    }
-
     /// Why the run is no success: it broke, or there is not a single good answer.
     pub(crate) fn failure(&self) -> Option<String> {
         let Tally { broken, reason, .. } = &self.tally;
@@ -208,21 +198,12 @@ impl Outcome {
         self.per_second(self.succeeded() as f64)
     }
 
-    /// By this two runs on a schedule are compared, since their rates are given; at least 1 ns.
-    pub(crate) fn response_p99_ms(&self) -> f64 {
-        self.tally.response.quantile(0.99).max(1) as f64 / 1e6
-    }
-
     /// ab's "Time per request" in milliseconds: the mean as one connection sees it; 0 if no
     /// request succeeded.
     pub(crate) fn time_per_request(&self) -> f64 {
-        self.plan.concurrency as f64 * self.time_across_all()
-    }
-
-    /// The same across all concurrent requests: the inverse of the rate.
-    pub(crate) fn time_across_all(&self) -> f64 {
-        let succeeded = self.succeeded();
-        if succeeded > 0 { self.wall.as_secs_f64() * 1e3 / succeeded as f64 } else { 0.0 }
+        let (time, succeeded) = (self.wall.as_secs_f64() * 1e3, self.succeeded());
+        let all = if succeeded > 0 { time / succeeded as f64 } else { 0.0 };
+        self.plan.concurrency as f64 * all
     }
 
     /// Kbytes received per second, in answers that count.

@@ -42,9 +42,7 @@ impl Client<'_> {
     pub(super) fn advance(&mut self, token: usize) -> Ended {
         let result = self.step(token);
         let slot = &mut self.slots[token];
-        let Some(connection) = &mut slot.connection else {
-            return Ok(());
-        };
+        let Some(connection) = &mut slot.connection else { return Ok(()) };
         connection.release(&mut self.buffers);
         let interest = if slot.phase == Phase::Reading { Interest::READ } else { Interest::WRITE };
         match result {
@@ -64,9 +62,7 @@ impl Client<'_> {
     /// Writes what is left of the request; once it is written, reads. None: more is to come.
     fn step(&mut self, token: usize) -> io::Result<Option<Answer>> {
         let (slot, request) = (&mut self.slots[token], &self.shared.request);
-        let Some(connection) = &mut slot.connection else {
-            return Ok(None);
-        };
+        let Some(connection) = &mut slot.connection else { return Ok(None) };
         while slot.phase != Phase::Reading {
             let n = connection.write(&request[slot.written..])?;
             if n == 0 {
@@ -195,7 +191,7 @@ impl Client<'_> {
     fn failed(&mut self, class: Class, why: &str) -> Ended {
         let (shared, tally) = (self.shared, &mut self.tally);
         let (plan, before) = (shared.plan, shared.done.load(Relaxed) - 1);
-        tally.failed.add(class);
+        tally.failed.0[class as usize] += 1;
         let reason = format!("{}: {why}", format!("{class:?}").to_lowercase());
         if plan.verbosity >= 1 {
             eprintln!("bench: {reason}");

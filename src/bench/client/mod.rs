@@ -35,9 +35,6 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Why a run has no end to report of one of its threads.
-const LOST: &str = "a client thread did not start, or panicked";
-
 /// What the threads of a run share.
 struct Shared<'a> {
     plan: &'a Plan,
@@ -123,7 +120,8 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
     let mut tally = thread::scope(|scope| {
         let start = |client| thread::Builder::new().spawn_scoped(scope, || Client::run(client));
         let others: Vec<_> = others.into_iter().map(start).collect();
-        let lost = || Tally { broken: Some(LOST.to_owned()), ..Tally::default() };
+        let why = || Some("a client thread did not start, or panicked".to_owned());
+        let lost = || Tally { broken: why(), ..Tally::default() };
         others.into_iter().fold(first.run(), |tally, other| {
             let other = other.ok().and_then(|thread| thread.join().ok());
             tally.merged(other.unwrap_or_else(lost))
@@ -191,11 +189,12 @@ impl<'a> Client<'a> {
 
     /// All that one thread does. An error in one ends all.
     fn run(mut self) -> Tally {
-        let before = cpu::of_this_thread();
+        (self.now, self.tally.cpu) = (Instant::now(), cpu::of_this_thread());
         self.tally.broken = self.work().err();
         self.shared.aborted.fetch_or(self.tally.broken.is_some(), Relaxed);
         self.tally.software = software(&self.heads.head);
-        self.tally.cpu = cpu::of_this_thread().zip(before).map(|(after, before)| after - before);
+        let used = cpu::of_this_thread().zip(self.tally.cpu);
+        self.tally.cpu = used.map(|(after, before)| after - before);
         self.tally
     }
 
@@ -242,16 +241,12 @@ impl<'a> Client<'a> {
     /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
-        while !self.over
-            && let Some(&token) = self.idle.last()
-        {
+        while let Some(&token) = self.idle.last().filter(|_| !self.over) {
             let open = self.slots[token].connection.is_some();
             if !open && (opened == HANDSHAKES || !self.may_open()) {
                 break;
             }
-            let Some(due) = self.claim(self.now) else {
-                break;
-            };
+            let Some(due) = self.claim(self.now) else { break };
             self.idle.pop();
             self.timers.set(token, Some(self.now + self.shared.plan.timeout));
             let slot = &mut self.slots[token];

@@ -147,7 +147,7 @@ fn load(case: &Case, system: &System, time: Duration, stop: &Stop) -> Result<Mea
     let then = Usage::of(&system.pids);
     let outcome = bench::run(&plan, stop)?;
     let now = Usage::of(&system.pids);
-    let good = outcome.good() as f64;
+    let good = outcome.tally.good as f64;
     if good < 1.0 {
         return Err(format!("{url}: no good answer"));
     }
