@@ -217,8 +217,9 @@ impl Server {
     /// The lengths of the files in memory that it holds.
     pub fn memory_files(&self) -> Vec<u64> {
         let open = fs::read_dir(self.proc("fd")).expect("it runs").flatten();
-        let is_in_memory =
-            |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.starts_with("/memfd:"));
+        let is_in_memory = |path: &PathBuf| {
+            fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:"))
+        };
         let paths = open.map(|entry| entry.path()).filter(is_in_memory);
         paths.filter_map(|path| Some(fs::metadata(path).ok()?.len())).collect()
     }
