@@ -134,12 +134,24 @@ fn is_done(role: &str, program: &Program, lab: &str, arguments: &[&str]) {
     assert_eq!(verdict.last_line, format!("lab {lab}: done"));
 }
 
-/// The program is not done with the lab: the last line says so, and this case is why. It alone is
-/// asked.
-fn is_stopped(role: &str, program: &Program, lab: &str, arguments: &[&str], case: &str, by: &str) {
-    let verdict = judge(role, program, &[&["--lab", lab, "--only", case], arguments].concat());
+/// What becomes of this case, which alone is asked. On a busy machine two pieces may arrive as one,
+/// and a thread that goes round for ever gets little of the CPU: so it gets three tries too.
+fn is_caught(role: &str, program: &Program, arguments: &[&str], case: &str, by: &str) -> Verdict {
+    let all = [&["--only", case], arguments].concat();
+    let mut verdict = judge(role, program, &all);
+    for _ in 0..2 {
+        if verdict.outcome(case) != by {
+            verdict = judge(role, program, &all);
+        }
+    }
     assert!(!verdict.is_done, "{verdict:?}");
     assert_eq!(verdict.outcome(case), by, "{verdict:?}");
+    verdict
+}
+
+/// The program is not done with the lab: the last line says so, and this case is why.
+fn is_stopped(role: &str, program: &Program, lab: &str, arguments: &[&str], case: &str, by: &str) {
+    let verdict = is_caught(role, program, &[&["--lab", lab], arguments].concat(), case, by);
     let begin = format!("lab {lab}: look first at '");
     assert!(verdict.last_line.starts_with(&begin), "{verdict:?}");
 }
@@ -192,12 +204,12 @@ fn the_solution_of_lab_4_trusts_its_clients_and_that_of_lab_5_is_done_with_all_s
     if !has_python() {
         return;
     }
-    each(["4", "1", "2", "3", "4", "5"].into_iter().enumerate(), |(number, lab)| {
-        let file = if number == 0 { "lab4" } else { "lab5" };
+    let labs = [("lab4", "4"), ("lab4", "5"), ("lab5", "1"), ("lab5", "2"), ("lab5", "3")];
+    each(labs.into_iter().chain([("lab5", "4"), ("lab5", "5")]), |(file, lab)| {
         let program = Program::start(file, &[], &[]);
-        is_done("server", &program, lab, &[]);
-        if number == 0 {
-            is_stopped("server", &program, "5", &[], ENDLESS, "fail");
+        match (file, lab) {
+            ("lab4", "5") => is_stopped("server", &program, "5", &[], ENDLESS, "fail"),
+            _ => is_done("server", &program, lab, &[]),
         }
     });
 }
@@ -289,8 +301,11 @@ fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one
     };
     let http = || {
         let verdict = judge("http", &[&LACKS[..], &TOUCHES_NOT].concat());
-        LACKS.map(|case| assert_eq!(verdict.outcome(case), "fail", "{case}: {verdict:?}"));
-        TOUCHES_NOT.map(|case| assert_eq!(verdict.outcome(case), "pass", "{case}: {verdict:?}"));
+        for (cases, outcome) in [(&LACKS[..], "fail"), (&TOUCHES_NOT, "pass")] {
+            for case in cases {
+                assert_eq!(verdict.outcome(case), outcome, "{case}: {verdict:?}");
+            }
+        }
         assert!(!verdict.is_done, "{verdict:?}");
     };
     // It waits for a client that does not read, and nobody else is served meanwhile.
@@ -313,10 +328,7 @@ fn each_broken_server_is_caught_by_the_name_of_its_fault() {
     ];
     each(faults, |(fault, case)| {
         let program = Program::start("broken_server", &[fault], &[]);
-        let arguments = ["--level", "assignment", "--only", case];
-        let verdict = judge("server", &program, &arguments);
-        assert_eq!(verdict.outcome(case), "fail", "{fault}: {verdict:?}");
-        assert!(!verdict.is_done, "{fault}: {verdict:?}");
+        is_caught("server", &program, &["--level", "assignment"], case, "fail");
     });
 }
 
