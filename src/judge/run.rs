@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// All checks together; what is left then is not asked.
-const TIME: Duration = Duration::from_secs(50);
+const TIME: Duration = Duration::from_secs(45);
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
 /// So many in a row in all chapters, and nothing more is asked.
