@@ -6,7 +6,7 @@
 //! Note: `notes/README.md`.
 
 // the assignment's ports, and whether they are free
-mod ports;
+pub mod ports;
 // fetches the page through the lb and checks it
 mod fetch;
 // the performance test and the load curve

@@ -7,7 +7,7 @@
 
 // a case on all its systems, round after round
 mod measure;
-// what was measured: table, CSV
+// what was measured: table, charts
 mod rows;
 // nginx and HAProxy, and what they are told
 mod others;
@@ -21,7 +21,7 @@ mod tricks;
 use super::chart::Chart;
 use super::fleet::Fleet;
 use super::notes::{self, circumstances};
-use super::page::{BOLD, Page, Part, put};
+use super::page::{BOLD, Page, Part};
 use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
@@ -203,7 +203,6 @@ fn carry_out(
     let stem = if what.is_empty() { "compare" } else { what.trim() };
     page.write_markdown(report, stem)?;
     page.write_html(report, stem)?;
-    put(report, &format!("{stem}.csv"), rows::csv(&rows).as_bytes())?;
     if let Some(folder) = notes {
         notes::refresh(folder, &|name| (name == stem).then(|| block.clone()), &charts)?;
     }

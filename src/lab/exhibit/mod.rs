@@ -12,10 +12,8 @@ mod spin;
 mod counts;
 // a stall that hides from those who wait for it; the same run twelve times
 mod times;
-// one slow backend, three policies; many requests, one write
+// one slow backend, three policies; many requests, one write; with and without the load balancer
 mod balancing;
-// a server asked directly and through the load balancer
-mod cost;
 
 use super::fleet::{Fleet, Server};
 use super::notes::{self, circumstances};
@@ -67,7 +65,7 @@ const EXHIBITS: [Exhibit; 8] = [
     times::NOISE,
     balancing::POLICIES,
     balancing::PIPELINE,
-    cost::COST,
+    balancing::COST,
 ];
 
 impl Stage<'_> {
