@@ -18,7 +18,6 @@ use std::time::Duration;
 /// A run that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program.
 pub(super) struct Ab(PathBuf);
 
 /// A run as ab reports it: its rate, and how many requests failed.

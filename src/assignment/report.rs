@@ -33,7 +33,6 @@ async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.
 
 /// All that a run of `all` found out.
 pub(super) struct Findings {
-    /// Requests per run.
     pub requests: u64,
     /// Runs of each system at each level.
     pub rounds: usize,
@@ -225,7 +224,6 @@ fn figure_parts(findings: &Findings) -> Vec<Part> {
     parts
 }
 
-/// A chart with a line for each system.
 fn chart(
     title: &str,
     [x_label, y_label]: [&'static str; 2],
@@ -262,7 +260,6 @@ fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
     })
 }
 
-/// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
     let origin = saved::origin(findings.rounds, WARMUP);

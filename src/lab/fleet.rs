@@ -21,7 +21,6 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one answer may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server that listens.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub topic: String,
@@ -33,7 +32,6 @@ pub(crate) struct Server {
     pub pid: u32,
 }
 
-/// All that have been started.
 pub(crate) struct Fleet {
     /// The build of this program that is started next.
     pub program: PathBuf,

@@ -73,7 +73,6 @@ struct Side {
     other: Option<usize>,
 }
 
-/// One loop.
 struct Floor<'a> {
     poller: Poller,
     sides: Slots<Side>,

@@ -82,7 +82,6 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
-/// Starts all systems that can do a case.
 type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
 
 /// What is compared: cases, and the systems that are started for each.

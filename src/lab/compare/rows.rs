@@ -26,7 +26,6 @@ use Figure::{Bad, Cpu, IdleMemory, Kernel, P99, Preempted, Rate};
 /// A value for each [`Figure`]; None: it could not be found out.
 pub(super) type Measurement = [Option<f64>; Bad as usize + 1];
 
-/// What was measured of a system in a case.
 pub(super) struct Row {
     pub case: Case,
     pub system: String,
@@ -34,7 +33,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Nothing yet.
     pub fn new(case: &Case, system: &str, rounds: usize) -> Row {
         let rounds = vec![Measurement::default(); rounds];
         Row { case: case.clone(), system: system.to_owned(), rounds }
@@ -65,7 +63,6 @@ impl Row {
     }
 }
 
-/// The rows of each case.
 pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.case.name == b.case.name)
 }

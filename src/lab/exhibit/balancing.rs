@@ -6,10 +6,10 @@
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Cell, Turn, measure};
+use crate::bench::rounds::{Cell, Turn, measure, pairs};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
-use crate::bench::verdict::{Pair, between, judge, sentences};
+use crate::bench::verdict::{Pair, judge, sentences};
 use crate::bench::{Outcome, Plan};
 use crate::lab::fleet::{Server, get};
 use crate::lab::page::number;
@@ -124,9 +124,7 @@ fn pipeline(stage: &Stage) -> Result<String, String> {
         let (lb, backends) = (micros(cpu(cell)), micros(backends));
         table.rows.push(row([depth, &number(middle), &range, &lb, &backends]));
     }
-    let rates: Vec<Vec<f64>> = cells.iter().map(|cell| cell.samples(Outcome::rate)).collect();
-    let [one, many] = &rates[..] else { return Ok(String::new()) };
-    let verdict = between((DEPTHS[0], one), (DEPTHS[1], many));
+    let verdict = sentences(&judge(pairs(&cells))).concat();
     Ok(format!("{}\nbench: {verdict}\n", table.text()))
 }
 

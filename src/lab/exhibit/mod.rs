@@ -38,7 +38,6 @@ pub const TOPIC: Topic = Topic {
         without NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
 };
 
-/// One experiment.
 struct Exhibit {
     name: &'static str,
     title: &'static str,
@@ -146,7 +145,6 @@ fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(),
     notes::refresh(folder, &of, &[])
 }
 
-/// A row of a table.
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
