@@ -48,12 +48,7 @@ pub const TOPIC: Topic = Topic {
         flag("--root", "DIR", "www", "where the image lies"),
         flag("--notes", "DIR", "", "also refresh DIR/*.md's results block"),
         flag("--patches", "DIR", "notes/tricks", "of tricks: what takes each out"),
-        flag(
-            "--without",
-            "DIR",
-            "target/without",
-            "of tricks: the program without each; run.sh builds them",
-        ),
+        flag("--without", "DIR", "target/without", "of tricks: what run.sh builds without each"),
     ]],
     more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, one, image, large, idle, close;\n\
         of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx and haproxy\n\

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A client that says nothing for so long is left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// An answer after which the server closes the connection.
+pub const LAST: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 /// A server on a free port of this machine.
 pub struct Server {
