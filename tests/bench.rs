@@ -792,23 +792,26 @@ fn targets_on_a_schedule_are_compared_by_their_response_times() {
 
 #[test]
 fn a_load_curve_shows_for_each_rate_what_was_answered_how_late_and_how_much_is_missing() {
-    // Two connections that take 10 ms for an answer can do 200 requests/s.
-    let ended = bench("-q -k -c 2 -t 0.5 --rate 50,2k", slow(10));
-    assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    let rows: Vec<Vec<f64>> = ended
-        .text
-        .lines()
-        .filter(|line| line.starts_with("|2|"))
-        .map(|line| line.split('|').filter_map(|cell| cell.parse().ok()).collect())
-        .collect();
-    let [easy, hard] = &rows[..] else {
-        panic!("{}", ended.text);
+    // Two connections that take 10 ms for an answer can do 200 requests/s. A busy machine may not
+    // keep up with fifty: then it is asked again.
+    let asks = || {
+        let ended = bench("-q -k -c 2 -t 0.5 --rate 50,2k", slow(10));
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        let lines = ended.text.lines().filter(|line| line.starts_with("|2|"));
+        let cells = |line: &str| line.split('|').filter_map(|cell| cell.parse().ok()).collect();
+        let rows: Vec<Vec<f64>> = lines.map(cells).collect();
+        assert_eq!(rows.len(), 2, "{}", ended.text);
+        (rows, ended.text)
     };
     // Level, asked, answered, short in percent, p50, p99, unanswered.
-    assert_eq!((easy[1], easy[3], easy[6]), (50.0, 0.0, 0.0), "{}", ended.text);
-    assert_eq!(hard[1], 2000.0);
-    assert!(hard[2] <= 200.0 && hard[3] >= 90.0 && hard[6] >= 800.0, "{}", ended.text);
-    assert!(hard[4] > easy[4] && hard[5] >= 200.0, "{}", ended.text);
+    let keeps_up = |rows: &[Vec<f64>]| (rows[0][3], rows[0][6]) == (0.0, 0.0);
+    let tries = (0..5).map(|_| asks());
+    let (rows, text) =
+        tries.into_iter().find(|(rows, _)| keeps_up(rows)).expect("it keeps up once");
+    let (easy, hard) = (&rows[0], &rows[1]);
+    assert_eq!((easy[1], hard[1]), (50.0, 2000.0));
+    assert!(hard[2] <= 200.0 && hard[3] >= 90.0 && hard[6] >= 800.0, "{text}");
+    assert!(hard[4] > easy[4] && hard[5] >= 200.0, "{text}");
     let csv = bench("-q -k -c 2 -t 0.1 --rate auto --csv", slow(10)).text;
     let asked: Vec<f64> =
         column(&csv, "rate_asked").iter().filter_map(|r| r.parse().ok()).collect();

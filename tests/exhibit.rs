@@ -155,9 +155,13 @@ fn pipelining_is_compared_with_its_cpu_time_and_a_verdict() {
 fn the_lb_and_a_new_connection_cost_more_than_a_server_asked_on_a_kept_one() {
     let text = quick("cost");
     // Median, lowest, "to", highest, CPU time: all in a table whose first column has spaces.
-    let [kept, new, lb, lb_new] =
-        ["direct  ", "direct, new connections", "lb  ", "lb, new connections"]
-            .map(|way| numbers(after(&text, way)));
+    let [kept, new, lb, lb_new] = [
+        "server, one connection",
+        "server, new connections",
+        "lb, one connection",
+        "lb, new connections",
+    ]
+    .map(|way| numbers(after(&text, way)));
     for row in [&kept, &new, &lb, &lb_new] {
         assert!(row[1] <= row[0] && row[0] <= row[3], "{text}");
     }

@@ -1,6 +1,6 @@
 //! Clients that lie, dribble, vanish and flood, against the real servers: each gets what our servers
 //! promise, and afterwards descriptors, threads and memory are back where they were. What the
-//! others feel meanwhile, the judge measures: `judge_hostile.rs`.
+//! others feel meanwhile, the judge measures: `judge.rs`.
 
 mod support;
 

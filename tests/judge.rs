@@ -10,11 +10,14 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, Instant};
 use support::json::{self, Json};
 use support::{Folder, PATIENCE, Server, eventually};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The chapter of the level hostile, which measures how long others wait.
+const MEASURED: &str = "what the others feel";
 /// Everything is judged in less; a busy machine gets some more.
 const BOUND: Duration = Duration::from_secs(90);
 
@@ -53,41 +56,61 @@ fn cases(report: &Json, outcome: &str) -> Vec<String> {
     names
 }
 
+/// Does this with each at the same time.
+fn each<T: Send>(list: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
+    let act = &act;
+    thread::scope(|scope| {
+        for item in list {
+            scope.spawn(move || act(item));
+        }
+    });
+}
+
 #[test]
 fn both_servers_pass_whole() {
     for topic in ["async_server", "thread_server"] {
         let server = Server::start(topic, &["--root", &format!("{ROOT}/www")]);
-        let output = judge(&server.address.to_string(), &["-v"]);
-        let said = text(&output.stdout);
-        assert!(output.status.success(), "{topic}: {said}");
-        for line in said.lines() {
-            let not_passed = ["FAIL", "WARN", "NOT APPLICABLE"].iter().any(|o| line.starts_with(o));
-            assert!(!not_passed, "{topic}: {line}\n{said}");
+        for tries in 1.. {
+            let output = judge(&server.address.to_string(), &["-v"]);
+            let said = text(&output.stdout);
+            let outcomes = ["FAIL", "WARN", "NOT APPLICABLE"];
+            let is_not_passed = |line: &&str| outcomes.iter().any(|o| line.starts_with(o));
+            let not_passed: Vec<&str> = said.lines().filter(is_not_passed).collect();
+            // What is measured gets three tries, for a busy machine.
+            let is_measured = not_passed.iter().all(|line| line.contains(MEASURED));
+            if !not_passed.is_empty() && is_measured && tries < 3 {
+                continue;
+            }
+            assert_eq!(not_passed, [""; 0], "{topic}: {said}");
+            assert!(output.status.success(), "{topic}: {said}");
+            for case in ["smuggling: CL.CL  (RFC 9112 §6.3)", &format!("{MEASURED}: slow heads")] {
+                assert!(said.contains(&format!("PASS  {case}")), "{topic}: {said}");
+            }
+            assert!(said.ends_with("judge: nothing fails\n"), "{topic}: {said}");
+            break;
         }
-        assert!(said.contains("PASS  smuggling: CL.CL  (RFC 9112 §6.3)"), "{topic}: {said}");
-        assert!(said.ends_with("judge: nothing fails\n"), "{topic}: {said}");
     }
 }
 
 #[test]
 fn labs_one_to_four_are_done_by_our_server_and_end_with_one_line() {
-    let server = Server::start("async_server", &["--root", &format!("{ROOT}/www")]);
-    for lab in ["1", "2", "3", "4"] {
+    each(["1", "2", "3", "4"], |lab| {
+        let server = Server::start("async_server", &["--root", &format!("{ROOT}/www")]);
         let output = judge(&server.address.to_string(), &["--lab", lab]);
         let said = text(&output.stdout);
         assert_eq!(said.lines().last(), Some(format!("lab {lab}: done").as_str()), "{said}");
         assert!(output.status.success());
-    }
+    });
 }
 
 /// Accepts for ever, and does this with each connection.
 fn peer(act: impl Fn(TcpStream) + Send + Clone + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let act = act.clone();
-            std::thread::spawn(move || act(stream));
+            thread::spawn(move || act(stream));
         }
     });
     address.to_string()
@@ -108,7 +131,7 @@ fn what_is_no_server_gets_one_line() {
         listener.local_addr().expect("it is bound").to_string()
     };
     let silent = peer(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
-    for (address, line) in [
+    let lines = [
         (closed, "takes no connection (connection refused); start the server first"),
         (silent, "takes the connection, but does not answer GET / within 5 s"),
         (says(b"\x15\x03\x01\x00\x02\x02\x46"), "speaks TLS (https); the judge speaks plain http"),
@@ -118,12 +141,13 @@ fn what_is_no_server_gets_one_line() {
             "does not answer GET /: no HTTP response: HTTP/1.1 200 OK\\nContent-Length: 0\\n\\n",
         ),
         (says(b""), "does not answer GET /: the connection closed without an answer"),
-    ] {
+    ];
+    each(lines, |(address, line)| {
         let output = judge(&address, &[]);
         assert_eq!(text(&output.stderr), format!("judge: {address} {line}\n"));
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
-    }
+    });
 }
 
 #[test]
@@ -150,7 +174,7 @@ fn a_server_that_answers_once_and_then_never_again_is_given_up() {
         }
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let report = report(&once, &[]);
+    let report = report(&once, &["--patience", "200ms"]);
     let skipped = cases(&report, "not applicable");
     assert!(skipped.len() > 350, "{} of all are skipped", skipped.len());
     assert!(report.get("fail").number() > 0.0);
@@ -160,7 +184,7 @@ fn a_server_that_answers_once_and_then_never_again_is_given_up() {
 fn a_server_that_ends_while_it_is_judged_is_said_to_have_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut request = [0; 1024];
             let length = stream.read(&mut request).unwrap_or(0);
@@ -178,12 +202,36 @@ fn a_server_that_ends_while_it_is_judged_is_said_to_have_ended() {
 }
 
 #[test]
+fn a_server_that_serves_one_client_after_the_other_is_seen() {
+    each(["slow heads", "idle connections"], |name| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                    head.push(byte[0]);
+                }
+                let answer = "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let output = judge(&address, &["--level", "hostile", "--only", name]);
+        let said = text(&output.stdout);
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(&format!("FAIL  {MEASURED}: {name}")), "{said}");
+    });
+}
+
+#[test]
 fn wrong_usage_is_a_sentence_and_exit_code_2() {
     for (arguments, sentence) in [
         (&["judge"][..], "say what and where: server HOST:PORT, or lb HOST:PORT"),
         (&["judge", "proxy", "127.0.0.1:1"], "'proxy': say server or lb"),
         (&["judge", "server", "9002"], "'9002': give HOST:PORT, such as 127.0.0.1:9002"),
         (&["judge", "server", "127.0.0.1:1", "--lab", "8"], "--lab '8'"),
+        (&["judge", "server", "127.0.0.1:1", "--patience", "0"], "--patience '0'"),
         (&["judge", "server", "127.0.0.1:1", "--level", "best"], "--level 'best'"),
         (
             &["judge", "server", "127.0.0.1:1", "--level", "http", "--lab", "1"],
@@ -275,7 +323,7 @@ fn start(program: &str, arguments: &[&str], file: &str) -> Option<Peer> {
             if TcpStream::connect(&peer.address).is_ok() {
                 return Some(peer);
             }
-            std::thread::sleep(Duration::from_millis(5)); // between two looks
+            thread::sleep(Duration::from_millis(5)); // between two looks
         }
     }
     panic!("{program} does not start");
@@ -293,7 +341,6 @@ fn fails_only_in(peer: &Peer, chapters: &[&str], warns: &[&str]) {
     }
 }
 
-#[test]
 fn nginx_passes_the_assignment() {
     let file = std::fs::read_to_string(Path::new(ROOT).join("src/lab/peers/nginx.conf"));
     let arguments = ["-p", "FOLDER", "-c", "FOLDER/file", "-e", "stderr"];
@@ -302,7 +349,6 @@ fn nginx_passes_the_assignment() {
     }
 }
 
-#[test]
 fn node_passes_the_assignment() {
     let file = std::fs::read_to_string(Path::new(ROOT).join("src/lab/peers/node.js"));
     if let Some(node) = start("node", &["FOLDER/file", "PORT", "ROOT"], &file.expect("it is there"))
@@ -313,11 +359,16 @@ fn node_passes_the_assignment() {
     }
 }
 
-#[test]
 fn pythons_http_server_passes_the_assignment_with_a_warning_for_keep_alive() {
     let arguments = ["-m", "http.server", "PORT", "--bind", "127.0.0.1", "--directory", "ROOT"];
     if let Some(python) = start("python3", &arguments, "") {
         let keep_alive = "the connection: the connection takes a second request";
         fails_only_in(&python, &["field lines", "smuggling"], &[keep_alive]);
     }
+}
+
+#[test]
+fn servers_of_others_pass_the_assignment() {
+    let python = pythons_http_server_passes_the_assignment_with_a_warning_for_keep_alive;
+    each([nginx_passes_the_assignment, node_passes_the_assignment, python], |server| server());
 }

@@ -1,11 +1,11 @@
 //! The judge on load balancers: ours passes whole, nginx and HAProxy pass what the assignment asks,
-//! one that only copies bytes is told by name what it lacks, and what is no load balancer before
-//! these backends gets one clear line.
+//! and what is no load balancer before these backends gets one clear line. One that only copies
+//! bytes is judged in tests/judge_labs.rs.
 #![cfg(unix)]
 
 mod support;
 
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
@@ -67,6 +67,7 @@ fn judged<T>(
 fn ours(ports: [u16; 4]) -> Server {
     let backends = ports.map(|port| format!("127.0.0.1:{port}"));
     let options = backends.iter().flat_map(|backend| ["--backend", backend]);
+    let options = options.chain(["--response-timeout", "2s"]); // the judge waits for it
     Server::start("lb", &options.collect::<Vec<_>>())
 }
 
@@ -90,24 +91,42 @@ fn cases(report: &Json, outcome: &str) -> Vec<String> {
 
 #[test]
 fn our_load_balancer_passes_whole() {
-    let output = judge_ours(&["-v"]);
-    let said = text(&output.stdout);
-    for line in said.lines() {
-        let not_passed = ["FAIL", "WARN", "NOT APPLICABLE"].iter().any(|o| line.starts_with(o));
-        assert!(!not_passed, "{line}\n{said}");
+    for tries in 1.. {
+        let output = judge_ours(&["-v"]);
+        let said = text(&output.stdout);
+        let outcomes = ["FAIL", "WARN", "NOT APPLICABLE"];
+        let is_not_passed = |line: &&str| outcomes.iter().any(|o| line.starts_with(o));
+        let not_passed: Vec<&str> = said.lines().filter(is_not_passed).collect();
+        // What is measured gets three tries, for a busy machine.
+        let is_measured = not_passed.iter().all(|line| line.contains("what the others feel"));
+        if !not_passed.is_empty() && is_measured && tries < 3 {
+            continue;
+        }
+        assert_eq!(not_passed, [""; 0], "{said}");
+        assert!(output.status.success(), "{said}{}", text(&output.stderr));
+        assert!(said.ends_with("judge: nothing fails\n"), "{said}");
+        break;
     }
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.ends_with("judge: nothing fails\n"), "{said}");
 }
 
 #[test]
 fn labs_six_and_seven_are_done_by_our_load_balancer() {
-    for lab in ["6", "7"] {
+    let done = |lab: &str| {
         let output = judge_ours(&["--lab", lab]);
         let said = text(&output.stdout);
         let last = format!("lab {lab}: done");
         assert_eq!(said.lines().last(), Some(last.as_str()), "{said}{}", text(&output.stderr));
-    }
+    };
+    both(|| done("6"), || done("7"));
+}
+
+/// Does two things at the same time.
+fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
 }
 
 /// The configuration of the note, with these ports.
@@ -135,9 +154,11 @@ fn judge_haproxy(program: &str, without: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn nginx_and_haproxy_pass_what_the_assignment_asks() {
-    let nginx = find("nginx").map(|p| judge_nginx(&p, &["--level", "assignment", "--json"]));
     let arguments = ["--level", "assignment", "--json"];
-    let haproxy = find("haproxy").map(|p| judge_haproxy(&p, "", &arguments));
+    let (nginx, haproxy) = both(
+        || find("nginx").map(|program| judge_nginx(&program, &arguments)),
+        || find("haproxy").map(|program| judge_haproxy(&program, "", &arguments)),
+    );
     for output in [nginx, haproxy].iter().flatten() {
         let report = report(output);
         assert_eq!(cases(&report, "fail"), Vec::<String>::new());
@@ -150,72 +171,13 @@ fn a_post_that_is_sent_twice_is_seen() {
     let Some(program) = find("haproxy") else { return };
     let name = "a backend dies with a POST in its hands: it is not sent again";
     let arguments = ["--only", name, "--json"];
-    let careful = report(&judge_haproxy(&program, "", &arguments));
-    assert_eq!(cases(&careful, "pass"), [name]);
     let line = "http-request disable-l7-retry if METH_POST";
-    let careless = report(&judge_haproxy(&program, line, &arguments));
-    assert_eq!(cases(&careless, "fail"), [name]);
-}
-
-/// A load balancer as the assignment's: a backend per connection, bytes copied unread.
-fn copier(ports: [u16; 4]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        for (number, client) in listener.incoming().enumerate() {
-            let port = ports[number % ports.len()];
-            let (Ok(client), Ok(backend)) = (client, TcpStream::connect(("127.0.0.1", port)))
-            else {
-                continue;
-            };
-            for (from, to) in [(&client, &backend), (&backend, &client)] {
-                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else {
-                    continue;
-                };
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-            }
-        }
-    });
-    address
-}
-
-#[test]
-fn one_that_copies_bytes_passes_the_assignment_and_is_told_what_it_lacks() {
-    let output = judged(copier, |address| *address, &["--json"]);
-    let report = report(&output);
-    let failed = cases(&report, "fail");
-    for chapter in report.get("chapters").items() {
-        let is_assignment = chapter.get("level").text() == "assignment";
-        assert!(!is_assignment || chapter.get("fail").number() == 0.0, "{failed:?}");
-    }
-    let turns = "the backends take turns, request by request";
-    assert!(cases(&report, "warn").contains(&turns.to_owned()), "{:?}", cases(&report, "warn"));
-    assert!(text(&output.stdout).contains("with keep-alive a client stays with one backend"));
-    for name in [
-        "a field that Connection names ends here",
-        "Via names this gateway",
-        "an HTTP/1.0 client gets no chunks",
-        "CL.TE: the front believes the length, the back the coding",
-        "two answers",
-        "a backend refuses: the others serve",
-        "a backend dies with a GET in its hands: another serves it",
-        "a backend dies under load: nobody notices",
-    ] {
-        assert!(failed.contains(&name.to_owned()), "{name} is no fail: {failed:?}");
-    }
-    // What it does not touch arrives whole, and it does nothing twice.
-    for name in [
-        "content with a length arrives whole",
-        "the path and the query pass unchanged",
-        "a backend dies with a POST in its hands: it is not sent again",
-        "requests that are sent together are answered in order",
-    ] {
-        assert!(cases(&report, "pass").contains(&name.to_owned()), "{name}: {failed:?}");
-    }
-    assert_eq!(output.status.code(), Some(1));
+    let (careful, careless) = both(
+        || judge_haproxy(&program, "", &arguments),
+        || judge_haproxy(&program, line, &arguments),
+    );
+    assert_eq!(cases(&report(&careful), "pass"), [name]);
+    assert_eq!(cases(&report(&careless), "fail"), [name]);
 }
 
 #[test]

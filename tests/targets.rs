@@ -350,12 +350,22 @@ fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
     let few = (0..200).map(|n| sized(format!("few{n}.bin"), 128 * 1024));
     let many = (0..12).map(|n| sized(format!("many{n}.bin"), 8 << 20));
     let names: Vec<String> = few.chain(many).collect();
+    let ask = |server: &Server, method: &str, name: &str| {
+        let request = format!("{method} /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let said = server.exchange(request.as_bytes());
+        assert!(said.starts_with(b"HTTP/1.1 200 "), "{name}");
+    };
     for topic in SERVERS {
         let server = serve(topic, &folder);
+        ask(&server, "HEAD", "many0.bin");
+        assert_eq!(server.memory_files(), [], "{topic}: a content that is not sent is not read");
+        for name in ["many0.bin", "%6dany0.bin", "m%61ny0.bin"] {
+            ask(&server, "GET", name);
+        }
+        assert_eq!(server.memory_files(), [8 << 20], "{topic}: one file under three spellings");
         let (mut most, mut most_bytes) = (0, 0);
         for name in &names {
-            let request = format!("HEAD /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-            assert!(server.exchange(request.as_bytes()).starts_with(b"HTTP/1.1 200 "), "{name}");
+            ask(&server, "GET", name);
             let files = server.memory_files();
             most = files.len().max(most);
             most_bytes = files.iter().sum::<u64>().max(most_bytes);
@@ -363,6 +373,41 @@ fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
         println!("{topic}: at most {most} files in memory, and {most_bytes} bytes");
         assert!((100..=128).contains(&most), "{topic}: {most} descriptors");
         assert!((32 << 20..=64 << 20).contains(&most_bytes), "{topic}: {most_bytes}");
+        // Clients who ask for all of them and do not read hold on to what is kept no more.
+        let ask_only = |name: &String| {
+            let mut stream = server.connect();
+            write!(stream, "GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
+            stream.read_exact(&mut [0; 100]).expect("the answer begins");
+            stream
+        };
+        let stalled: Vec<_> = names.iter().rev().take(30).chain(&names).map(ask_only).collect();
+        let files = server.memory_files();
+        let bytes = files.iter().sum::<u64>();
+        println!("{topic}: {} clients hold {} files, {bytes} bytes", stalled.len(), files.len());
+        assert!(files.len() <= 256 && bytes <= 128 << 20, "{topic}: {} {bytes}", files.len());
+    }
+}
+
+#[test]
+fn with_few_descriptors_few_files_are_kept() {
+    let folder = folder();
+    for n in 0..40 {
+        let path = folder.path().join(format!("root/{n}.bin"));
+        let file = fs::File::create(path).expect("it is made");
+        file.set_len(128 * 1024).expect("it takes no space");
+    }
+    for topic in SERVERS {
+        let mut command = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_progjar");
+        let line =
+            format!("ulimit -n 64; exec {program} {topic} 0 --quiet --root {}", root_of(&folder));
+        command.args(["-c", &line]);
+        let server = Server::run(topic, command);
+        for n in 0..40 {
+            assert_eq!(server.get(&format!("/{n}.bin")).status, 200, "{topic}: {n}");
+        }
+        let kept = server.memory_files().len();
+        assert!((1..=8).contains(&kept), "{topic}: {kept} of 64 descriptors are for files");
     }
 }
 

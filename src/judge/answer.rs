@@ -120,7 +120,7 @@ fn head_of(head: &[u8]) -> Result<Answer, String> {
     let line = lines.next().unwrap_or_default();
     let wrong = || format!("the status line is wrong ({})", show::escaped(line.as_bytes()));
     let (version, rest) = line.split_once(' ').ok_or_else(wrong)?;
-    let minor = version.strip_prefix("HTTP/1.").and_then(|m| m.parse().ok()).ok_or_else(wrong)?;
+    let minor = version.strip_prefix("HTTP/1.").and_then(digit).ok_or_else(wrong)?;
     let (code, after) = rest.split_at_checked(3).ok_or_else(wrong)?;
     let status = code.parse().ok().filter(|s| (100..600).contains(s)).ok_or_else(wrong)?;
     if !(after.is_empty() || after.starts_with(' ')) || has_control(line) {
@@ -128,6 +128,11 @@ fn head_of(head: &[u8]) -> Result<Answer, String> {
     }
     field_lines(lines)?;
     Ok(Answer { minor, status, head: text, ..Answer::default() })
+}
+
+/// The minor version: one digit, RFC 9112 §2.3.
+pub(super) fn digit(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|_| text.len() == 1)
 }
 
 fn has_control(line: &str) -> bool {
@@ -277,6 +282,8 @@ mod tests {
             ("HTT", "more"),
             ("HTTP/1.1 2000 OK\r\n\r\n", "the status line is wrong (HTTP/1.1 2000 OK)"),
             ("HTTP/1.1 OK\r\n\r\n", "the status line is wrong (HTTP/1.1 OK)"),
+            ("HTTP/1.+1 200 OK\r\n\r\n", "the status line is wrong (HTTP/1.+1 200 OK)"),
+            ("HTTP/1.255 200 OK\r\n\r\n", "the status line is wrong (HTTP/1.255 200 OK)"),
         ] {
             assert_eq!(said(bytes, false, false), expected);
         }

@@ -18,6 +18,8 @@ const CLIENTS: usize = 10;
 /// Requests one after the other, and how long they may take together.
 const MANY: usize = 200;
 const MANY_TIME: Duration = Duration::from_secs(5);
+/// Pictures of a page that are asked for.
+const PICTURES: usize = 50;
 /// The last requests are as fast as the first: at most so many times, and so much, slower.
 const SLOWER: u32 = 10;
 const SLOWER_BY: Duration = Duration::from_millis(20);
@@ -201,7 +203,11 @@ fn pictures(subject: &Subject) -> Finding {
     };
     let folder = subject.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut came = Vec::new();
-    for name in names(&page) {
+    let began = Instant::now();
+    for name in names(&page).into_iter().take(PICTURES) {
+        if subject.stop.is_raised() || began.elapsed() > MANY_TIME {
+            break;
+        }
         let path = match name.starts_with('/') {
             true => name.to_owned(),
             false => format!("{folder}/{name}"),

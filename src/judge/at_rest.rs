@@ -6,12 +6,14 @@
 use super::check::{Check, Finding, Outcome, Subject};
 use super::contact::{ask, get};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Requests before it is watched: each may leave something behind.
 const REQUESTS: usize = 20;
+/// How long they may take together.
+const ASKS: Duration = Duration::from_secs(5);
 /// After the last answer it may have something to tidy up.
 const SETTLES: Duration = Duration::from_millis(200);
 const WATCHED: Duration = Duration::from_millis(300);
@@ -29,13 +31,19 @@ pub(super) fn check() -> Option<Check> {
 
 fn rests(subject: &Subject) -> Finding {
     let request = get("/", "Connection: close\r\n");
+    let began = Instant::now();
     for _ in 0..REQUESTS {
-        let _ = ask(subject, &request); // other checks judge the answers
+        // Other checks judge the answers; one that is slow is not waited for twenty times.
+        let is_answered = ask(subject, &request).is_ok();
+        if !is_answered || subject.stop.is_raised() || began.elapsed() > ASKS {
+            break;
+        }
     }
+    let processes = processes(subject.address.port());
     thread::sleep(SETTLES);
-    let before = cpu_time(subject.address.port());
+    let before = cpu_time(&processes);
     thread::sleep(WATCHED);
-    let (Some(before), Some(after)) = (before, cpu_time(subject.address.port())) else {
+    let (Some(before), Some(after)) = (before, cpu_time(&processes)) else {
         return Finding::not_applicable("its process cannot be seen: it is another user's");
     };
     let used = after.saturating_sub(before);
@@ -46,17 +54,23 @@ fn rests(subject: &Subject) -> Finding {
     Finding::new(outcome, sent, came, format!("at most {most} ms"))
 }
 
-/// CPU time so far of all processes that hold the listener on the port.
-fn cpu_time(port: u16) -> Option<Duration> {
+/// The folders in `/proc` of all processes that hold the listener on the port.
+fn processes(port: u16) -> Vec<PathBuf> {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let links = listeners(&(read("/proc/net/tcp") + &read("/proc/net/tcp6")), port);
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter(|process| {
-        let descriptors = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let holds_it = |process: &PathBuf| {
+        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         let mut targets = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok());
         targets.any(|target| links.iter().any(|link| target == Path::new(link)))
-    });
-    let times = processes.filter_map(|process| {
-        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+    };
+    folders.filter(holds_it).collect()
+}
+
+/// CPU time so far of these processes; None: not one is there.
+fn cpu_time(processes: &[PathBuf]) -> Option<Duration> {
+    let times = processes.iter().filter_map(|process| {
+        let stat = fs::read_to_string(process.join("stat")).ok()?;
         // Behind the name, which is in brackets: fields 14 and 15 are user and system time.
         let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2);
         Some(TICK * fields.filter_map(|f| f.parse::<u32>().ok()).sum())
@@ -96,6 +110,6 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let sees = Path::new("/proc/net/tcp").exists();
-        assert_eq!(cpu_time(port).is_some(), sees);
+        assert_eq!(cpu_time(&processes(port)).is_some(), sees);
     }
 }

@@ -32,7 +32,7 @@ mod run;
 // text, Markdown, JSON
 mod report;
 
-use crate::cli::args::{Failure, Given, Topic, flag};
+use crate::cli::args::{Failure, Given, Topic, duration, flag};
 use crate::cli::shutdown::Stop;
 use check::{Chapter, Facts, Level, Subject};
 pub(crate) use report::Grade;
@@ -50,7 +50,8 @@ pub const TOPIC: Topic = Topic {
     flags: &[&[
         flag("--lab", "N", "", "only what lab N of notes/labs.md asks, 1 to 7"),
         flag("--level", "LEVEL", "all", "assignment, http, hostile or all"),
-        flag("--only", "TEXT", "", "only cases or chapters whose name contains TEXT"),
+        flag("--only", "TEXT", "", "only cases or chapters whose name contains TEXT (repeatable)"),
+        flag("--patience", "TIME", "2s", "how long an answer may take"),
         flag("--path", "PATH", "/page.html", "the page to ask for"),
         flag("--echo", "PATH", "/echo", "a path that answers with the request's content"),
         flag("--backends", "PORTS", "9002,9003,9004,9005", "of lb: the judge plays these backends"),
@@ -64,7 +65,7 @@ pub const TOPIC: Topic = Topic {
         Ctrl-C prints what is known so far.",
 };
 
-/// How long one answer may take.
+/// How long one answer may take, if not told otherwise.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which checks, and how to report them.
@@ -73,7 +74,8 @@ struct Asked {
     place: String,
     lab: Option<u8>,
     level: Option<Level>,
-    only: Option<String>,
+    /// Lower case; empty: all.
+    only: Vec<String>,
 }
 
 impl Asked {
@@ -98,7 +100,7 @@ impl Asked {
             place: place.clone(),
             lab: given.number("--lab", 1..=7)?.map(|lab| lab as u8),
             level: given.value("--level", wanted, level)?.flatten(),
-            only: given.text("--only").map(str::to_lowercase),
+            only: given.all("--only").map(str::to_lowercase).collect(),
         })
     }
 
@@ -107,12 +109,13 @@ impl Asked {
         let is_level = |c: &Chapter| self.level.is_none_or(|level| c.level == level);
         let mut chosen: Vec<Chapter> = chapters.into_iter().filter(is_level).collect();
         for chapter in &mut chosen {
-            let names = |only: &String| chapter.name.to_lowercase().contains(only);
-            let has_it = self.only.as_ref().is_none_or(names);
+            let is_named = |name: &str| {
+                let name = name.to_lowercase();
+                self.only.is_empty() || self.only.iter().any(|only| name.contains(only))
+            };
+            let has_it = is_named(chapter.name);
             chapter.checks.retain(|check| {
-                let name = check.name.to_lowercase();
-                self.lab.is_none_or(|lab| check.lab == lab)
-                    && (has_it || self.only.as_ref().is_some_and(|only| name.contains(only)))
+                self.lab.is_none_or(|lab| check.lab == lab) && (has_it || is_named(&check.name))
             });
         }
         chosen.retain(|chapter| !chapter.checks.is_empty());
@@ -130,7 +133,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         address: address(given, &asked.place)?,
         path: path("--path")?,
         echo: path("--echo")?,
-        patience: PATIENCE,
+        patience: patience(given)?,
         stop: stop.clone(),
         facts: Facts::default(),
     };
@@ -206,6 +209,13 @@ fn address(given: &Given, place: &str) -> Result<SocketAddr, Failure> {
         )));
     }
     Ok(address)
+}
+
+/// `--patience`.
+fn patience(given: &Given) -> Result<Duration, String> {
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(10);
+    let read = |text: &str| duration(text).filter(|time| bounds.contains(time));
+    Ok(given.value("--patience", "give 100ms to 10s", read)?.unwrap_or(PATIENCE))
 }
 
 /// The ports of `--backends`.

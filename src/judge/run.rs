@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// All checks together; what is left then is not asked.
-const TIME: Duration = Duration::from_secs(50);
+const TIME: Duration = Duration::from_secs(45);
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
 /// So many in a row in all chapters, and nothing more is asked.
@@ -23,43 +23,53 @@ struct Course<'a> {
     until: Instant,
     /// The server takes no connection any more.
     has_ended: AtomicBool,
-    /// Time-outs in a row, in this chapter and in all.
-    timeouts: [AtomicUsize; 2],
+    /// Time-outs in a row, in each chapter and in all.
+    timeouts: Vec<AtomicUsize>,
+    in_all: AtomicUsize,
 }
 
 /// The findings of each chapter, check by check; and whether the server has ended meanwhile.
 pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> (Vec<Vec<Finding>>, bool) {
-    let (has_ended, timeouts) = Default::default();
+    let (has_ended, in_all) = Default::default();
+    let timeouts = chapters.iter().map(|_| AtomicUsize::new(0)).collect();
     let until = Instant::now() + TIME;
-    let course = Course { subject, until, has_ended, timeouts };
+    let course = Course { subject, until, has_ended, timeouts, in_all };
     let all: usize = chapters.iter().map(|c| c.checks.len()).sum();
-    let mut done = 0;
-    let findings = chapters.iter().map(|chapter| {
-        progress(Some((done, all, chapter.name)));
-        done += chapter.checks.len();
-        course.run(chapter)
-    });
-    let findings = findings.collect();
+    let (mut done, mut begin, mut findings) = (0, 0, Vec::new());
+    // Chapters in a row run together if all their checks may: a wait in one then delays none.
+    for group in chapters.chunk_by(|a, b| a.side_by_side > 1 && a.side_by_side == b.side_by_side) {
+        progress(group.first().map(|chapter| (done, all, chapter.name)));
+        done += group.iter().map(|chapter| chapter.checks.len()).sum::<usize>();
+        findings.extend(course.run(group, begin));
+        begin += group.len();
+    }
     progress(None);
     (findings, course.has_ended.into_inner())
 }
 
 impl Course<'_> {
-    fn run(&self, chapter: &Chapter) -> Vec<Finding> {
-        let side_by_side = if self.subject.facts.serves_many { chapter.side_by_side } else { 1 };
-        let findings = Mutex::new(vec![None; chapter.checks.len()]);
+    /// Runs these chapters together; `begin`: the number of the first.
+    fn run(&self, group: &[Chapter], begin: usize) -> Vec<Vec<Finding>> {
+        let widest = group.iter().map(|chapter| chapter.side_by_side).max().unwrap_or(1);
+        let side_by_side = if self.subject.facts.serves_many { widest } else { 1 };
+        let unasked =
+            |chapter: &Chapter| vec![Finding::not_applicable("not asked"); chapter.checks.len()];
+        let findings = Mutex::new(group.iter().map(unasked).collect::<Vec<_>>());
+        let numbers = group.iter().enumerate();
+        let all = numbers.flat_map(|(c, chapter)| (0..chapter.checks.len()).map(move |n| (c, n)));
+        let all: Vec<(usize, usize)> = all.collect();
         let next = AtomicUsize::new(0);
         let work = || {
-            loop {
-                let number = next.fetch_add(1, Relaxed);
-                let Some(check) = chapter.checks.get(number) else { return };
-                let finding = match self.reason_to_skip() {
+            while let Some(&(c, n)) = all.get(next.fetch_add(1, Relaxed)) {
+                let Some(check) = group.get(c).and_then(|c| c.checks.get(n)) else { return };
+                let Some(in_chapter) = self.timeouts.get(begin + c) else { return };
+                let finding = match self.reason_to_skip(in_chapter) {
                     Some(reason) => Finding::not_applicable(reason),
-                    None => self.watched((check.run)(self.subject)),
+                    None => self.watched(in_chapter, (check.run)(self.subject)),
                 };
                 let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
-                if let Some(place) = findings.get_mut(number) {
-                    *place = Some(finding);
+                if let Some(place) = findings.get_mut(c).and_then(|chapter| chapter.get_mut(n)) {
+                    *place = finding;
                 }
             }
         };
@@ -70,15 +80,12 @@ impl Course<'_> {
             }
             work();
         });
-        self.timeouts[0].store(0, Relaxed);
-        let findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
-        let unasked = || Finding::not_applicable("not asked");
-        findings.into_iter().map(|f| f.unwrap_or_else(unasked)).collect()
+        findings.into_inner().unwrap_or_else(|e| e.into_inner())
     }
 
     /// The finding, once it is noted what it means for those that follow.
-    fn watched(&self, finding: Finding) -> Finding {
-        for timeouts in &self.timeouts {
+    fn watched(&self, in_chapter: &AtomicUsize, finding: Finding) -> Finding {
+        for timeouts in [in_chapter, &self.in_all] {
             match finding.timed_out {
                 true => timeouts.fetch_add(1, Relaxed),
                 false if finding.is_silent => 0,
@@ -91,18 +98,17 @@ impl Course<'_> {
         finding
     }
 
-    fn reason_to_skip(&self) -> Option<String> {
-        let [here, in_all] = &self.timeouts;
+    fn reason_to_skip(&self, in_chapter: &AtomicUsize) -> Option<String> {
         let reason = match () {
             () if self.subject.stop.is_raised() => "stopped by Ctrl-C".to_owned(),
             () if self.has_ended.load(Relaxed) => {
                 "the server takes no connection any more".to_owned()
             }
             () if Instant::now() > self.until => format!("{} s are over", TIME.as_secs()),
-            () if in_all.load(Relaxed) >= TIMEOUTS_IN_ALL => {
+            () if self.in_all.load(Relaxed) >= TIMEOUTS_IN_ALL => {
                 format!("{TIMEOUTS_IN_ALL} checks in a row got no answer in time")
             }
-            () if here.load(Relaxed) >= TIMEOUTS => {
+            () if in_chapter.load(Relaxed) >= TIMEOUTS => {
                 format!("{TIMEOUTS} checks before it got no answer in time")
             }
             () => return None,

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Larger files are not kept in memory but streamed from disk, in bounded memory.
@@ -20,11 +20,11 @@ const KEPT_FILE: u64 = 8 * 1024 * 1024;
 const SEALED_FILE: u64 = 128 * 1024;
 /// Where the system has no sealed memory, larger files are streamed.
 const KEPT_BYTES: u64 = 1024 * 1024;
-/// How much is kept in all; beyond it the store starts anew. Each sealed file holds a descriptor,
-/// and counts for [`DESCRIPTOR`] bytes at least: so there are never more than 128.
+/// How much is kept in all; beyond it the store starts anew.
 const KEPT_TOTAL: u64 = 64 * 1024 * 1024;
-const DESCRIPTOR: u64 = 512 * 1024;
-/// How many names are kept: a file has many spellings (`%61` for `a`).
+/// The most sealed files that are kept, or an eighth of the descriptors that this process may have.
+const SEALED: u64 = 128;
+/// How many names are kept.
 const KEPT_NAMES: usize = 1024;
 /// How long a kept file is believed before the disk is asked again.
 const BELIEVED: Duration = Duration::from_millis(300);
@@ -33,8 +33,12 @@ const BELIEVED: Duration = Duration::from_millis(300);
 pub struct Files {
     root: PathBuf,
     served_by: String,
-    /// Files in memory, by the path in the request.
+    /// Files in memory, by their names below the root.
     kept: RwLock<HashMap<String, Found>>,
+    /// Sealed files that are kept or on their way to a client. Slow clients may hold some that are
+    /// kept no more: there are as many again of these at most, and as many bytes.
+    sealed: Mutex<Vec<(Weak<File>, u64)>>,
+    most_sealed: u64,
 }
 
 /// A file that may be served.
@@ -74,18 +78,32 @@ impl Files {
             let root = root.display();
             format!("cannot serve files from '{root}': {e}; choose a folder with --root")
         })?;
-        Ok(Files { root, served_by: served_by.to_owned(), kept: RwLock::default() })
+        let descriptors = sys::raise_descriptor_limit().unwrap_or_default();
+        Ok(Files {
+            root,
+            served_by: served_by.to_owned(),
+            kept: RwLock::default(),
+            sealed: Mutex::default(),
+            most_sealed: (descriptors / 8).min(SEALED),
+        })
     }
 
-    /// Finds the file that a request's path names; None if there is none to be served. The error
-    /// says nothing about the file: the system is short of what it takes to look.
-    pub fn find(&self, path: &str, now: Instant) -> io::Result<Option<Found>> {
-        let kept = self.kept.read().ok().and_then(|kept| kept.get(path)?.share());
+    /// Finds the file that a request's path names; None if there is none to be served. Whether its
+    /// content is wanted depends on its revision; if not, a large file is not read. The error says
+    /// nothing about the file: the system is short of what it takes to look.
+    pub fn find(
+        &self,
+        path: &str,
+        wanted: impl Fn(&Revision) -> bool,
+        now: Instant,
+    ) -> io::Result<Option<Found>> {
+        let Some(name) = decode(path) else { return Ok(None) };
+        let kept = self.kept.read().ok().and_then(|kept| kept.get(&*name)?.share());
         let is_fresh = |file: &Found| now.saturating_duration_since(file.checked) <= BELIEVED;
         if kept.as_ref().is_some_and(is_fresh) {
             return Ok(kept);
         }
-        match self.look(path, kept, now) {
+        match self.look(&name, wanted, kept, now) {
             Err(error) if !is_shortage(&error) => Ok(None),
             found => found,
         }
@@ -93,9 +111,14 @@ impl Files {
 
     /// Asks the disk, and keeps what is small enough. Every link on the way is followed anew: it may
     /// point elsewhere by now.
-    fn look(&self, path: &str, kept: Option<Found>, now: Instant) -> io::Result<Option<Found>> {
-        let Some(names) = decode(path) else { return Ok(None) };
-        let real = self.root.join(names).canonicalize()?;
+    fn look(
+        &self,
+        name: &str,
+        wanted: impl Fn(&Revision) -> bool,
+        kept: Option<Found>,
+        now: Instant,
+    ) -> io::Result<Option<Found>> {
+        let real = self.root.join(name).canonicalize()?;
         let metadata = real.metadata()?;
         // A pipe is not even opened: that would wait for its other end.
         if !real.starts_with(&self.root) || !metadata.is_file() {
@@ -104,23 +127,39 @@ impl Files {
         let revision = Revision::of(real, &metadata);
         let found = match kept {
             Some(kept) if *kept.revision == revision => Found { checked: now, ..kept },
-            _ => self.read(revision.path, now)?,
+            _ => {
+                let length = metadata.len();
+                let is_read = length < SEALED_FILE || wanted(&revision);
+                if is_read && let Ok(mut kept) = self.kept.write() {
+                    kept.remove(name);
+                    self.make_room(&mut kept, length);
+                }
+                self.read(revision.path, is_read, now)?
+            }
         };
         if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
-            kept.remove(path);
-            let bytes: u64 = kept.values().map(Found::weight).sum();
-            if kept.len() >= KEPT_NAMES || bytes + shared.weight() > KEPT_TOTAL {
-                kept.clear();
-            }
-            kept.insert(path.to_owned(), shared);
+            kept.insert(name.to_owned(), shared);
         }
         Ok(Some(found))
     }
 
-    fn read(&self, path: PathBuf, now: Instant) -> io::Result<Found> {
+    /// Starts the store anew if a file of this length would be too much.
+    fn make_room(&self, kept: &mut HashMap<String, Found>, length: u64) {
+        let lengths = || kept.values().map(|file| file.response.content.length());
+        let sealed = lengths().filter(|length| *length >= SEALED_FILE).count() as u64;
+        let is_full = kept.len() >= KEPT_NAMES || lengths().sum::<u64>() + length > KEPT_TOTAL;
+        if is_full || (length >= SEALED_FILE && sealed >= self.most_sealed) {
+            kept.clear();
+        }
+    }
+
+    fn read(&self, path: PathBuf, is_read: bool, now: Instant) -> io::Result<Found> {
         let file = File::open(&path)?;
         let metadata = file.metadata()?;
-        let content = content_of(file, metadata.len())?;
+        let content = match metadata.len() {
+            length if is_read => self.content_of(file, length)?,
+            length => Content::File(file, length),
+        };
         let media_type = media_type(&path);
         let revision = Revision::of(path, &metadata);
         let (etag, modified) = (revision.etag.as_str(), revision.last_modified.as_str());
@@ -128,22 +167,36 @@ impl Files {
         let response = Response::new(200, &self.served_by, &fields, content);
         Ok(Found { response, revision: Arc::new(revision), checked: now })
     }
-}
 
-/// A file's content as it is now, if it is small enough to be kept; else the file.
-fn content_of(mut file: File, length: u64) -> io::Result<Content> {
-    if (SEALED_FILE..=KEPT_FILE).contains(&length) {
-        match sys::seal((&file).take(length)) {
-            Ok((sealed, length @ 1..)) => return Ok(Content::Sealed(Arc::new(sealed), length)),
-            _ => file.rewind()?,
+    /// A file's content as it is now, if it is small enough to be kept; else the file.
+    fn content_of(&self, mut file: File, length: u64) -> io::Result<Content> {
+        if (SEALED_FILE..=KEPT_FILE).contains(&length) {
+            if let Some(content) = self.seal(&file, length) {
+                return Ok(content);
+            }
+            file.rewind()?;
         }
+        if length > KEPT_BYTES {
+            return Ok(Content::File(file, length));
+        }
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.take(length).read_to_end(&mut bytes)?;
+        Ok(Content::Memory(Bytes::new(bytes)))
     }
-    if length > KEPT_BYTES {
-        return Ok(Content::File(file, length));
+
+    /// The content in sealed memory, if there is room for it and the system has such.
+    fn seal(&self, file: &File, length: u64) -> Option<Content> {
+        let mut all = self.sealed.lock().ok()?;
+        all.retain(|(sealed, _)| sealed.strong_count() > 0);
+        let bytes: u64 = all.iter().map(|(_, length)| length).sum();
+        if all.len() as u64 >= 2 * self.most_sealed || bytes + length > 2 * KEPT_TOTAL {
+            return None;
+        }
+        let (sealed, length) = sys::seal(file.take(length)).ok().filter(|(_, n)| *n > 0)?;
+        let sealed = Arc::new(sealed);
+        all.push((Arc::downgrade(&sealed), length));
+        Some(Content::Sealed(sealed, length))
     }
-    let mut bytes = Vec::with_capacity(length as usize);
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(Content::Memory(Bytes::new(bytes)))
 }
 
 impl Found {
@@ -151,14 +204,6 @@ impl Found {
     fn share(&self) -> Option<Found> {
         let (response, revision) = (self.response.share()?, Arc::clone(&self.revision));
         Some(Found { response, revision, checked: self.checked })
-    }
-
-    /// What it counts for in [`KEPT_TOTAL`].
-    fn weight(&self) -> u64 {
-        match self.response.content {
-            Content::Sealed(_, length) => length.max(DESCRIPTOR),
-            ref content => content.length(),
-        }
     }
 }
 

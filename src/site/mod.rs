@@ -89,7 +89,10 @@ impl Site {
     }
 
     fn file(&self, path: &str, request: &Request, allow: &str, now: Instant) -> Response {
-        let file = match self.files.find(path, now) {
+        // A content that is not sent is not read either: a request for it costs little.
+        let wanted =
+            |revision: &Revision| request.method == Method::Get && !is_current(request, revision);
+        let file = match self.files.find(path, wanted, now) {
             Ok(Some(file)) => file,
             Ok(None) => return self.text(404, &[], NOTHING),
             // That there is no descriptor for it now does not mean that there is no file.

@@ -72,7 +72,7 @@ fn head_of(head: &[u8]) -> Result<Request, String> {
     let [method, target, version] = parts.as_slice() else {
         return Err(format!("the request line has {} parts", parts.len()));
     };
-    let minor = version.strip_prefix("HTTP/1.").and_then(|m| m.parse().ok());
+    let minor = version.strip_prefix("HTTP/1.").and_then(crate::judge::answer::digit);
     let is_plain = |c: char| c.is_ascii_graphic();
     if method.is_empty() || !target.chars().all(is_plain) || target.is_empty() {
         return Err("the request line is wrong".to_owned());

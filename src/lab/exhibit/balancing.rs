@@ -156,7 +156,12 @@ backends in either case: only the client's connection is new.",
     note: "lb",
 };
 
-const WAYS: [&str; 4] = ["direct", "direct, new connections", "lb", "lb, new connections"];
+const WAYS: [&str; 4] = [
+    "server, one connection",
+    "server, new connections",
+    "lb, one connection",
+    "lb, new connections",
+];
 
 fn cost(stage: &Stage) -> Result<String, String> {
     let (fleet, _) = stage.balance(["0"; 4], "--policy", &["round-robin"])?;
@@ -164,7 +169,7 @@ fn cost(stage: &Stage) -> Result<String, String> {
     let all = fleet.all().iter().map(|server| server.pid).collect::<Vec<_>>();
     let mut plans: Vec<Plan> = Vec::new();
     for (name, keep_alive) in WAYS.into_iter().zip([true, false].into_iter().cycle()) {
-        let direct = name.starts_with("direct");
+        let direct = name.starts_with("server");
         let (server, processes) =
             if direct { (backend, vec![backend.pid]) } else { (lb, all.clone()) };
         plans.push(Plan { keep_alive, processes, ..stage.load(server, name, 1)? });
