@@ -128,8 +128,6 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     assert_eq!(stdout.contains("* No verdict: 1 round is too few"), nginx, "{stdout}");
     assert!(folder.read("report/compare.md").contains("| Case | System |"));
     assert!(folder.read("report/compare.html").contains("</svg>"));
-    let csv = folder.read("report/compare.csv");
-    assert_eq!(csv.lines().count(), 1 + named.len(), "{csv}");
     let left = processes(&folder);
     assert!(left.is_empty(), "still there: {left:?}");
 }
@@ -194,7 +192,6 @@ fn a_trick_stands_beside_its_absence() {
         }
     }
     assert!(stdout.contains("* No verdict: 1 round is too few"), "{stdout}");
-    assert_eq!(folder.read("report/tricks.csv").lines().count(), 3);
     let left = processes(&folder);
     assert!(left.is_empty(), "still there: {left:?}");
 }

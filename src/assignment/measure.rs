@@ -24,7 +24,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(99_999);
 const CURVE_ROUNDS: usize = 3;
 const POINT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(150));
 
-/// What the test brought.
 pub(super) struct Measured {
     /// A cell per system and level.
     pub cells: Vec<Cell>,

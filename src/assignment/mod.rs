@@ -6,7 +6,7 @@
 //! Note: `notes/README.md`.
 
 // the assignment's ports, and whether they are free
-mod ports;
+pub mod ports;
 // fetches the page through the lb and checks it
 mod fetch;
 // the performance test and the load curve
@@ -57,7 +57,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     end("all", carry_out(given, requests, rounds, stop), stop)
 }
 
-/// The assignment, step by step.
 fn carry_out(given: &Given, requests: u64, rounds: usize, stop: &Stop) -> Result<(), String> {
     let begun = Instant::now();
     let [report, root] = ["--report", "--root"].map(|f| Path::new(given.text(f).unwrap_or(".")));
@@ -139,7 +138,6 @@ fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<
     }
 }
 
-/// The step of the assignment that begins.
 fn step(number: usize, what: &str) {
     say(&format!("[{number}/7] {what}"));
 }

@@ -24,7 +24,7 @@ pub(super) const ASSIGNED: [(&str, u16); 6] = [
 
 /// Tries each port before anything is started, so that the error can name all that are in use.
 /// What a client's connection holds may be free in a moment: that is waited for.
-pub(super) fn check_free(servers: &[(&str, u16)], stop: &Stop) -> Result<(), String> {
+pub fn check_free(servers: &[(&str, u16)], stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + PORT_PATIENCE;
     let mut told = false;
     loop {
@@ -60,44 +60,4 @@ fn in_use(taken: &[(&str, u16)], by_clients: bool) -> String {
     let why = if by_clients { WHAT_TO_DO } else { "in use; stop the other program" };
     let (noun, names, verb) = (ports.0, names.join(", "), ports.1);
     format!("{noun} {names} {verb} {why}, or take any free ports: progjar all --free-ports")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::TcpStream;
-
-    /// Waits for a port that a client's connection leaves meanwhile.
-    fn wait_for_a_port() -> Result<(), String> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let there = listener.local_addr().expect("bound");
-        let client = TcpStream::connect(there).expect("it listens");
-        let peer = listener.accept().expect("it has come");
-        let port = client.local_addr().expect("connected").port();
-        if !is_held_by_a_client(port) {
-            eprintln!("SKIPPED: this system does not tell who holds a port");
-            return Ok(());
-        }
-        let stop = Stop::new();
-        let waits = std::thread::spawn(move || check_free(&[("lb", port)], &stop));
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(!waits.is_finished(), "the port is held");
-        // The end that closes last, and knows it, keeps nothing of the connection.
-        drop(peer);
-        assert!(matches!((&client).read(&mut [0]), Ok(0)), "it is closed");
-        drop(client);
-        waits.join().expect("it does not panic")
-    }
-
-    #[test]
-    fn a_port_that_a_clients_connection_holds_is_waited_for() {
-        // On a busy machine another connection is given just this port when it is free: then it is
-        // that one which is told of in the end. Or another program listens there: then once more.
-        let holds = |waited: &Result<(), String>| match waited {
-            Ok(()) => true,
-            Err(why) => why.contains(WHAT_TO_DO),
-        };
-        assert!((0..5).any(|_| holds(&wait_for_a_port())));
-    }
 }

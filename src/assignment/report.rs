@@ -33,7 +33,6 @@ async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.
 
 /// All that a run of `all` found out.
 pub(super) struct Findings {
-    /// Requests per run.
     pub requests: u64,
     /// Runs of each system at each level.
     pub rounds: usize,
@@ -47,13 +46,8 @@ pub(super) struct Findings {
 
 impl Findings {
     /// The levels of one system, in order.
-    pub fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
-        self.measured.cells.iter().filter(move |cell| cell.plan().target.name == title)
-    }
-
-    /// The load curve of one system.
-    pub fn curve_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
-        self.measured.curve.iter().filter(move |cell| cell.plan().target.name == title)
+    fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
+        of(&self.measured.cells, title)
     }
 
     /// All cells, table by table.
@@ -86,7 +80,12 @@ impl Findings {
     }
 }
 
-/// The same as a heading.
+/// The cells of one system.
+fn of<'a>(cells: &'a [Cell], title: &'a str) -> impl Iterator<Item = &'a Cell> {
+    cells.iter().filter(move |cell| cell.plan().target.name == title)
+}
+
+/// The title as a heading.
 fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
@@ -146,7 +145,7 @@ fn ab_parts(findings: &Findings) -> Vec<Part> {
         heading,
         Part::text(
             "ab against the same servers, a run after each run of ours. Rates are median (lowest–highest); \
-             the other figures are those of ab's median run.",
+             failed are those of all runs of ab.",
         ),
         Part::Table(table),
         Part::List(verdict::sentences(&findings.verdicts().1)),
@@ -220,12 +219,11 @@ fn figure_parts(findings: &Findings) -> Vec<Part> {
         vec![Part::heading(2, "Grafik"), Part::Charts(charts), Part::List(captions.into())];
     for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, format!("Load curve: {}", heading(title))));
-        parts.push(Part::Table(table::table(findings.curve_of(title))));
+        parts.push(Part::Table(table::table(of(&findings.measured.curve, title))));
     }
     parts
 }
 
-/// A chart with a line for each system.
 fn chart(
     title: &str,
     [x_label, y_label]: [&'static str; 2],
@@ -256,11 +254,12 @@ fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
     let highest = findings.measured.curve.iter().map(rate).fold(0.0, f64::max);
     let labels = ["thousand requests/s that are due", "response time, ms (log scale)"];
     chart(title, labels, Scale::from_zero(highest), false, |title| {
-        findings.curve_of(title).map(|c| Point { x: rate(c), y: c.spread(time) }).collect()
+        of(&findings.measured.curve, title)
+            .map(|c| Point { x: rate(c), y: c.spread(time) })
+            .collect()
     })
 }
 
-/// Writes all files into the folder.
 pub(super) fn write(findings: &Findings, folder: &Path) -> Result<(), String> {
     let put = |name: &str, text: String| put(folder, name, text.as_bytes());
     let origin = saved::origin(findings.rounds, WARMUP);

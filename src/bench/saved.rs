@@ -19,12 +19,6 @@ pub(crate) type Origin = [(&'static str, String); 5];
 
 /// This program on this machine now, with these rounds.
 pub(crate) fn origin(rounds: usize, warmup: Duration) -> Origin {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = words.collect();
     let method = format!(
@@ -37,8 +31,19 @@ pub(crate) fn origin(rounds: usize, warmup: Duration) -> Origin {
         ("date", cli::date(clock::unix_time().as_secs())),
         ("command", format!("progjar {}", words.join(" "))),
         ("method", method),
-        ("machine", format!("{cpu}, {cores} cores, {os} {}", release.trim())),
+        ("machine", machine()),
     ]
+}
+
+/// The CPU, how many cores of it we may use, and the kernel.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
+    format!("{cpu}, {cores} cores, {os} {}", release.trim())
 }
 
 /// As JSON writes it.

@@ -40,7 +40,6 @@ pub(crate) struct Series {
 /// All that a chart shows. The first five series have looks of their own.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
-    /// What it shows, in a few words.
     pub title: String,
     /// What lies across, with its unit.
     pub x_label: &'static str,

@@ -21,7 +21,6 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one answer may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server that listens.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub topic: String,
@@ -33,7 +32,6 @@ pub(crate) struct Server {
     pub pid: u32,
 }
 
-/// All that have been started.
 pub(crate) struct Fleet {
     /// The build of this program that is started next.
     pub program: PathBuf,
@@ -108,16 +106,33 @@ impl Fleet {
         })
     }
 
-    /// Starts another's server, which is to listen on that address, and waits until it answers.
+    /// Starts another's server on a free port, and waits until it answers. Its settings become the
+    /// file `settings` in its own FOLDER. In them and in its arguments these words in capitals are
+    /// filled in, and then ADDRESS, PORT, ROOT and FOLDER.
     pub fn start_other(
         &mut self,
         name: &str,
         program: &Path,
         arguments: &[&str],
-        address: SocketAddr,
+        settings: &str,
+        words: &[(&str, String)],
     ) -> Result<Server, String> {
+        let (address, folder) = (free_address()?, self.folder.join(name));
+        let ours = [
+            ("ADDRESS", address.to_string()),
+            ("PORT", address.port().to_string()),
+            ("ROOT", self.root.display().to_string()),
+            ("FOLDER", folder.display().to_string()),
+        ];
+        let fill = |text: &str| {
+            let words = words.iter().chain(&ours);
+            words.fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
+        };
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("settings"), fill(settings)))
+            .map_err(|e| format!("cannot write in '{}': {e}", folder.display()))?;
         let mut command = Command::new("sh");
-        command.args(["-c", SHELL, "sh"]).arg(program).args(arguments);
+        command.args(["-c", SHELL, "sh"]).arg(program).args(arguments.iter().map(|a| fill(a)));
         // Ctrl-C on the terminal is not for the shell: it would end without its work done.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -66,19 +66,13 @@ const LISTENER: Token = 0;
 /// Longer than a small request or answer.
 const MESSAGE: usize = 4096;
 
+/// A connection, a client's or to a backend, and the place of the other one of its exchange.
 struct Side {
     stream: TcpStream,
-    kind: Part,
+    is_client: bool,
+    other: Option<usize>,
 }
 
-/// Whose connection it is, and at which place the other one of its exchange stands.
-#[derive(Clone, Copy)]
-enum Part {
-    Client(Option<usize>),
-    Backend(Option<usize>),
-}
-
-/// One loop.
 struct Floor<'a> {
     poller: Poller,
     sides: Slots<Side>,
@@ -105,7 +99,7 @@ fn run(listener: TcpListener, backends: &[SocketAddr], stop: &Stop) -> io::Resul
                 continue;
             }
             match listener::accept(&listener) {
-                Ok(Some((stream, _))) => drop(floor.insert(stream, Part::Client(None))),
+                Ok(Some((stream, _))) => drop(floor.insert(stream, true)),
                 Ok(None) => {}
                 Err(_) => thread::sleep(TICK), // until the shortage is over
             }
@@ -117,8 +111,8 @@ fn run(listener: TcpListener, backends: &[SocketAddr], stop: &Stop) -> io::Resul
 
 impl Floor<'_> {
     /// Its place; nobody waits for one that cannot be watched.
-    fn insert(&mut self, stream: TcpStream, kind: Part) -> io::Result<usize> {
-        let place = self.sides.insert(Side { stream, kind });
+    fn insert(&mut self, stream: TcpStream, is_client: bool) -> io::Result<usize> {
+        let place = self.sides.insert(Side { stream, is_client, other: None });
         let added = self.poller.add(&self.sides[place].stream, place + 1, Interest::READ);
         if added.is_err() {
             self.sides.remove(place);
@@ -135,11 +129,9 @@ impl Floor<'_> {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(e) => Err(e),
-            Ok(n) => match side.kind {
-                Part::Client(_) if self.backends.is_empty() => side.stream.write_all(ANSWER),
-                Part::Client(_) => self.ask(place),
-                Part::Backend(client) => self.copy(place, client, n),
-            },
+            Ok(_) if self.backends.is_empty() => side.stream.write_all(ANSWER),
+            Ok(_) if side.is_client => self.ask(place),
+            Ok(n) => self.copy(place, n),
         };
         if done.is_err() {
             self.close(place);
@@ -149,8 +141,7 @@ impl Floor<'_> {
     /// Asks a backend on behalf of a client.
     fn ask(&mut self, client: usize) -> io::Result<()> {
         let place = self.idle.pop().map_or_else(|| self.connect(), Ok)?;
-        self.sides[client].kind = Part::Client(Some(place));
-        self.sides[place].kind = Part::Backend(Some(client));
+        (self.sides[client].other, self.sides[place].other) = (Some(place), Some(client));
         self.sides[place].stream.write_all(REQUEST)
     }
 
@@ -159,15 +150,14 @@ impl Floor<'_> {
         let stream = TcpStream::connect(self.backends[self.turn % self.backends.len()])?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        self.insert(stream, Part::Backend(None))
+        self.insert(stream, false)
     }
 
     /// The first `n` bytes of the message go to the client.
-    fn copy(&mut self, place: usize, client: Option<usize>, n: usize) -> io::Result<()> {
-        let client = client.ok_or(ErrorKind::InvalidData)?;
-        self.sides[place].kind = Part::Backend(None);
+    fn copy(&mut self, place: usize, n: usize) -> io::Result<()> {
+        let client = self.sides[place].other.take().ok_or(ErrorKind::InvalidData)?;
+        self.sides[client].other = None;
         self.idle.push(place);
-        self.sides[client].kind = Part::Client(None);
         let written = self.sides[client].stream.write_all(&self.message[..n]);
         if written.is_err() {
             self.close(client);
@@ -181,10 +171,9 @@ impl Floor<'_> {
             return;
         };
         self.poller.closing(&side.stream, place + 1);
-        match side.kind {
-            Part::Client(None) => {}
-            Part::Backend(None) => self.idle.retain(|&idle| idle != place),
-            Part::Client(Some(other)) | Part::Backend(Some(other)) => self.close(other),
+        match side.other {
+            Some(other) => self.close(other),
+            None => self.idle.retain(|&idle| idle != place),
         }
     }
 }

@@ -8,6 +8,7 @@
 use super::chart::Chart;
 use super::page::put_charts;
 use super::process::say;
+use crate::bench::saved::machine;
 use crate::net::clock;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,6 @@ pub(crate) fn refresh(
     Ok(())
 }
 
-/// The folder's Markdown files, sorted.
 fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     let wrong = |path: &Path, e| format!("cannot read '{}': {e}", path.display());
     let mut notes = Vec::new();
@@ -119,31 +119,24 @@ fn begun(line: &str) -> Option<&str> {
     Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
 }
 
-/// Cores that we may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The present moment, as reports write it.
 pub(crate) fn now() -> String {
     crate::cli::date(clock::unix_time().as_secs())
 }
 
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
+/// The compiler, where it is installed.
+pub(crate) fn compiler() -> Option<String> {
+    let output = Command::new("rustc").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     Some(text).filter(|text| output.status.success() && !text.is_empty())
 }
 
-/// The compiler, where it is installed.
-pub(crate) fn compiler() -> Option<String> {
-    output("rustc", &["--version"])
-}
-
 /// Where that which this command finds out now comes from, in a line.
 pub(crate) fn circumstances(command: &str) -> String {
-    let (date, cores) = (now(), cores());
-    let kernel = output("uname", &["-srm"]).unwrap_or_else(|| std::env::consts::OS.to_owned());
+    let (date, machine) = (now(), machine());
     let compiler = compiler().map_or_else(String::new, |rustc| format!(" Compiler: {rustc}."));
-    format!("Command: `{command}`. Date: {date}. Cores: {cores}. Kernel: {kernel}.{compiler}")
+    format!("Command: `{command}`. Date: {date}. Machine: {machine}.{compiler}")
 }

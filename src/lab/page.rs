@@ -159,7 +159,6 @@ impl Page {
     }
 }
 
-/// Writes a file into the folder.
 pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let path = folder.join(name);
     fs::write(&path, bytes).map_err(|e| format!("cannot write '{}': {e}", path.display()))

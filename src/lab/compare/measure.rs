@@ -49,7 +49,6 @@ impl Case {
     }
 }
 
-/// Something that can be measured.
 #[derive(Debug)]
 pub(super) struct System {
     /// As in the tables.
@@ -133,7 +132,6 @@ fn once(case: &Case, system: &System, time: Duration, stop: &Stop) -> Result<Mea
     Ok(measured)
 }
 
-/// The active connections alone.
 fn load(case: &Case, system: &System, time: Duration, stop: &Stop) -> Result<Measurement, String> {
     let url = format!("http://{}{}", system.address, case.path);
     let plan = Plan {
@@ -144,9 +142,10 @@ fn load(case: &Case, system: &System, time: Duration, stop: &Stop) -> Result<Mea
         go_on: true,
         ..Plan::new(&url)?
     };
-    let then = Usage::of(&system.pids);
+    let (used, lost) = (cpu::Cpu::of(&system.pids), preempted(&system.pids));
     let outcome = bench::run(&plan, stop)?;
-    let now = Usage::of(&system.pids);
+    let used = cpu::Cpu::of(&system.pids).zip(used);
+    let lost = preempted(&system.pids).zip(lost);
     let good = outcome.tally.good as f64;
     if good < 1.0 {
         return Err(format!("{url}: no good answer"));
@@ -155,14 +154,14 @@ fn load(case: &Case, system: &System, time: Duration, stop: &Stop) -> Result<Mea
     measured[Rate as usize] = Some(good / outcome.wall.as_secs_f64().max(1e-9));
     measured[P99 as usize] = Some(outcome.tally.total.quantile(0.99) as f64 / 1e6);
     measured[Bad as usize] = Some(outcome.tally.done as f64 - good);
-    if let (Some(now), Some(then)) = (now.cpu, then.cpu) {
+    if let Some((now, then)) = used {
         measured[Cpu as usize] = Some(now.since(&then).as_secs_f64() * 1e6 / good);
         measured[Kernel as usize] = now.kernel_share_since(&then).map(|share| share * 100.0);
     }
     // A thread that ends takes its count with it.
-    let counts = now.preempted.zip(then.preempted).filter(|_| system.name != "thread_server");
-    let preempted = counts.map(|(now, then)| now.saturating_sub(then));
-    measured[Preempted as usize] = preempted.map(|times| times as f64 * 1e3 / good);
+    let lost = lost.filter(|_| system.name != "thread_server");
+    let times = lost.map(|(now, then)| now.saturating_sub(then) as f64);
+    measured[Preempted as usize] = times.map(|times| times * 1e3 / good);
     Ok(measured)
 }
 
@@ -196,25 +195,16 @@ fn read_answer(mut stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// What processes have used up to a moment, from `/proc`.
-struct Usage {
-    cpu: Option<cpu::Cpu>,
-    /// How often the threads that now live lost a core that they still wanted.
-    preempted: Option<u64>,
-}
-
-impl Usage {
-    fn of(pids: &[u32]) -> Usage {
-        let threads = |pid: &u32| {
-            let folder = format!("/proc/{pid}/task");
-            let threads = numbers_in(&folder).into_iter();
-            threads.filter_map(move |thread| {
-                field(&format!("{folder}/{thread}/status"), "nonvoluntary_ctxt_switches:")
-            })
-        };
-        let counts = pids.iter().map(|pid| threads(pid).reduce(|a, b| a + b));
-        Usage { cpu: cpu::Cpu::of(pids), preempted: counts.sum() }
-    }
+/// How often the threads of these that now live lost a core that they still wanted.
+fn preempted(pids: &[u32]) -> Option<u64> {
+    let threads = |pid: &u32| {
+        let folder = format!("/proc/{pid}/task");
+        let threads = numbers_in(&folder).into_iter();
+        threads.filter_map(move |thread| {
+            field(&format!("{folder}/{thread}/status"), "nonvoluntary_ctxt_switches:")
+        })
+    };
+    pids.iter().map(|pid| threads(pid).reduce(|a, b| a + b)).sum()
 }
 
 /// The first number behind a label of a `status` file.
@@ -244,7 +234,6 @@ fn memory(pids: &[u32]) -> Option<u64> {
     pids.iter().map(of).sum()
 }
 
-/// Open descriptors of all these processes.
 fn descriptors(pids: &[u32]) -> usize {
     pids.iter().map(|pid| numbers_in(&format!("/proc/{pid}/fd")).len()).sum()
 }

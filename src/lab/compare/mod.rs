@@ -7,7 +7,7 @@
 
 // a case on all its systems, round after round
 mod measure;
-// what was measured: table, CSV
+// what was measured: table, charts
 mod rows;
 // nginx and HAProxy, and what they are told
 mod others;
@@ -21,7 +21,7 @@ mod tricks;
 use super::chart::Chart;
 use super::fleet::Fleet;
 use super::notes::{self, circumstances};
-use super::page::{BOLD, Page, Part, put};
+use super::page::{BOLD, Page, Part};
 use super::process::{end, say};
 use crate::bench::verdict::{self, Pair};
 use crate::cli::args::{Failure, Given, Topic, flag};
@@ -48,12 +48,7 @@ pub const TOPIC: Topic = Topic {
         flag("--root", "DIR", "www", "where the image lies"),
         flag("--notes", "DIR", "", "also refresh DIR/*.md's results block"),
         flag("--patches", "DIR", "notes/tricks", "of tricks: what takes each out"),
-        flag(
-            "--without",
-            "DIR",
-            "target/without",
-            "of tricks: the program without each; run.sh builds them",
-        ),
+        flag("--without", "DIR", "target/without", "of tricks: what run.sh builds without each"),
     ]],
     more: "WHAT: servers, pollers, or tricks. Cases of servers: keep-alive, one, image, large, idle, close;\n\
         of pollers: 1, 10, 100, 1000, 10000; of tricks: the names of the patches. Uses nginx and haproxy\n\
@@ -82,7 +77,6 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
-/// Starts all systems that can do a case.
 type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
 
 /// What is compared: cases, and the systems that are started for each.
@@ -203,7 +197,6 @@ fn carry_out(
     let stem = if what.is_empty() { "compare" } else { what.trim() };
     page.write_markdown(report, stem)?;
     page.write_html(report, stem)?;
-    put(report, &format!("{stem}.csv"), rows::csv(&rows).as_bytes())?;
     if let Some(folder) = notes {
         notes::refresh(folder, &|name| (name == stem).then(|| block.clone()), &charts)?;
     }

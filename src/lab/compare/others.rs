@@ -5,9 +5,8 @@
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
 use super::measure::{HOME, is_root};
-use crate::lab::fleet::{Fleet, Server, free_address};
+use crate::lab::fleet::{Fleet, Server};
 use crate::lab::notes::cores;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// As nothing ends a connection here, an idle one lives for the whole measurement.
@@ -35,7 +34,7 @@ impl Others {
         };
         let text = include_str!("nginx.conf").replace("SERVER", server);
         let nginx = self.nginx.as_deref().unwrap_or(Path::new("nginx"));
-        self.start(fleet, name, nginx, &["-e", "stderr", "-c"], &text, backends)
+        self.start(fleet, name, nginx, &["-e", "stderr", "-c", "FOLDER/settings"], &text, backends)
     }
 
     pub fn start_haproxy(
@@ -45,11 +44,10 @@ impl Others {
         backends: &[Server],
     ) -> Result<Server, String> {
         let text = include_str!("haproxy.cfg");
-        self.start(fleet, "haproxy", haproxy, &["-db", "-f"], text, backends)
+        self.start(fleet, "haproxy", haproxy, &["-db", "-f", "FOLDER/settings"], text, backends)
     }
 
-    /// Starts it with a file of settings in which the words in capitals are filled in; a line with
-    /// BACKEND stands once for each.
+    /// Starts it with these settings, in which a line with BACKEND stands once for each.
     fn start(
         &self,
         fleet: &mut Fleet,
@@ -59,7 +57,6 @@ impl Others {
         text: &str,
         backends: &[Server],
     ) -> Result<Server, String> {
-        let (address, folder) = (free_address()?, fleet.folder.join(name));
         let workers = if backends.is_empty() { 1 } else { cores() };
         let words = [
             // nginx's workers would else give up being root, and could not read our files.
@@ -67,10 +64,7 @@ impl Others {
             ("WORKERS", workers.to_string()),
             ("CONNECTIONS", self.connections.to_string()),
             ("SECONDS", IDLE_SECONDS.to_owned()),
-            ("ADDRESS", address.to_string()),
             ("HOME", HOME.to_owned()),
-            ("ROOT", fleet.folder.join("site").display().to_string()),
-            ("FOLDER", folder.display().to_string()),
         ];
         let mut whole = String::new();
         for line in text.lines() {
@@ -83,12 +77,6 @@ impl Others {
                 false => whole = whole + line + "\n",
             }
         }
-        let fill = |text: String, (word, value): (&str, String)| text.replace(word, &value);
-        let (text, file) = (words.into_iter().fold(whole, fill), folder.join("settings"));
-        fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(&file, text))
-            .map_err(|e| format!("cannot write '{}': {e}", file.display()))?;
-        let file = file.display().to_string();
-        fleet.start_other(name, program, &[arguments, &[&file]].concat(), address)
+        fleet.start_other(name, program, arguments, &whole, &words)
     }
 }

@@ -1,6 +1,6 @@
-//! What was measured, row by row: medians and ratios as a table, every figure as CSV.
+//! What was measured, row by row: medians and ratios as a table and as charts.
 //!
-//! Knows no process. Entry points: [`table`], [`csv`], [`Row::pair`].
+//! Knows no process. Entry points: [`table`], [`chart`], [`Row::pair`].
 
 use super::measure::Case;
 use crate::bench::stats::Spread;
@@ -23,21 +23,9 @@ pub(super) enum Figure {
 }
 use Figure::{Bad, Cpu, IdleMemory, Kernel, P99, Preempted, Rate};
 
-/// Each of them in the CSV.
-const NAMES: [&str; 7] = [
-    "requests_per_second",
-    "p99_ms",
-    "cpu_us_per_request",
-    "percent_in_the_kernel",
-    "preempted_per_1000_requests",
-    "bytes_per_idle_connection",
-    "bad",
-];
-
 /// A value for each [`Figure`]; None: it could not be found out.
-pub(super) type Measurement = [Option<f64>; NAMES.len()];
+pub(super) type Measurement = [Option<f64>; Bad as usize + 1];
 
-/// What was measured of a system in a case.
 pub(super) struct Row {
     pub case: Case,
     pub system: String,
@@ -45,7 +33,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Nothing yet.
     pub fn new(case: &Case, system: &str, rounds: usize) -> Row {
         let rounds = vec![Measurement::default(); rounds];
         Row { case: case.clone(), system: system.to_owned(), rounds }
@@ -76,7 +63,6 @@ impl Row {
     }
 }
 
-/// The rows of each case.
 pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.case.name == b.case.name)
 }
@@ -143,19 +129,4 @@ pub(super) fn chart(
     let names = by_case(rows).map(|case| case[0].case.name.replace("keep-alive", "keep"));
     let (title, x, series) = (title.to_owned(), Scale::places(names), series.collect());
     Chart { title, x_label, y_label, x, from_zero: !has_lines, has_lines, series }
-}
-
-/// Every measurement.
-pub(super) fn csv(rows: &[Row]) -> String {
-    let mut table = Table::new(&["case", "system", "round", "idle_connections"]);
-    table.rows[0].extend(NAMES.map(str::to_owned));
-    for row in rows {
-        for (round, measurement) in (1..).zip(&row.rounds).filter(|(_, m)| m[0].is_some()) {
-            let mut cells = vec![row.case.name.clone(), row.system.clone()];
-            cells.extend([round, row.case.idle].map(|n| n.to_string()));
-            cells.extend(measurement.map(|f| f.map_or_else(String::new, |f| format!("{f:.3}"))));
-            table.rows.push(cells);
-        }
-    }
-    table.csv()
 }

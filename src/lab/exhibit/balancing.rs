@@ -1,15 +1,15 @@
-//! The load balancer, measured: its policies where one backend of four is ten times slower, and
-//! many requests in one write.
+//! The load balancer, measured: its policies where one backend of four is ten times slower; many
+//! requests in one write; what it costs, and what keep-alive saves.
 //!
 //! Note: `notes/lb.md`.
 
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Turn, measure};
+use crate::bench::rounds::{Cell, Turn, measure, pairs};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
-use crate::bench::verdict::between;
+use crate::bench::verdict::{Pair, judge, sentences};
 use crate::bench::{Outcome, Plan};
 use crate::lab::fleet::{Server, get};
 use crate::lab::page::number;
@@ -110,21 +110,82 @@ fn pipeline(stage: &Stage) -> Result<String, String> {
         before = now;
     };
     let cells = measure(&plans, stage.pick(8, 6), WARMUP, stage.stop, look).whole()?;
-    let mut rows = vec![
-        row(["", "requests/s", "", "µs per request", ""]),
-        row(["--pipeline", "median", "lowest to highest", "lb", "backends"]),
+    let heading = [
+        "--pipeline",
+        "requests/s",
+        "lowest to highest",
+        "lb (µs/request)",
+        "backends (µs/request)",
     ];
-    let median = |times: Vec<f64>| {
-        Spread::of(times).map_or_else(|| "?".to_owned(), |s| format!("{:.1}", s.median))
-    };
+    let mut table = Table::new(&heading);
     for ((depth, cell), backends) in DEPTHS.iter().zip(&cells).zip(times) {
         let Spread { lowest, median: middle, highest } = cell.spread(Outcome::rate);
         let range = format!("{} to {}", number(lowest), number(highest));
-        let lb = cell.runs().iter().filter_map(Outcome::cpu_per_request).collect();
-        rows.push(row([depth, &number(middle), &range, &median(lb), &median(backends)]));
+        let (lb, backends) = (micros(cpu(cell)), micros(backends));
+        table.rows.push(row([depth, &number(middle), &range, &lb, &backends]));
     }
-    let rates: Vec<Vec<f64>> = cells.iter().map(|cell| cell.samples(Outcome::rate)).collect();
-    let [one, many] = &rates[..] else { return Ok(String::new()) };
-    let verdict = between((DEPTHS[0], one), (DEPTHS[1], many));
-    Ok(format!("{}\nbench: {verdict}\n", Table { rows }.text()))
+    let verdict = sentences(&judge(pairs(&cells))).concat();
+    Ok(format!("{}\nbench: {verdict}\n", table.text()))
+}
+
+/// CPU time per request of the processes of the plan, of each run.
+fn cpu(cell: &Cell) -> Vec<f64> {
+    cell.runs().iter().filter_map(Outcome::cpu_per_request).collect()
+}
+
+/// The median, where the system tells any.
+fn micros(times: Vec<f64>) -> String {
+    Spread::of(times).map_or_else(|| "?".to_owned(), |times| format!("{:.1}", times.median))
+}
+
+pub(super) const COST: Exhibit = Exhibit {
+    name: "cost",
+    title: "what the lb costs, and what keep-alive saves",
+    does: "\
+Four async_servers and a load balancer in front of them. One client asks one server directly,
+and then asks through the load balancer; each once on one connection (keep-alive), and once
+with a new connection for each request. So there are four ways, measured in turn, round
+after round. CPU time is that of all servers on the way.",
+    play: cost,
+    means: "\
+Through the load balancer each request is read and written twice as often, and each answer
+too. That is the price, and there is no load at which it is not paid. A new connection costs
+three packets before the first byte and some at the end; on loopback they cost CPU time, on
+a network they cost a round trip as well. The load balancer keeps its own connections to the
+backends in either case: only the client's connection is new.",
+    note: "lb",
+};
+
+const WAYS: [&str; 4] = [
+    "server, one connection",
+    "server, new connections",
+    "lb, one connection",
+    "lb, new connections",
+];
+
+fn cost(stage: &Stage) -> Result<String, String> {
+    let (fleet, _) = stage.balance(["0"; 4], "--policy", &["round-robin"])?;
+    let (backend, lb) = (fleet.one("async_server")?, fleet.one("lb")?);
+    let all = fleet.all().iter().map(|server| server.pid).collect::<Vec<_>>();
+    let mut plans: Vec<Plan> = Vec::new();
+    for (name, keep_alive) in WAYS.into_iter().zip([true, false].into_iter().cycle()) {
+        let direct = name.starts_with("server");
+        let (server, processes) =
+            if direct { (backend, vec![backend.pid]) } else { (lb, all.clone()) };
+        plans.push(Plan { keep_alive, processes, ..stage.load(server, name, 1)? });
+    }
+    let cells = measure(&plans, stage.pick(12, 7), WARMUP, stage.stop, &mut |_| {}).whole()?;
+    let mut table = Table::new(&["", "ms per request", "lowest to highest", "CPU µs per request"]);
+    for (name, cell) in WAYS.iter().zip(&cells) {
+        let Spread { median, lowest, highest } = cell.spread(Outcome::time_per_request);
+        let (median, range) = (format!("{median:.3}"), format!("{lowest:.3} to {highest:.3}"));
+        table.rows.push(row([name, &median, &range, &micros(cpu(cell))]));
+    }
+    let pair = |ways: [usize; 2]| Pair {
+        names: ways.map(|way| WAYS[way].to_owned()),
+        samples: ways.map(|way| cells[way].samples(Outcome::rate)),
+        ..Pair::default()
+    };
+    let verdicts = sentences(&judge(vec![pair([0, 2]), pair([0, 1]), pair([2, 3])]));
+    Ok(format!("{}\n{}\n", table.text(), verdicts.join("\n")))
 }

@@ -12,6 +12,7 @@ use crate::lab::fleet::free_address;
 use crate::lab::page::number;
 use crate::lab::process::{installed, output};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -71,16 +72,19 @@ the exit code says so, so that a script notices too.",
 };
 
 const REQUESTS: u32 = 1000;
-/// ab needs a moment of this.
-const AB_PATIENCE: Duration = Duration::from_secs(10);
+/// Each needs a moment of this.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn dead_port(stage: &Stage) -> Result<String, String> {
     let address = free_address()?; // nobody has taken it yet
-    let (count, url) = (REQUESTS.to_string(), format!("http://{address}/"));
-    let arguments = ["-r", "-n", &count, "-c", "10", &url];
-    let typed = arguments.join(" ");
-    let (naive, ab, ours) =
-        (naive(address), ab(&arguments, stage.stop), ours(&arguments, stage.stop)?);
+    let typed = format!("-r -n {REQUESTS} -c 10 http://{address}/");
+    let naive = naive(address);
+    let ab = match installed("ab") {
+        Some(ab) => said(&ab, &format!("-q {typed}"), stage.stop)?,
+        None => "  (not installed: apt install apache2-utils)\n".to_owned(),
+    };
+    let us = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    let ours = said(&us, &format!("bench -q {typed}"), stage.stop)?;
     Ok(format!(
         "A counter that takes every end for a success:\n{naive}\nab {typed}\n{ab}\nprogjar bench {typed}\n{ours}"
     ))
@@ -98,29 +102,14 @@ fn naive(address: SocketAddr) -> String {
     format!("  Complete requests:   {complete}\n  Requests per second: {rate}\n")
 }
 
-/// The lines of ab's report that matter here.
-fn ab(arguments: &[&str], stop: &Stop) -> String {
-    let Some(ab) = installed("ab") else {
-        return "  (not installed: apt install apache2-utils)\n".to_owned();
-    };
-    let report = output(Command::new(ab).arg("-q").args(arguments), AB_PATIENCE, stop);
-    let report = report.unwrap_or_else(|why| format!("Complete requests: none, {why}"));
-    pick(&report, &["Complete", "Failed", "   (Connect", "Requests per second"])
-}
-
-/// What this program says of the same.
-fn ours(arguments: &[&str], stop: &Stop) -> Result<String, String> {
-    let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+/// The lines that matter here of what a program prints, and its exit code.
+fn said(program: &Path, arguments: &str, stop: &Stop) -> Result<String, String> {
     let mut command = Command::new("sh");
-    command.args(["-c", "\"$0\" bench -q \"$@\" 2>&1; echo exit code: $?"]).arg(program);
-    let report = output(command.args(arguments), AB_PATIENCE, stop)?;
-    let rate = pick(&report, &["Requests per second"]);
-    let rate = if rate.is_empty() { "  (no rate)\n" } else { &rate };
-    Ok(rate.to_owned() + &pick(&report, &["bench:", "exit code:"]))
-}
-
-/// The lines that begin so.
-fn pick(report: &str, wanted: &[&str]) -> String {
+    command.args(["-c", "\"$@\" 2>&1; echo exit code: $?", "sh"]).arg(program);
+    let report = output(command.args(arguments.split(' ')), PATIENCE, stop)?;
+    let wanted =
+        ["Complete", "Failed", "   (Connect", "Requests per second", "bench:", "exit code:"];
     let lines = report.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
-    lines.map(|line| format!("  {line}\n")).collect()
+    let no_rate = if report.contains("Requests per second") { "" } else { "  (no rate)\n" };
+    Ok(no_rate.to_owned() + &lines.map(|line| format!("  {line}\n")).collect::<String>())
 }

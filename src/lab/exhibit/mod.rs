@@ -12,10 +12,8 @@ mod spin;
 mod counts;
 // a stall that hides from those who wait for it; the same run twelve times
 mod times;
-// one slow backend, three policies; many requests, one write
+// one slow backend, three policies; many requests, one write; with and without the load balancer
 mod balancing;
-// a server asked directly and through the load balancer
-mod cost;
 
 use super::fleet::{Fleet, Server};
 use super::notes::{self, circumstances};
@@ -40,7 +38,6 @@ pub const TOPIC: Topic = Topic {
         without NAME they are listed. Each takes less than half a minute, on free ports. Ctrl-C stops everything.",
 };
 
-/// One experiment.
 struct Exhibit {
     name: &'static str,
     title: &'static str,
@@ -67,7 +64,7 @@ const EXHIBITS: [Exhibit; 8] = [
     times::NOISE,
     balancing::POLICIES,
     balancing::PIPELINE,
-    cost::COST,
+    balancing::COST,
 ];
 
 impl Stage<'_> {
@@ -148,7 +145,6 @@ fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(),
     notes::refresh(folder, &of, &[])
 }
 
-/// A row of a table.
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }

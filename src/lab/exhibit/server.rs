@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A client that says nothing for so long is left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// An answer after which the server closes the connection.
+pub const LAST: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 /// A server on a free port of this machine.
 pub struct Server {
@@ -35,8 +37,24 @@ impl Server {
         let address = listener.local_addr().map_err(wrong)?;
         let (stop, live) = (Stop::new(), Arc::new(AtomicUsize::new(0)));
         let (flag, count) = (stop.clone(), live.clone());
-        let acceptor =
-            thread::Builder::new().spawn(move || accept(&listener, &serve, &flag, &count));
+        let accept = move || {
+            // The scope ends when all its threads have ended.
+            thread::scope(|scope| {
+                for stream in listener.incoming().take_while(|_| !flag.is_raised()).flatten() {
+                    let (serve, flag, count) = (&serve, &flag, &count);
+                    count.fetch_add(1, SeqCst);
+                    let job = move || {
+                        let _ = stream.set_read_timeout(Some(PATIENCE));
+                        serve(stream, flag);
+                        count.fetch_sub(1, SeqCst);
+                    };
+                    if thread::Builder::new().spawn_scoped(scope, job).is_err() {
+                        count.fetch_sub(1, SeqCst);
+                    }
+                }
+            });
+        };
+        let acceptor = thread::Builder::new().spawn(accept);
         Ok(Server { address, stop, live, acceptor: Some(acceptor.map_err(wrong)?) })
     }
 
@@ -57,28 +75,6 @@ impl Server {
             }
         }
     }
-}
-
-/// The scope ends when all its threads have ended.
-fn accept(
-    listener: &TcpListener,
-    serve: &(impl Fn(TcpStream, &Stop) + Sync),
-    stop: &Stop,
-    live: &AtomicUsize,
-) {
-    thread::scope(|scope| {
-        for stream in listener.incoming().take_while(|_| !stop.is_raised()).flatten() {
-            live.fetch_add(1, SeqCst);
-            let job = move || {
-                let _ = stream.set_read_timeout(Some(PATIENCE));
-                serve(stream, stop);
-                live.fetch_sub(1, SeqCst);
-            };
-            if thread::Builder::new().spawn_scoped(scope, job).is_err() {
-                live.fetch_sub(1, SeqCst);
-            }
-        }
-    });
 }
 
 impl Drop for Server {

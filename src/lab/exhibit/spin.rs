@@ -2,7 +2,7 @@
 //!
 //! Note: `notes/wrong-table.md`.
 
-use super::server::Server;
+use super::server::{LAST, Server};
 use super::{Exhibit, Stage, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::table::Table;
@@ -39,8 +39,6 @@ const ROUND: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long we look at the CPU.
 const LOOK: Duration = Duration::from_millis(200);
-
-const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 fn play(stage: &Stage) -> Result<String, String> {
     // At most 200 threads spin at a time.
@@ -94,7 +92,7 @@ fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
         }
         if request.ends_with(b"\r\n\r\n") {
             if let Some(mut open) = connection.take() {
-                let _ = open.write_all(ANSWER);
+                let _ = open.write_all(LAST);
                 // Dropped here, it is closed.
             }
             request.clear();

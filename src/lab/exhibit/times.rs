@@ -3,7 +3,7 @@
 //!
 //! Notes: `notes/bench.md`, `notes/wrong-table.md`.
 
-use super::server::{Server, answer};
+use super::server::{LAST, Server, answer};
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::report::ms;
 use crate::bench::rounds;
@@ -108,10 +108,9 @@ answer here; about one time in twenty chance gives the other: that is what p = 0
 const RUNS: usize = 12;
 /// So that the first run is not the only cold one.
 const WARMUP: Duration = Duration::from_millis(200);
-const LAST_ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 fn noise(stage: &Stage) -> Result<String, String> {
-    let server = Server::start(|stream, _| answer(stream, LAST_ANSWER, || false))?;
+    let server = Server::start(|stream, _| answer(stream, LAST, || false))?;
     let plan = server.plan(stage.pick(1000, 200), 10)?;
     let cells = rounds::measure(&[plan], RUNS, WARMUP, stage.stop, &mut |_| {}).whole()?;
     let Some(cell) = cells.first() else {

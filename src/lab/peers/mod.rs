@@ -2,7 +2,7 @@
 //!
 //! Starts and stops everything itself, on free ports. Entry point: [`main`]. Note: `notes/judge.md`.
 
-use super::fleet::{Fleet, Server, free_address};
+use super::fleet::{Fleet, Server};
 use super::notes::{self, circumstances};
 use super::process::{end, installed, say};
 use crate::cli::args::{Failure, Given, Topic, flag};
@@ -41,21 +41,21 @@ const OTHERS: [Other; 4] = [
         name: "nginx",
         program: "nginx",
         version: "-v",
-        arguments: &["-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/file"],
+        arguments: &["-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/settings"],
         file: include_str!("nginx.conf"),
     },
     Other {
         name: "HAProxy, async_server behind",
         program: "haproxy",
         version: "-v",
-        arguments: &["-db", "-q", "-f", "FOLDER/file"],
+        arguments: &["-db", "-q", "-f", "FOLDER/settings"],
         file: include_str!("haproxy.cfg"),
     },
     Other {
         name: "Node's http",
         program: "node",
         version: "--version",
-        arguments: &["FOLDER/file", "PORT", "ROOT"],
+        arguments: &["FOLDER/settings", "PORT", "ROOT"],
         file: include_str!("node.js"),
     },
     Other {
@@ -93,7 +93,9 @@ fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), Stri
             missing.push(other.program);
             continue;
         };
-        let server = start(other, &program, &mut fleet, &root, &backend)?;
+        let backend = [("BACKEND", backend.address.to_string())];
+        let Other { program: name, arguments, file, .. } = other;
+        let server = fleet.start_other(name, &program, arguments, file, &backend)?;
         rows.push(row(format!("{} ({})", other.name, version(other, &program)), &server, stop)?);
     }
     if !missing.is_empty() {
@@ -104,28 +106,6 @@ fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), Stri
     say(&format!("\n{block}"));
     let Some(folder) = folder else { return Ok(()) };
     notes::refresh(folder, &|name| (name == "peers").then(|| block.clone()), &[])
-}
-
-fn start(
-    other: &Other,
-    program: &Path,
-    fleet: &mut Fleet,
-    root: &Path,
-    backend: &Server,
-) -> Result<Server, String> {
-    let folder = fleet.folder.join(other.program);
-    let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
-    fs::create_dir_all(&folder).map_err(wrong)?;
-    let address = free_address()?;
-    let fill = |text: &str| {
-        let text = text.replace("PORT", &address.port().to_string());
-        let text = text.replace("BACKEND", &backend.address.to_string());
-        text.replace("FOLDER", &folder.to_string_lossy()).replace("ROOT", &root.to_string_lossy())
-    };
-    fs::write(folder.join("file"), fill(other.file)).map_err(wrong)?;
-    let arguments: Vec<String> = other.arguments.iter().map(|argument| fill(argument)).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    fleet.start_other(other.program, program, &arguments, address)
 }
 
 /// What the program says of its version; some say it on stderr.
