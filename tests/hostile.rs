@@ -84,8 +84,7 @@ impl Target {
     fn at_rest(&self) -> (usize, usize) {
         self.serves();
         // A file that is kept holds a descriptor.
-        let head = b"HEAD /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        self.server.exchange(head);
+        self.server.get("/large.bin");
         self.holds()
     }
 }
