@@ -3,7 +3,7 @@
 //! Read it as documentation: a name, the bytes, what a strict recipient makes of them. Where the
 //! RFC leaves a choice, the name says which our own servers take: `ours`, which the tests hold
 //! them to. What any other server may do instead is [`Case::demand`], by default that of the
-//! [`Fault`]. Entry points: [`requests`], [`responses`]. Note: `notes/judge.md`.
+//! [`Fault`]. Entry points: [`requests`], [`responses()`]. Note: `notes/judge.md`.
 
 // what is wrong with a message, and what the RFCs ask of its recipient
 mod chunked;
