@@ -6,10 +6,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{Folder, within};
+use support::{Folder, tool, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,20 +35,6 @@ fn compare(folder: &Folder, arguments: &[&str]) -> Command {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Whether it is installed; a missing one is said, or where all must be there, an error.
-fn has(program: &str) -> bool {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let is_there = folders.iter().any(|f| Path::new(f).join(program).is_file());
-    assert!(
-        is_there || std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_none(),
-        "{program} is missing"
-    );
-    if !is_there {
-        eprintln!("SKIPPED: {program} is not installed: its rows are not looked at");
-    }
-    is_there
 }
 
 /// The rows of a table, by the first of its heading's cells.
@@ -89,7 +74,8 @@ fn every_system_stands_in_the_table_and_none_is_left_running() {
     let stdout = Some(run("0.2")).filter(|stdout| !stdout.contains("\nFailed: "));
     let stdout = stdout.unwrap_or_else(|| run("2"));
     let mut systems = vec!["async_server", "thread_server"];
-    let (nginx, haproxy) = (has("nginx"), has("haproxy"));
+    let (nginx, haproxy) =
+        (tool("nginx", "nginx-light").is_some(), tool("haproxy", "haproxy").is_some());
     systems.extend(nginx.then_some("nginx"));
     systems.push("floor");
     systems.extend(["lb + 4 async_servers", "lb --pipeline 32 + 4"]);
@@ -223,7 +209,7 @@ fn nothing_outlives_it_even_when_it_is_killed() {
             .stdout(Stdio::null())
             .spawn()
             .expect("runs");
-        let wanted = if has("nginx") { 8 } else { 6 };
+        let wanted = if tool("nginx", "nginx-light").is_some() { 8 } else { 6 };
         within(PATIENCE, "the systems run", || processes(&folder).len() > wanted);
         let kill =
             Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();

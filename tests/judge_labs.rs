@@ -11,24 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::sync::{PoisonError, RwLock, mpsc};
 use std::thread;
-use support::{PATIENCE, json};
+use support::{PATIENCE, json, tool};
 
 const ENDLESS: &str = "a head that never ends is given up";
 
 /// The level hostile measures how long others wait: nothing else is judged meanwhile.
 static TURN: RwLock<()> = RwLock::new(());
-
-/// Whether there is a python3; else that is said. Where it is required that is an error.
-fn has_python() -> bool {
-    let version = Command::new("python3").arg("--version").output();
-    if version.is_ok_and(|output| output.status.success()) {
-        return true;
-    }
-    let is_required = std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_some();
-    assert!(!is_required, "python3 is missing: apt install python3");
-    eprintln!("SKIPPED: python3 is not installed (apt install python3)");
-    false
-}
 
 /// A program of tests/labs/, listening; killed when dropped.
 struct Program {
@@ -184,7 +172,7 @@ fn start_lb(file: &str) -> (Program, [String; 2]) {
 
 #[test]
 fn the_solutions_of_labs_1_to_3_are_done_with_their_lab_and_stopped_by_the_next() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let solutions = [
@@ -201,7 +189,7 @@ fn the_solutions_of_labs_1_to_3_are_done_with_their_lab_and_stopped_by_the_next(
 
 #[test]
 fn the_solution_of_lab_4_trusts_its_clients_and_that_of_lab_5_is_done_with_all_so_far() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let labs = [("lab4", "4"), ("lab4", "5"), ("lab5", "1"), ("lab5", "2"), ("lab5", "3")];
@@ -216,7 +204,7 @@ fn the_solution_of_lab_4_trusts_its_clients_and_that_of_lab_5_is_done_with_all_s
 
 #[test]
 fn the_solution_of_lab_6_takes_turns_and_loses_what_a_dead_backend_had() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let (program, backends) = start_lb("lab6");
@@ -227,7 +215,7 @@ fn the_solution_of_lab_6_takes_turns_and_loses_what_a_dead_backend_had() {
 
 #[test]
 fn the_solution_of_lab_7_loses_nothing() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     each(["6", "7"], |lab| {
@@ -238,7 +226,7 @@ fn the_solution_of_lab_7_loses_nothing() {
 
 #[test]
 fn a_server_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let program = Program::start("faithful_server", &[], &[]);
@@ -284,7 +272,7 @@ const TOUCHES_NOT: [&str; 4] = [
 
 #[test]
 fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expects() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let judge = |level: &str, only: &[&str]| {
@@ -318,7 +306,7 @@ fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one
 
 #[test]
 fn each_broken_server_is_caught_by_the_name_of_its_fault() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let faults = [
@@ -334,7 +322,7 @@ fn each_broken_server_is_caught_by_the_name_of_its_fault() {
 
 #[test]
 fn each_program_ends_when_it_is_told_to() {
-    if !has_python() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let lb = &["9"][..];

@@ -6,13 +6,14 @@
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::Server;
 use support::json::{self, Json};
-use support::neighbour::{Neighbour, configuration, find, start_haproxy, start_nginx};
+use support::neighbour::{Neighbour, configuration, start_haproxy, start_nginx};
+use support::{Server, tool};
 
 /// Everything is judged in 60 s; a busy machine gets some more.
 const BOUND: Duration = Duration::from_secs(90);
@@ -138,12 +139,12 @@ fn with_ports(name: &str, ports: [u16; 4]) -> String {
     text
 }
 
-fn judge_nginx(program: &str, arguments: &[&str]) -> Output {
+fn judge_nginx(program: &Path, arguments: &[&str]) -> Output {
     let start = |ports| start_nginx(program, &with_ports("nginx.conf", ports), 44444);
     judged(start, |nginx: &Neighbour| nginx.address, arguments)
 }
 
-fn judge_haproxy(program: &str, without: &str, arguments: &[&str]) -> Output {
+fn judge_haproxy(program: &Path, without: &str, arguments: &[&str]) -> Output {
     let start = |ports| {
         let text = with_ports("haproxy.cfg", ports);
         assert!(text.contains(without), "the note shows {without}");
@@ -156,8 +157,8 @@ fn judge_haproxy(program: &str, without: &str, arguments: &[&str]) -> Output {
 fn nginx_and_haproxy_pass_what_the_assignment_asks() {
     let arguments = ["--level", "assignment", "--json"];
     let (nginx, haproxy) = both(
-        || find("nginx").map(|program| judge_nginx(&program, &arguments)),
-        || find("haproxy").map(|program| judge_haproxy(&program, "", &arguments)),
+        || tool("nginx", "nginx-light").map(|program| judge_nginx(&program, &arguments)),
+        || tool("haproxy", "haproxy").map(|program| judge_haproxy(&program, "", &arguments)),
     );
     for output in [nginx, haproxy].iter().flatten() {
         let report = report(output);
@@ -168,7 +169,7 @@ fn nginx_and_haproxy_pass_what_the_assignment_asks() {
 
 #[test]
 fn a_post_that_is_sent_twice_is_seen() {
-    let Some(program) = find("haproxy") else { return };
+    let Some(program) = tool("haproxy", "haproxy") else { return };
     let name = "a backend dies with a POST in its hands: it is not sent again";
     let arguments = ["--only", name, "--json"];
     let line = "http-request disable-l7-retry if METH_POST";

@@ -10,8 +10,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use support::load::Load;
-use support::neighbour::{ROOT, configuration, find, start_haproxy, start_nginx};
-use support::{Answer, Reader, Server, connect};
+use support::neighbour::{ROOT, configuration, start_haproxy, start_nginx};
+use support::{Answer, Reader, Server, connect, tool};
 
 /// Four servers, and the configuration with their ports in it.
 fn with_four_servers(name: &str) -> ([Server; 4], String) {
@@ -68,7 +68,7 @@ fn drive(address: SocketAddr, mut servers: [Server; 4]) {
 
 #[test]
 fn haproxy_balances_the_same_four_servers_as_the_note_says() {
-    let Some(program) = find("haproxy") else {
+    let Some(program) = tool("haproxy", "haproxy") else {
         return;
     };
     let (servers, text) = with_four_servers("haproxy.cfg");
@@ -78,7 +78,7 @@ fn haproxy_balances_the_same_four_servers_as_the_note_says() {
 
 #[test]
 fn nginx_balances_the_same_four_servers_as_the_note_says() {
-    let Some(program) = find("nginx") else { return };
+    let Some(program) = tool("nginx", "nginx-light") else { return };
     let (servers, text) = with_four_servers("nginx.conf");
     let nginx = start_nginx(&program, &text, 44444);
     drive(nginx.address, servers);
@@ -86,7 +86,7 @@ fn nginx_balances_the_same_four_servers_as_the_note_says() {
 
 #[test]
 fn the_load_balancer_stands_before_nginx_as_well() {
-    let Some(program) = find("nginx") else { return };
+    let Some(program) = tool("nginx", "nginx-light") else { return };
     let text = configuration("nginx-backend.conf");
     let mut backends = [(); 2].map(|()| start_nginx(&program, &text, 9002));
     let addresses = backends.each_ref().map(|b| b.address.to_string());

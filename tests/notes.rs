@@ -16,6 +16,7 @@
 
 // the core path: its length, its terms, its sentences
 mod course;
+mod support;
 
 use progjar::cli::args::Topic;
 use std::collections::HashMap;
@@ -626,18 +627,9 @@ fn matches(line: &str, wanted: &str) -> bool {
 }
 
 fn has_curl() -> bool {
-    let version = Command::new("curl").arg("--version").output();
+    let Some(curl) = support::tool("curl", "curl") else { return false };
+    let version = Command::new(curl).arg("--version").output();
     version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("telnet"))
-}
-
-fn has_python() -> bool {
-    let is_there = Command::new("python3").arg("--version").output().is_ok();
-    let may_skip = std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_none();
-    assert!(is_there || may_skip, "python3 is missing: apt install python3");
-    if !is_there {
-        eprintln!("SKIPPED: python3 is not installed (apt install python3)");
-    }
-    is_there
 }
 
 /// Runs the commands of a note as a reader would, and compares what they print.
@@ -684,11 +676,11 @@ fn try_it(name: &str) {
 
 #[cfg(target_os = "linux")]
 mod the_commands_do_what_the_note_says {
-    use super::{has_python, try_it};
+    use super::{support::tool, try_it};
 
     #[test]
     fn in_from_python() {
-        if has_python() {
+        if tool("python3", "python3").is_some() {
             try_it("from-python");
         }
     }
@@ -746,7 +738,7 @@ mod the_commands_do_what_the_note_says {
 
 #[test]
 fn the_loop_in_python_answers_a_client_while_another_has_sent_half_a_request() {
-    if !has_python() {
+    if support::tool("python3", "python3").is_none() {
         return;
     }
     let mut servers = Servers::default();

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
-use support::Folder;
+use support::{Folder, tool};
 
 const RUN_SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
 const CI_RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/run");
@@ -113,11 +113,7 @@ fn the_last_line_of_test_says_what_failed() {
 
 #[test]
 fn the_scripts_are_as_shellcheck_wants_them() {
-    match Command::new("shellcheck").args([RUN_SH, CI_RUN]).output() {
-        Ok(output) => assert!(output.status.success(), "{}", text(&output.stdout)),
-        Err(_) if std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_some() => {
-            panic!("shellcheck is missing: apt install shellcheck")
-        }
-        Err(_) => eprintln!("SKIPPED: shellcheck is not installed (apt install shellcheck)"),
-    }
+    let Some(shellcheck) = tool("shellcheck", "shellcheck") else { return };
+    let output = Command::new(shellcheck).args([RUN_SH, CI_RUN]).output().expect("it starts");
+    assert!(output.status.success(), "{}", text(&output.stdout));
 }

@@ -27,6 +27,27 @@ use std::time::{Duration, Instant};
 /// busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where a program lies, if it is installed. On Debian servers lie outside a user's PATH.
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let elsewhere = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    let mut places = std::env::split_paths(&path).chain(elsewhere).map(|f| f.join(program));
+    places.find(|place| place.is_file())
+}
+
+/// The same of a program that a test needs: that it is missing is said aloud, and where all must be
+/// there (in CI) it is an error.
+pub fn tool(program: &str, package: &str) -> Option<PathBuf> {
+    let found = installed(program);
+    if found.is_none() {
+        let missing = format!("{program} is not installed (apt install {package})");
+        assert!(std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_none(), "{missing}");
+        // Past the test harness, which would keep the line to itself.
+        let _ = writeln!(io::stderr(), "SKIPPED: {missing}");
+    }
+    found
+}
+
 /// A server of the real program, listening; killed when dropped.
 pub struct Server {
     child: Child,

@@ -19,24 +19,6 @@ pub fn configuration(name: &str) -> String {
     block.to_owned()
 }
 
-/// The program, if it is installed; else the test is skipped, aloud, or fails where tools are
-/// required.
-pub fn find(program: &str) -> Option<String> {
-    let places = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
-    let found = places
-        .split(':')
-        .map(|folder| format!("{folder}/{program}"))
-        .find(|path| Path::new(path).exists());
-    if found.is_none() {
-        assert!(
-            std::env::var_os("PROGJAR_REQUIRE_TOOLS").is_none(),
-            "{program} is missing: apt install {program}"
-        );
-        eprintln!("SKIPPED: {program} is not installed (apt install {program})");
-    }
-    found
-}
-
 /// A neighbour that runs; killed when dropped.
 pub struct Neighbour {
     pub child: Child,
@@ -51,17 +33,17 @@ impl Drop for Neighbour {
     }
 }
 
-/// Starts a program with the configuration, its `port` replaced by a free one. A port that was
-/// free may be gone a moment later, so it tries again.
-fn start(configuration: &str, port: u16, command: impl Fn(&str) -> Command) -> Neighbour {
+/// Starts what `command` makes of a free port and a folder of its own. A port that was free may be
+/// gone a moment later, so it tries again.
+pub fn start(command: impl Fn(u16, &Folder) -> Command) -> Neighbour {
+    let mut tried = String::new();
     for _ in 0..5 {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = free.local_addr().expect("it is bound");
         drop(free);
         let folder = Folder::new();
-        let text = configuration.replace(&format!("127.0.0.1:{port}"), &address.to_string());
-        let file = folder.write("configuration", text.as_bytes());
-        let mut command = command(file.to_str().expect("the path is UTF-8"));
+        let mut command = command(address.port(), &folder);
+        tried = format!("{command:?}");
         let child = command.stdin(Stdio::null()).spawn();
         let mut neighbour =
             Neighbour { child: child.expect("it starts"), address, _folder: folder };
@@ -73,11 +55,21 @@ fn start(configuration: &str, port: u16, command: impl Fn(&str) -> Command) -> N
             std::thread::sleep(Duration::from_millis(5)); // between two looks
         }
     }
-    panic!("it does not start with\n{configuration}");
+    panic!("it does not start: {tried}");
 }
 
-pub fn start_haproxy(program: &str, configuration: &str) -> Neighbour {
-    start(configuration, 44444, |file| {
+/// Starts a program with the configuration, its `port` replaced by a free one.
+fn start_with(configuration: &str, port: u16, command: impl Fn(&str) -> Command) -> Neighbour {
+    start(|free, folder| {
+        let there = format!("127.0.0.1:{port}");
+        let text = configuration.replace(&there, &format!("127.0.0.1:{free}"));
+        let file = folder.write("configuration", text.as_bytes());
+        command(file.to_str().expect("the path is UTF-8"))
+    })
+}
+
+pub fn start_haproxy(program: &Path, configuration: &str) -> Neighbour {
+    start_with(configuration, 44444, |file| {
         let mut command = Command::new(program);
         command.args(["-db", "-q", "-f", file]);
         command
@@ -85,8 +77,8 @@ pub fn start_haproxy(program: &str, configuration: &str) -> Neighbour {
 }
 
 /// One process, so that nothing outlives it.
-pub fn start_nginx(program: &str, configuration: &str, port: u16) -> Neighbour {
-    start(configuration, port, |file| {
+pub fn start_nginx(program: &Path, configuration: &str, port: u16) -> Neighbour {
+    start_with(configuration, port, |file| {
         let pid = format!("daemon off; master_process off; pid {file}.pid;");
         let mut command = Command::new(program);
         command.args(["-p", ROOT, "-c", file, "-e", "stderr", "-g", &pid]);
