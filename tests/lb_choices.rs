@@ -1,10 +1,11 @@
 //! Decisions of the load balancer that need no socket, as tables: which backend each policy picks,
 //! which are passed over, what is counted of them, and who may see the status page.
 
+use progjar::cli::quoted;
 use progjar::lb::balance::backends::{Backend, Backends, DOWN_FOR};
 use progjar::lb::balance::policy::{NAMES, Policy};
 use progjar::lb::status::counters::{Counters, Sum};
-use progjar::lb::status::{is_asked_from_here, quoted};
+use progjar::lb::status::is_asked_from_here;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use super::rounds::Cell;
 use super::table::{Column, Table};
 use super::verdict::Pair;
 use super::{Outcome, Plan};
-use crate::cli;
+use crate::cli::{self, quoted};
 use crate::net::clock;
 use std::fmt::Display;
 use std::path::Path;
@@ -44,16 +44,6 @@ pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
     format!("{cpu}, {cores} cores, {os} {}", release.trim())
-}
-
-/// As JSON writes it.
-fn quoted(text: &str) -> String {
-    let escaped = text.chars().map(|c| match c {
-        '"' | '\\' => format!("\\{c}"),
-        c if c < ' ' => format!("\\u{:04x}", c as u32),
-        c => c.to_string(),
-    });
-    format!("\"{}\"", escaped.collect::<String>())
 }
 
 fn number(value: f64) -> String {

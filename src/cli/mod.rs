@@ -14,3 +14,13 @@ pub mod log;
 pub fn date(second: u64) -> String {
     String::from_utf8_lossy(&crate::http::date::format(second)).into_owned()
 }
+
+/// A string as JSON and Prometheus write it.
+pub fn quoted(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escape).collect::<String>())
+}

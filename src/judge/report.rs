@@ -3,6 +3,7 @@
 //! Knows no sockets. Entry point: [`Report`]. Note: `notes/judge.md`.
 
 use super::check::{Chapter, Check, Finding, Level, Outcome};
+use crate::cli::quoted;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -75,6 +76,23 @@ impl Report<'_> {
         let sums = chapters.map(|(c, findings)| (c, Sum::of(c.checks.iter().zip(findings))));
         let of_level = self.pairs().filter(|(c, ..)| is_it(c)).map(|(_, check, f)| (check, f));
         (sums.collect(), Sum::of(of_level))
+    }
+
+    /// The rows of a table: each level, its chapters, and all together, named so.
+    fn rows(
+        &self,
+        level_name: impl Fn(&str) -> String,
+        chapter_name: impl Fn(&str) -> String,
+        in_all: &str,
+    ) -> Vec<(String, Sum)> {
+        let mut rows = Vec::new();
+        for level in Level::ALL {
+            let (chapters, sum) = self.level(level);
+            rows.extend((!chapters.is_empty()).then(|| (level_name(level.name()), sum)));
+            rows.extend(chapters.into_iter().map(|(c, sum)| (chapter_name(c.name), sum)));
+        }
+        rows.push((in_all.to_owned(), self.sum()));
+        rows
     }
 
     fn sum(&self) -> Sum {
@@ -164,20 +182,10 @@ impl Report<'_> {
         let _ = writeln!(text, "{}", self.subject);
         let _ =
             writeln!(text, "{:<34}{:>6}{:>6}{:>6}{:>6}  score", "", "fail", "warn", "pass", "n/a");
-        let row = |name: &str, sum: &Sum| {
-            let [fail, warn, pass, none] = sum.counts;
-            format!("{name:<34}{fail:>6}{warn:>6}{pass:>6}{none:>6}{:>7}\n", sum.score_text())
-        };
-        for level in Level::ALL {
-            let (chapters, sum) = self.level(level);
-            if !chapters.is_empty() {
-                text += &row(&format!("level {}", level.name()), &sum);
-            }
-            for (chapter, sum) in chapters {
-                text += &row(&format!("  {}", chapter.name), &sum);
-            }
+        for (name, sum) in self.rows(|l| format!("level {l}"), |c| format!("  {c}"), "in all") {
+            let ([fail, warn, pass, none], score) = (sum.counts, sum.score_text());
+            let _ = writeln!(text, "{name:<34}{fail:>6}{warn:>6}{pass:>6}{none:>6}{score:>7}");
         }
-        text += &row("in all", &self.sum());
         for (reason, count) in self.reasons() {
             let _ = writeln!(text, "n/a, {count}: {reason}");
         }
@@ -191,20 +199,10 @@ impl Report<'_> {
     pub(super) fn markdown(&self, all: bool) -> String {
         let mut text = format!("## {}\n\n", self.subject);
         text += "| chapter | fail | warn | pass | not applicable | score |\n|---|---|---|---|---|---|\n";
-        let row = |name: &str, sum: &Sum| {
-            let [fail, warn, pass, none] = sum.counts;
-            format!("| {name} | {fail} | {warn} | {pass} | {none} | {} |\n", sum.score_text())
-        };
-        for level in Level::ALL {
-            let (chapters, sum) = self.level(level);
-            if !chapters.is_empty() {
-                text += &row(&format!("**{}**", level.name()), &sum);
-            }
-            for (chapter, sum) in chapters {
-                text += &row(chapter.name, &sum);
-            }
+        for (name, sum) in self.rows(|l| format!("**{l}**"), str::to_owned, "**in all**") {
+            let ([fail, warn, pass, none], score) = (sum.counts, sum.score_text());
+            let _ = writeln!(text, "| {name} | {fail} | {warn} | {pass} | {none} | {score} |");
         }
-        text += &row("**in all**", &self.sum());
         for (chapter, check, finding) in self.shown(all) {
             let Finding { outcome, sent, came, expected, .. } = finding;
             let name = full_name(chapter, check);
@@ -275,14 +273,4 @@ fn json_of_case((check, finding): (&Check, &Finding)) -> String {
     ];
     let texts = texts.map(|(key, text)| format!("\"{key}\": {}", quoted(text))).join(", ");
     format!("{{{texts}, \"weight\": {}, \"lab\": {}}}", check.weight, check.lab)
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let escape = |c: char| match c {
-        '"' | '\\' => format!("\\{c}"),
-        c if c < ' ' => format!("\\u{:04x}", c as u32),
-        c => c.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }

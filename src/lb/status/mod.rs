@@ -7,6 +7,7 @@
 pub mod counters;
 
 use super::Shared;
+use crate::cli::quoted;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Bytes, Content, Response};
 use counters::{SHOWN, Sum};
@@ -89,19 +90,6 @@ fn json(shared: &Shared) -> String {
         list.join(","),
         events.join(",")
     ) + "\n"
-}
-
-/// A string as JSON and Prometheus write it. (Writing into a String cannot fail.)
-pub fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        let _ = match c {
-            '"' | '\\' => write!(out, "\\{c}"),
-            c if c.is_control() => write!(out, "\\u{:04x}", c as u32),
-            c => write!(out, "{c}"),
-        };
-    }
-    out + "\""
 }
 
 fn prometheus(shared: &Shared) -> String {
