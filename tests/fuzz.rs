@@ -228,7 +228,7 @@ fn trim_ows(text: &str) -> &str {
 
 #[test]
 fn no_conversation_depends_on_how_the_requests_are_cut() {
-    let site = Site::new("test", Path::new("www")).expect("www is there");
+    let site = Site::new("test", Path::new("www"), 1024).expect("www is there");
     let (clock, mut random) = (Clock::read(), Random::new(3));
     let mut damaged = Damaged::requests(4);
     let start = Instant::now();

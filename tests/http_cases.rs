@@ -202,7 +202,7 @@ fn what_is_known_of_one_head_is_not_taken_for_the_next() {
 
 #[test]
 fn a_conversation_says_the_same_wherever_the_bytes_are_cut() {
-    let site = Site::new("test", Path::new("www")).expect("www is there");
+    let site = Site::new("test", Path::new("www"), 1024).expect("www is there");
     let clock = Clock::read();
     for case in cases::requests() {
         let whole = conversation(&site, &clock, &[&case.bytes]);

@@ -71,14 +71,13 @@ impl Revision {
 }
 
 impl Files {
-    pub fn new(root: &Path, served_by: &str) -> Result<Files, String> {
+    pub fn new(root: &Path, served_by: &str, descriptors: u64) -> Result<Files, String> {
         // With the dot behind it, a root that is no folder is an error.
         let folder = root.canonicalize().and_then(|root| root.join(".").canonicalize());
         let root = folder.map_err(|e| {
             let root = root.display();
             format!("cannot serve files from '{root}': {e}; choose a folder with --root")
         })?;
-        let descriptors = sys::raise_descriptor_limit().unwrap_or_default();
         Ok(Files {
             root,
             served_by: served_by.to_owned(),

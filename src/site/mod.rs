@@ -53,12 +53,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that calls itself `name` and serves the files below `root`.
-    pub fn new(name: &str, root: &Path) -> Result<Site, String> {
+    /// A site that calls itself `name` and serves the files below `root`; the process may have so
+    /// many `descriptors`.
+    pub fn new(name: &str, root: &Path, descriptors: u64) -> Result<Site, String> {
         Ok(Site {
             name: name.to_owned(),
             home: Response::text(200, name, &[], HOME),
-            files: Files::new(root, name)?,
+            files: Files::new(root, name, descriptors)?,
             held: Arc::default(),
         })
     }

@@ -32,14 +32,13 @@ pub fn start(
         let address = listener.local_addr().map_err(|e| format!("{topic}: {e}"))?;
         let default_name = format!("{topic}:{}", address.port());
         let name = given.text("--name").unwrap_or(&default_name);
-        let site =
-            Site::new(name, Path::new(text("--root"))).map_err(|e| format!("{topic}: {e}"))?;
+        let descriptors = crate::net::sys::raise_descriptor_limit().unwrap_or(u64::MAX);
+        let site = Site::new(name, Path::new(text("--root")), descriptors);
+        let site = site.map_err(|e| format!("{topic}: {e}"))?;
         let (log, _writer) = Log::start(given.has("--quiet"))?;
-        if let Ok(most) = crate::net::sys::raise_descriptor_limit()
-            && most < DESCRIPTORS
-        {
+        if descriptors < DESCRIPTORS {
             return Err(format!(
-                "{topic}: a server takes {DESCRIPTORS} descriptors at least, and the limit is {most}: raise it (ulimit -n)"
+                "{topic}: a server takes {DESCRIPTORS} descriptors at least, and the limit is {descriptors}: raise it (ulimit -n)"
             ));
         }
         run(listener, site, &log).map_err(|e| format!("{topic}: {e}"))
