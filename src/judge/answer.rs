@@ -46,8 +46,7 @@ impl Answer {
 
     /// Whether the connection closes behind it.
     pub(crate) fn closes(&self) -> bool {
-        let options = || self.fields("connection").flat_map(|v| v.split(','));
-        let says = |option: &str| options().any(|o| o.trim().eq_ignore_ascii_case(option));
+        let says = |option| has_option(&self.head, option);
         self.end == End::Close || says("close") || (self.minor == 0 && !says("keep-alive"))
     }
 
@@ -69,6 +68,12 @@ pub(super) fn values<'a>(head: &'a str, name: &'a str) -> impl Iterator<Item = &
         let (field, value) = line.split_once(':')?;
         field.eq_ignore_ascii_case(name).then(|| value.trim_matches([' ', '\t']))
     })
+}
+
+/// Whether Connection has the option, in a head of either kind.
+pub(super) fn has_option(head: &str, option: &str) -> bool {
+    let mut options = values(head, "connection").flat_map(|value| value.split(','));
+    options.any(|o| o.trim().eq_ignore_ascii_case(option))
 }
 
 /// The first response in the bytes and its length; None: it is not whole yet. `ended`: no more

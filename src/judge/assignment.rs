@@ -6,9 +6,10 @@
 use super::answer::{Answer, End};
 use super::at_rest;
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use super::client::{Client, Trouble};
-use super::contact::{PAUSE, ask, get, reads_pieces};
-use super::show;
+use super::client::{Client, Trouble, in_words};
+use super::contact::{PAUSE, ask, ask_all, get, get_once, reads_pieces};
+use super::hostile::median;
+use super::show::{self, ms};
 use std::time::{Duration, Instant};
 
 /// Where the assignment asks for it.
@@ -126,7 +127,7 @@ fn fetched(
     is_right: impl Fn(&Answer) -> bool,
     expected: &str,
 ) -> Finding {
-    let request = get(path, "Connection: close\r\n");
+    let request = get_once(path);
     judged(&request, ask(subject, &request), is_right, expected)
 }
 
@@ -138,8 +139,8 @@ pub(super) fn judged(
     expected: &str,
 ) -> Finding {
     let outcome = if answer.as_ref().is_ok_and(is_right) { Outcome::Pass } else { Outcome::Fail };
-    let timed_out = matches!(answer, Err(Trouble::TimedOut(_)));
-    let came = answer.map_or_else(|trouble| trouble.to_string(), |answer| answer.summary());
+    let timed_out = answer.as_ref().is_err_and(Trouble::is_timeout);
+    let came = in_words(&answer);
     let sent = show::short(request.as_bytes());
     Finding { timed_out, ..Finding::new(outcome, sent, came, expected) }
 }
@@ -154,26 +155,21 @@ pub(super) fn warned(mut finding: Finding) -> Finding {
 
 /// Content-Length against what comes until the server closes.
 fn length_is_right(subject: &Subject) -> Finding {
-    let request = get(&subject.path, "Connection: close\r\n");
-    let found = Client::connect(subject.address).and_then(|mut client| {
-        client.send(&request);
-        let answer = client.answer(false, subject.patience)?;
-        Ok((answer, client.rest(subject.patience).0))
-    });
+    let request = get_once(&subject.path);
     let expected = "as many bytes as Content-Length says, and nothing behind them";
-    match found {
-        Ok((answer, _)) if answer.end == End::Close => {
+    match ask_all(subject, &request, subject.patience) {
+        Ok((answer, ..)) if answer.end == End::Close => {
             let came = format!("{}, without Content-Length", answer.summary());
             Finding::new(Outcome::Warn, show::short(request.as_bytes()), came, expected)
         }
-        Ok((answer, rest)) if !rest.is_empty() => {
+        Ok((answer, rest, _)) if !rest.is_empty() => {
             let came = format!("{}; and behind it {}", answer.summary(), show::short(&rest));
             // Some end every answer with a line end, which a client of a connection per request skips.
             let is_space = rest.trim_ascii().is_empty();
             let outcome = if is_space { Outcome::Warn } else { Outcome::Fail };
             Finding::new(outcome, show::short(request.as_bytes()), came, expected)
         }
-        Ok((answer, _)) => judged(&request, Ok(answer), |_| true, expected),
+        Ok((answer, ..)) => judged(&request, Ok(answer), |_| true, expected),
         Err(trouble) => judged(&request, Err(trouble), |_| false, expected),
     }
 }
@@ -196,7 +192,7 @@ fn names(page: &str) -> Vec<&str> {
 }
 
 fn pictures(subject: &Subject) -> Finding {
-    let request = get(&subject.path, "Connection: close\r\n");
+    let request = get_once(&subject.path);
     let page = match ask(subject, &request) {
         Ok(page) => String::from_utf8_lossy(&page.content).into_owned(),
         Err(trouble) => return judged(&request, Err(trouble), |_| false, "the page"),
@@ -224,16 +220,11 @@ fn pictures(subject: &Subject) -> Finding {
 }
 
 fn head(subject: &Subject) -> Finding {
-    let request = get(&subject.path, "Connection: close\r\n").replacen("GET", "HEAD", 1);
-    let found = Client::connect(subject.address).and_then(|mut client| {
-        client.send(&request);
-        let answer = client.answer(true, subject.patience)?;
-        Ok((answer, client.rest(subject.patience).0))
-    });
+    let request = get_once(&subject.path).replacen("GET", "HEAD", 1);
     let sent = show::short(request.as_bytes());
     let expected = "a head, and nothing behind it";
-    match found {
-        Ok((answer, rest)) => {
+    match ask_all(subject, &request, subject.patience) {
+        Ok((answer, rest, _)) => {
             let is_right = rest.trim_ascii().is_empty() && answer.status < 500;
             // HTTP/1.0 knows HEAD too, but the assignment asks for GET and POST alone.
             let outcome = match (is_right, rest.is_empty()) {
@@ -253,7 +244,7 @@ fn head(subject: &Subject) -> Finding {
 
 /// All connect and ask before the first reads.
 fn at_once(subject: &Subject) -> Finding {
-    let request = get(&subject.path, "Connection: close\r\n");
+    let request = get_once(&subject.path);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         match Client::connect(subject.address) {
@@ -301,7 +292,7 @@ fn in_turn(subject: &Subject) -> Finding {
         );
     }
     let paths = [subject.path.as_str(), "/there-is-no-such-page"];
-    let requests = paths.map(|path| get(path, "Connection: close\r\n"));
+    let requests = paths.map(get_once);
     let alone =
         requests.clone().map(|request| ask(subject, request).map(|a| (a.status, a.content)));
     let clients = requests.clone().map(|_| Client::connect(subject.address));
@@ -339,15 +330,8 @@ fn in_turn(subject: &Subject) -> Finding {
     Finding::new(Outcome::Pass, sent, "both get their own answer", expected)
 }
 
-/// The middle one of the times of twenty requests.
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
 fn not_slower(subject: &Subject) -> Finding {
-    let request = get("/", "Connection: close\r\n");
+    let request = get_once("/");
     let began = Instant::now();
     let mut times = Vec::new();
     while times.len() < MANY && began.elapsed() < MANY_TIME && !subject.stop.is_raised() {
@@ -367,7 +351,6 @@ fn not_slower(subject: &Subject) -> Finding {
     let first = first.min(subject.facts.first_took);
     let is_right = last < first * SLOWER || last < first + SLOWER_BY;
     let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
-    let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let (number, sent) = (times.len(), show::short(request.as_bytes()));
     let came =
         format!("{number} answers; the first ones took {}, the last ones {}", ms(first), ms(last));

@@ -4,7 +4,7 @@
 //! is late. Entry point: [`check`]. Note: `notes/judge.md`.
 
 use super::check::{Check, Finding, Outcome, Subject};
-use super::contact::{ask, get};
+use super::contact::{ask, get_once};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -30,7 +30,7 @@ pub(super) fn check() -> Option<Check> {
 }
 
 fn rests(subject: &Subject) -> Finding {
-    let request = get("/", "Connection: close\r\n");
+    let request = get_once("/");
     let began = Instant::now();
     for _ in 0..REQUESTS {
         // Other checks judge the answers; one that is slow is not waited for twenty times.

@@ -25,6 +25,17 @@ pub(crate) enum Trouble {
     NotHttp(String, Vec<u8>),
 }
 
+impl Trouble {
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Trouble::TimedOut(_))
+    }
+}
+
+/// What came, in a few words.
+pub(crate) fn in_words(answer: &Result<Answer, Trouble>) -> String {
+    answer.as_ref().map_or_else(Trouble::to_string, Answer::summary)
+}
+
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {

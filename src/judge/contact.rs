@@ -20,23 +20,46 @@ pub(super) fn get(path: &str, lines: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
 }
 
+/// A GET of a path for a connection of its own.
+pub(super) fn get_once(path: &str) -> String {
+    get(path, "Connection: close\r\n")
+}
+
 /// Sends the bytes on a connection of their own, and reads one answer.
 pub(super) fn ask(subject: &Subject, bytes: impl AsRef<[u8]>) -> Result<Answer, Trouble> {
+    ask_within(subject, bytes, subject.patience).map(|(answer, _)| answer)
+}
+
+/// The same, with a patience of its own; the client goes on.
+pub(super) fn ask_within(
+    subject: &Subject,
+    bytes: impl AsRef<[u8]>,
+    patience: Duration,
+) -> Result<(Answer, Client), Trouble> {
     let mut client = Client::connect(subject.address)?;
     client.send(&bytes);
-    client.answer(bytes.as_ref().starts_with(b"HEAD "), subject.patience)
+    let answer = client.answer(bytes.as_ref().starts_with(b"HEAD "), patience)?;
+    Ok((answer, client))
+}
+
+/// The answer, and what comes behind it until the server closes or the patience for that ends; and
+/// whether it has closed.
+pub(super) fn ask_all(
+    subject: &Subject,
+    bytes: impl AsRef<[u8]>,
+    patience: Duration,
+) -> Result<(Answer, Vec<u8>, bool), Trouble> {
+    let (answer, mut client) = ask_within(subject, bytes, subject.patience)?;
+    let (rest, has_closed) = client.rest(patience);
+    Ok((answer, rest, has_closed))
 }
 
 /// What the server offers. The error ends the sentence "HOST:PORT …": there is nothing to judge.
 pub(super) fn meet(subject: &Subject) -> Result<Facts, String> {
     let mut facts = Facts::default();
     let began = Instant::now();
-    let first = Client::connect(subject.address).and_then(|mut client| {
-        client.send(get("/", "Connection: close\r\n"));
-        client.answer(false, FIRST)
-    });
-    match first {
-        Ok(answer) => facts.first = answer,
+    match ask_within(subject, get_once("/"), FIRST) {
+        Ok((answer, _)) => facts.first = answer,
         Err(Trouble::Connect(why)) => {
             return Err(format!("takes no connection ({why}); start the server first"));
         }
@@ -86,7 +109,7 @@ fn serves_many(subject: &Subject) -> bool {
     let Ok(mut other) = Client::connect(subject.address) else { return false };
     other.send("GET / HT");
     let Ok(mut client) = Client::connect(subject.address) else { return false };
-    client.send(get("/", "Connection: close\r\n"));
+    client.send(get_once("/"));
     client.answer(false, SECOND).is_ok()
 }
 

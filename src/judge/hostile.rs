@@ -4,8 +4,9 @@
 //! Bounded in count and time. Entry point: [`chapters`]. Note: `notes/judge.md`.
 
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use super::client::{Client, Trouble};
-use super::contact::{ask, get};
+use super::client::Client;
+use super::contact::{ask, get, get_once};
+use super::show::ms;
 use crate::net::sys;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -145,45 +146,45 @@ fn endless(subject: &Subject) -> Finding {
     told(Outcome::Fail, "it still waits")
 }
 
-/// How long ordinary clients wait, one after the other, each on a connection of its own, in order
-/// of length. The error: one of them got another answer than at first, or none.
+/// How long ordinary clients wait, one after the other, each on a connection of its own. The error: one of them got another answer than at first, or none.
 fn waits(subject: &Subject) -> Result<Vec<Duration>, (String, bool)> {
     let subject = &Subject { patience: LONGEST, ..subject.clone() };
     let (begun, mut waits) = (Instant::now(), Vec::new());
     while waits.len() < ASKED && begun.elapsed() < MEASURED {
         let asked = Instant::now();
         let first = &subject.facts.first;
-        match ask(subject, get("/", "Connection: close\r\n")) {
+        match ask(subject, get_once("/")) {
             Ok(answer) if (answer.status, &answer.content) == (first.status, &first.content) => {}
             Ok(answer) => return Err((format!("got another answer: {}", answer.summary()), false)),
             Err(trouble) => {
-                let timed_out = matches!(trouble, Trouble::TimedOut(_));
-                return Err((format!("{trouble}, within {} s", LONGEST.as_secs()), timed_out));
+                let why = format!("{trouble}, within {} s", LONGEST.as_secs());
+                return Err((why, trouble.is_timeout()));
             }
         }
         waits.push(asked.elapsed());
     }
-    waits.sort();
     Ok(waits)
 }
 
-fn half(sorted: &[Duration]) -> Duration {
+/// The middle one of the times.
+pub(super) fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 /// The outcome, what was measured, and the bound.
 fn compare(alone: &[Duration], among: &[Duration]) -> (Outcome, String, String) {
-    let ms = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1000.0);
-    let longest = among.last().copied().unwrap_or_default();
-    let bound = TIMES * half(alone) + AND;
-    let outcome = match longest <= LONGEST && half(among) <= bound {
+    let longest = among.iter().max().copied().unwrap_or_default();
+    let bound = TIMES * median(alone) + AND;
+    let outcome = match longest <= LONGEST && median(among) <= bound {
         true => Outcome::Pass,
         false => Outcome::Fail,
     };
     let came = format!(
         "half of the others waited {} among them and {} without them; the longest wait: {}",
-        ms(half(among)),
-        ms(half(alone)),
+        ms(median(among)),
+        ms(median(alone)),
         ms(longest)
     );
     let expected = format!(
@@ -345,7 +346,7 @@ fn beside_downloads(subject: &Subject, large: &str) -> Finding {
         thread::scope(|scope| {
             let download = || {
                 while !stop.load(SeqCst) {
-                    let _ = ask(subject, get(large, "Connection: close\r\n"));
+                    let _ = ask(subject, get_once(large));
                 }
             };
             for _ in 0..4 {

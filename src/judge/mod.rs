@@ -147,15 +147,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     }
     subject.facts = contact::meet(&subject)
         .map_err(|why| Failure::CannotWork(format!("judge: {} {why}", asked.place)))?;
-    let (findings, has_ended) = run::run(&chapters, &subject);
-    let report = Report {
-        subject: given.operands.join(" "),
-        chapters: &chapters,
-        findings,
-        lab: asked.lab,
-        is_stopped: stop.is_raised(),
-        has_ended,
-    };
+    let report = judged(given.operands.join(" "), &chapters, &subject, asked.lab);
     let text = match (given.has("--json"), given.has("--markdown")) {
         (true, _) => report.json(),
         (_, true) => report.markdown(given.has("-v")),
@@ -175,10 +167,19 @@ pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, Stri
     let mut subject = Subject { address, path, echo, patience: PATIENCE, stop, facts };
     subject.facts = contact::meet(&subject)?;
     let chapters = server_chapters(&subject, None);
-    let (findings, has_ended) = run::run(&chapters, &subject);
-    let (subject, chapters) = (address.to_string(), chapters.as_slice());
-    let report = Report { subject, chapters, findings, lab: None, is_stopped: false, has_ended };
-    Ok(report.grades())
+    Ok(judged(address.to_string(), &chapters, &subject, None).grades())
+}
+
+/// The report on these chapters, under a name.
+fn judged<'a>(
+    name: String,
+    chapters: &'a [Chapter],
+    subject: &Subject,
+    lab: Option<u8>,
+) -> Report<'a> {
+    let (findings, has_ended) = run::run(chapters, subject);
+    let is_stopped = subject.stop.is_raised();
+    Report { subject: name, chapters, findings, lab, is_stopped, has_ended }
 }
 
 /// All chapters for an origin server.

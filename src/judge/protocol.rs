@@ -7,7 +7,7 @@ use super::answer::{Answer, End};
 use super::assignment::{judged, warned};
 use super::check::{Chapter, Check, Facts, Finding, Level, Outcome, Subject};
 use super::client::{Client, Trouble};
-use super::contact::{PAUSE, ask, get};
+use super::contact::{PAUSE, ask, ask_all, get, get_once};
 use super::show;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(super) fn chapters() -> Vec<Chapter> {
 fn pieces() -> Vec<Check> {
     let read = "one read may bring half a request, or two: the network keeps no borders";
     let close = "the client waits for the end of the connection, or for the next answer, for ever";
-    let whole = get("/", "Connection: close\r\n");
+    let whole = get_once("/");
     let mut checks: Vec<Check> =
         [("request line", 5), ("Host", 20), ("last line end", whole.len() - 1)]
             .into_iter()
@@ -58,7 +58,7 @@ fn pieces() -> Vec<Check> {
             in_a_row(s, true)
         }),
         Check::new("Connection: close is obeyed", "RFC 9112 §9.6", close, |s| {
-            closes(s, &get("/", "Connection: close\r\n"))
+            closes(s, &get_once("/"))
         }),
         Check::new("an HTTP/1.0 client sees the connection close", "RFC 9112 §9.3", close, |s| {
             closes(s, "GET / HTTP/1.0\r\n\r\n")
@@ -72,7 +72,7 @@ const KEEP: &str =
 
 /// `GET /` in pieces that begin at these places.
 fn sent_in(subject: &Subject, begins: &[usize]) -> Finding {
-    let whole = get("/", "Connection: close\r\n");
+    let whole = get_once("/");
     let ends = begins.iter().skip(1).copied().chain([whole.len()]);
     let pieces: Vec<&str> =
         begins.iter().zip(ends).filter_map(|(from, to)| whole.get(*from..to)).collect();
@@ -110,7 +110,7 @@ fn in_a_row(subject: &Subject, at_once: bool) -> Finding {
     }
     let paths = ["/", "/there-is-no-such-page", "/"];
     let requests = paths.map(|path| get(path, ""));
-    let alone = |path: &str| ask(subject, get(path, "Connection: close\r\n")).map(|a| a.status);
+    let alone = |path: &str| ask(subject, get_once(path)).map(|a| a.status);
     let wanted = paths.map(alone);
     let found: Result<Vec<u16>, Trouble> =
         Client::connect(subject.address).and_then(|mut client| {
@@ -142,13 +142,8 @@ fn in_a_row(subject: &Subject, at_once: bool) -> Finding {
 
 fn closes(subject: &Subject, request: &str) -> Finding {
     let expected = "an answer, and then the end of the connection";
-    let found = Client::connect(subject.address).and_then(|mut client| {
-        client.send(request);
-        let answer = client.answer(false, subject.patience)?;
-        Ok((answer, client.rest(CLOSE).1))
-    });
-    match found {
-        Ok((answer, has_closed)) => {
+    match ask_all(subject, request, CLOSE) {
+        Ok((answer, _, has_closed)) => {
             let came = answer.summary();
             let came =
                 if has_closed { came } else { format!("{came}; but the connection stays open") };
@@ -170,7 +165,7 @@ fn answers() -> Vec<Check> {
             "RFC 9110 §6.6.1",
             "caches reckon an answer's age from it",
             |s| {
-                let request = get("/", "Connection: close\r\n");
+                let request = get_once("/");
                 judged(
                     &request,
                     ask(s, &request),
@@ -186,7 +181,7 @@ fn answers() -> Vec<Check> {
             judged(&request, ask(s, &request), is_plain, "no Transfer-Encoding")
         }),
         Check::new("405 names the methods that apply", "RFC 9110 §15.5.6", allow, |s| {
-            let request = get("/", "Connection: close\r\n").replacen("GET", "DELETE", 1);
+            let request = get_once("/").replacen("GET", "DELETE", 1);
             match ask(s, &request) {
                 Ok(a) if a.status != 405 => {
                     Finding::not_applicable(format!("DELETE / gives {}, not 405", a.status))
@@ -214,7 +209,7 @@ fn answers() -> Vec<Check> {
 const WAITS: &str = "a client that waits for 100 sends its content late: curl waits a second";
 
 fn head_as_get(subject: &Subject) -> Finding {
-    let request = get(&subject.path, "Connection: close\r\n");
+    let request = get_once(&subject.path);
     let (by_get, to_head) = (ask(subject, &request), request.replacen("GET", "HEAD", 1));
     let by_head = ask(subject, &to_head);
     let Ok(by_get) = by_get else {
@@ -260,7 +255,7 @@ fn expects(subject: &Subject) -> Finding {
 fn leads_out(subject: &Subject) -> Finding {
     let mut came = Vec::new();
     for path in OUTSIDE {
-        let request = get(path, "Connection: close\r\n");
+        let request = get_once(path);
         let is_inside = |a: &Answer| !a.content.starts_with(b"root:");
         let answer = ask(subject, &request);
         came.push(answer.as_ref().map_or_else(Trouble::to_string, |a| a.status.to_string()));
@@ -304,7 +299,7 @@ fn conditional() -> Vec<Check> {
 }
 
 fn condition(subject: &Subject, lines: &str, status: u16) -> Finding {
-    let page = ask(subject, get(&subject.path, "Connection: close\r\n")).unwrap_or_default();
+    let page = ask(subject, get_once(&subject.path)).unwrap_or_default();
     let (tag, date) = (page.field("etag"), page.field("last-modified"));
     if (tag.is_none() && lines.contains("None")) || (date.is_none() && lines.contains("Modified")) {
         return Finding::not_applicable("the page has no ETag, or no Last-Modified");

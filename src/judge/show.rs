@@ -1,6 +1,8 @@
-//! Bytes as a reader can see them: escaped, cut short, the interesting ones marked.
+//! Bytes as a reader can see them: escaped, cut short, the interesting ones marked; and times.
 //!
 //! Knows no sockets. Entry points: [`marked`], [`short`]. Note: `notes/judge.md`.
+
+use std::time::Duration;
 
 /// A longer text is cut in its middle.
 const LONGEST: usize = 400;
@@ -36,6 +38,11 @@ fn cut(text: &str) -> String {
     let begin: String = text.chars().take(half).collect();
     let end: String = text.chars().skip(length - half).collect();
     format!("{begin} … {end}")
+}
+
+/// A short time.
+pub(crate) fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
 /// What goes before and behind a request's interesting part where there is nothing to see.

@@ -6,7 +6,7 @@
 use super::cases::{self, Accepted, Case, Chunked, Demand, Fault, Section, Verdict};
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
 use super::client::{Client, Trouble};
-use super::contact::get;
+use super::contact::get_once;
 use super::show;
 use std::time::Duration;
 
@@ -212,7 +212,7 @@ fn accepted(
     let answer = match client.answer(a.method == "HEAD", subject.patience) {
         Ok(answer) => answer,
         Err(trouble) => {
-            let timed_out = matches!(trouble, Trouble::TimedOut(_));
+            let timed_out = trouble.is_timeout();
             return Step { timed_out, ..step(otherwise, trouble.to_string(), true) };
         }
     };
@@ -318,7 +318,7 @@ fn incomplete(case: &Case, client: &mut Client) -> Step {
 
 /// A server that still holds hidden bytes would answer those, not this.
 fn probe(subject: &Subject, client: &mut Client) -> Step {
-    client.send(get("/", "Connection: close\r\n"));
+    client.send(get_once("/"));
     let what = "the next request on the connection";
     match client.answer(false, subject.patience) {
         Ok(answer) if is_understood(answer.status, "GET") => {
@@ -333,7 +333,7 @@ fn probe(subject: &Subject, client: &mut Client) -> Step {
         }
         Ok(answer) => step(Outcome::Fail, format!("{what}: {}", answer.summary()), true),
         Err(trouble) => Step {
-            timed_out: matches!(trouble, Trouble::TimedOut(_)),
+            timed_out: trouble.is_timeout(),
             ..step(Outcome::Fail, format!("{what}: {trouble}"), true)
         },
     }

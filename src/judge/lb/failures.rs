@@ -3,11 +3,10 @@
 //!
 //! Entry point: [`chapter`]. Note: `notes/judge.md`.
 
-use super::{Gateway, PAUSE, RETURN, honest, honest_content};
-use crate::judge::answer::Answer;
+use super::{Gateway, PAUSE, RETURN, honest, honest_content, is_honest, numbered_get};
 use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use crate::judge::client::{Client, Trouble};
-use crate::judge::contact::{ask, get};
+use crate::judge::client::{Client, Trouble, in_words};
+use crate::judge::contact::{ask, ask_within, get, get_once};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -87,10 +86,6 @@ fn post(number: usize) -> String {
     )
 }
 
-fn in_words(answer: &Result<Answer, Trouble>) -> String {
-    answer.as_ref().map_or_else(ToString::to_string, Answer::summary)
-}
-
 /// Asks so many times; what the first got that did not get what it asked for, and how many.
 fn losses(gateway: &Gateway, subject: &Subject, times: usize, is_post: bool) -> (usize, String) {
     let (mut lost, mut first) = (0, String::new());
@@ -98,7 +93,7 @@ fn losses(gateway: &Gateway, subject: &Subject, times: usize, is_post: bool) -> 
         let number = gateway.backends.honest();
         let request = match is_post {
             true => post(number),
-            false => get(&format!("/t{number}"), "Connection: close\r\n"),
+            false => numbered_get(number),
         };
         let answer = ask(subject, request);
         let expected = if is_post { b"hi".to_vec() } else { honest_content(number) };
@@ -161,11 +156,9 @@ fn deadly(gateway: &Arc<Gateway>) -> usize {
 
 fn dies_with_get(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     let number = deadly(gateway);
-    let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
+    let answer = ask(subject, numbered_get(number));
     match &answer {
-        Ok(found) if found.status == 200 && found.content == honest_content(number) => {
-            (Outcome::Pass, String::new())
-        }
+        Ok(found) if is_honest(found, number) => (Outcome::Pass, String::new()),
         _ => (Outcome::Fail, in_words(&answer)),
     }
 }
@@ -277,12 +270,7 @@ fn stalls(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
 
 fn all_refuse(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     (0..gateway.backends.ports().len()).for_each(|backend| gateway.backends.kill(backend));
-    let mut client = match Client::connect(subject.address) {
-        Ok(client) => client,
-        Err(trouble) => return (Outcome::Fail, trouble.to_string()),
-    };
-    client.send(get("/", "Connection: close\r\n"));
-    let answer = client.answer(false, 3 * subject.patience);
+    let answer = ask_within(subject, get_once("/"), 3 * subject.patience).map(|(answer, _)| answer);
     let outcome = match &answer {
         Ok(answer) if answer.status >= 500 => Outcome::Pass,
         Err(Trouble::Closed(0) | Trouble::Reset(0)) => Outcome::Warn,

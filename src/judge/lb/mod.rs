@@ -22,9 +22,10 @@ mod smuggling;
 // backends that refuse, die, stall and come back
 mod failures;
 
+use super::answer::Answer;
 use super::check::{Chapter, Finding, Level, Subject};
 use super::client::{Client, Trouble};
-use super::contact::{ask, get};
+use super::contact::{ask, get, get_once};
 use super::{assignment, contact, hostile};
 use backends::Backends;
 use std::collections::BTreeSet;
@@ -104,7 +105,7 @@ impl Gateway {
     fn is_answered_elsewhere(&self, subject: &Subject) -> bool {
         (0..STRANGERS).all(|_| {
             let number = self.backends.honest();
-            let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
+            let answer = ask(subject, numbered_get(number));
             answer.is_ok_and(|a| a.status < 500) && self.backends.seen(number).is_empty()
         })
     }
@@ -164,11 +165,10 @@ impl Gateway {
     /// should be.
     fn ask_honestly(&self, subject: &Subject) -> (usize, Result<(), Option<Trouble>>) {
         let number = self.backends.honest();
-        let answer = ask(subject, get(&format!("/t{number}"), "Connection: close\r\n"));
-        let answer = answer.map_err(Some).and_then(|answer| {
-            let is_well = answer.status == 200 && answer.content == honest_content(number);
-            if is_well { Ok(()) } else { Err(None) }
-        });
+        let answer = ask(subject, numbered_get(number));
+        let answer = answer
+            .map_err(Some)
+            .and_then(|answer| if is_honest(&answer, number) { Ok(()) } else { Err(None) });
         (number, answer)
     }
 
@@ -185,8 +185,7 @@ impl Gateway {
             };
             client.send(get(&format!("/t{number}"), ""));
             match client.answer(false, subject.patience) {
-                Ok(answer) if answer.status >= 500 => {}
-                Ok(answer) if answer.status == 200 && answer.content == honest_content(number) => {}
+                Ok(answer) if answer.status >= 500 || is_honest(&answer, number) => {}
                 Ok(answer) => return Err(answer.summary()),
                 Err(trouble @ Trouble::NotHttp(..)) => {
                     return Err(trouble.to_string());
@@ -196,6 +195,16 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+/// A GET of that number, on a connection of its own.
+fn numbered_get(number: usize) -> String {
+    get_once(&format!("/t{number}"))
+}
+
+/// Whether an honest backend has answered a GET of that number.
+fn is_honest(answer: &Answer, number: usize) -> bool {
+    answer.status == 200 && answer.content == honest_content(number)
 }
 
 /// What an honest backend answers to a GET of that number.

@@ -9,7 +9,6 @@ use crate::judge::answer::Answer;
 use crate::judge::check::{Check, Finding, Outcome, Subject};
 use crate::judge::client::{Client, Trouble};
 use crate::judge::show;
-use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -159,12 +158,9 @@ impl Passage {
 
     fn send(&self, gateway: &Gateway, subject: &Subject) -> Result<Came, Finding> {
         gateway.ready(subject)?;
-        let closes = self.closes;
         let number = match self.answer.clone() {
             None => gateway.backends.honest(),
-            Some(bytes) => gateway
-                .backends
-                .play(move |_, _, mut stream| stream.write_all(&bytes).is_ok() && !closes),
+            Some(bytes) => gateway.backends.answer(bytes, self.closes),
         };
         let request = numbered(&self.request, number);
         let mut peer = None;

@@ -3,7 +3,7 @@
 //!
 //! Knows no sockets. Entry point: [`read`]. Note: `notes/judge.md`.
 
-use crate::judge::answer::{chunks, content_length, field_lines, values};
+use crate::judge::answer::{chunks, content_length, digit, field_lines, has_option, values};
 
 /// A longer head is no request.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -27,8 +27,7 @@ impl Request {
 
     /// Whether the connection may be kept behind the answer.
     pub(crate) fn persists(&self) -> bool {
-        let options = self.fields("connection").join(",").to_ascii_lowercase();
-        let says = |word| options.split(',').any(|o| o.trim() == word);
+        let says = |option| has_option(&self.head, option);
         !says("close") && (self.minor > 0 || says("keep-alive"))
     }
 }
@@ -72,7 +71,7 @@ fn head_of(head: &[u8]) -> Result<Request, String> {
     let [method, target, version] = parts.as_slice() else {
         return Err(format!("the request line has {} parts", parts.len()));
     };
-    let minor = version.strip_prefix("HTTP/1.").and_then(crate::judge::answer::digit);
+    let minor = version.strip_prefix("HTTP/1.").and_then(digit);
     let is_plain = |c: char| c.is_ascii_graphic();
     if method.is_empty() || !target.chars().all(is_plain) || target.is_empty() {
         return Err("the request line is wrong".to_owned());

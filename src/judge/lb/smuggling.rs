@@ -7,16 +7,14 @@
 use super::backends::Seen;
 use super::lies::{Lie, Sees, lies};
 use super::passage::{numbered, told};
-use super::request::Request;
 use super::{Gateway, PAUSE};
 use crate::judge::answer::Answer;
 use crate::judge::cases::{self, Demand, Fault, ResponseCase, ResponseVerdict, Verdict};
 use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use crate::judge::client::{Client, Trouble};
+use crate::judge::client::{Client, Trouble, in_words};
+use crate::judge::contact::ask;
 use crate::judge::show;
 use crate::judge::table::rule;
-use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -72,10 +70,7 @@ fn smuggle(gateway: &Gateway, subject: &Subject, bytes: &[u8], hidden: Outcome) 
         return finding;
     }
     gateway.backends.take_seen();
-    let answer = Client::connect(subject.address).and_then(|mut client| {
-        client.send(bytes);
-        client.answer(bytes.starts_with(b"HEAD "), subject.patience)
-    });
+    let answer = ask(subject, bytes);
     // What is hidden would come to a backend right behind.
     thread::sleep(PAUSE);
     let seen = gateway.backends.take_seen();
@@ -93,10 +88,6 @@ fn smuggle(gateway: &Gateway, subject: &Subject, bytes: &[u8], hidden: Outcome) 
     };
     let expected = "an error, or one message for the backend that has one reading";
     Finding::new(outcome, show::marked(bytes), came, expected)
-}
-
-fn in_words(answer: &Result<Answer, Trouble>) -> String {
-    answer.as_ref().map_or_else(ToString::to_string, Answer::summary)
 }
 
 fn answer_check(gateway: &Arc<Gateway>, case: ResponseCase) -> Check {
@@ -194,11 +185,7 @@ fn tell(
     let sent = format!("{plain}; the backend answers «{lie}»{end}");
     gateway.ready(subject)?;
     for _ in 0..2 {
-        let answer = bytes.to_vec();
-        let play = move |_, _: &Request, mut stream: &TcpStream| {
-            stream.write_all(&answer).is_ok() && !closes
-        };
-        let number = gateway.backends.play(play);
+        let number = gateway.backends.answer(bytes.to_vec(), closes);
         let mut client = match Client::connect(subject.address) {
             Ok(client) => client,
             Err(trouble) => return Ok((Err(trouble), sent, None)),
