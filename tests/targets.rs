@@ -350,10 +350,17 @@ fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
     let few = (0..200).map(|n| sized(format!("few{n}.bin"), 128 * 1024));
     let many = (0..12).map(|n| sized(format!("many{n}.bin"), 8 << 20));
     let names: Vec<String> = few.chain(many).collect();
+    let huge = sized("huge.bin".to_owned(), 100 << 20);
     let ask = |server: &Server, method: &str, name: &str| {
         let request = format!("{method} /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let said = server.exchange(request.as_bytes());
         assert!(said.starts_with(b"HTTP/1.1 200 "), "{name}");
+    };
+    let ask_only = |server: &Server, name: &str| {
+        let mut stream = server.connect();
+        write!(stream, "GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
+        stream.read_exact(&mut [0; 100]).expect("the answer begins");
+        stream
     };
     for topic in SERVERS {
         let server = serve(topic, &folder);
@@ -363,6 +370,8 @@ fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
             ask(&server, "GET", name);
         }
         assert_eq!(server.memory_files(), [8 << 20], "{topic}: one file under three spellings");
+        let _huge = ask_only(&server, &huge);
+        assert_eq!(server.memory_files(), [8 << 20], "{topic}: what is streamed takes no room");
         let (mut most, mut most_bytes) = (0, 0);
         for name in &names {
             ask(&server, "GET", name);
@@ -374,13 +383,8 @@ fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
         assert!((100..=128).contains(&most), "{topic}: {most} descriptors");
         assert!((32 << 20..=64 << 20).contains(&most_bytes), "{topic}: {most_bytes}");
         // Clients who ask for all of them and do not read hold on to what is kept no more.
-        let ask_only = |name: &String| {
-            let mut stream = server.connect();
-            write!(stream, "GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
-            stream.read_exact(&mut [0; 100]).expect("the answer begins");
-            stream
-        };
-        let stalled: Vec<_> = names.iter().rev().take(30).chain(&names).map(ask_only).collect();
+        let stalled = names.iter().rev().take(30).chain(&names);
+        let stalled: Vec<_> = stalled.map(|name| ask_only(&server, name)).collect();
         let files = server.memory_files();
         let bytes = files.iter().sum::<u64>();
         println!("{topic}: {} clients hold {} files, {bytes} bytes", stalled.len(), files.len());

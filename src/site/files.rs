@@ -6,6 +6,7 @@
 use crate::http::date;
 use crate::http::response::{Bytes, Content, Response};
 use crate::net::sys::{self, is_shortage};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
@@ -96,13 +97,18 @@ impl Files {
         wanted: impl Fn(&Revision) -> bool,
         now: Instant,
     ) -> io::Result<Option<Found>> {
-        let Some(name) = decode(path) else { return Ok(None) };
+        // Only names that are decoded and allowed are kept, so a plain path is looked up as it is.
+        let name = match path.contains('%') {
+            true => decode(path).map(Cow::Owned),
+            false => path.strip_prefix('/').map(Cow::Borrowed),
+        };
+        let Some(name) = name else { return Ok(None) };
         let kept = self.kept.read().ok().and_then(|kept| kept.get(&*name)?.share());
         let is_fresh = |file: &Found| now.saturating_duration_since(file.checked) <= BELIEVED;
         if kept.as_ref().is_some_and(is_fresh) {
             return Ok(kept);
         }
-        match self.look(&name, wanted, kept, now) {
+        match self.look(path, wanted, kept, now) {
             Err(error) if !is_shortage(&error) => Ok(None),
             found => found,
         }
@@ -112,12 +118,13 @@ impl Files {
     /// point elsewhere by now.
     fn look(
         &self,
-        name: &str,
+        path: &str,
         wanted: impl Fn(&Revision) -> bool,
         kept: Option<Found>,
         now: Instant,
     ) -> io::Result<Option<Found>> {
-        let real = self.root.join(name).canonicalize()?;
+        let Some(name) = decode(path) else { return Ok(None) };
+        let real = self.root.join(&name).canonicalize()?;
         let metadata = real.metadata()?;
         // A pipe is not even opened: that would wait for its other end.
         if !real.starts_with(&self.root) || !metadata.is_file() {
@@ -128,16 +135,16 @@ impl Files {
             Some(kept) if *kept.revision == revision => Found { checked: now, ..kept },
             _ => {
                 let length = metadata.len();
-                let is_read = length < SEALED_FILE || wanted(&revision);
+                let is_read = length < SEALED_FILE || (length <= KEPT_FILE && wanted(&revision));
                 if is_read && let Ok(mut kept) = self.kept.write() {
-                    kept.remove(name);
+                    kept.remove(&name);
                     self.make_room(&mut kept, length);
                 }
                 self.read(revision.path, is_read, now)?
             }
         };
         if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
-            kept.insert(name.to_owned(), shared);
+            kept.insert(name, shared);
         }
         Ok(Some(found))
     }
