@@ -5,7 +5,7 @@
 
 use super::ab::{Ab, AbRun};
 use crate::bench::Plan;
-use crate::bench::rounds::{Cell, Turn, load_curve, measure};
+use crate::bench::rounds::{Cell, Turn, WARMUP, load_curve, measure};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
 use crate::lab::process::say;
@@ -16,8 +16,6 @@ pub(super) const LEVELS: [usize; 4] = [1, 10, 50, 100];
 /// What is measured: the topic, and the title of its table; last what the assignment does not ask for.
 pub(super) const SYSTEMS: [(&str, &str); 3] =
     [("lb", "Async + Load Balancer"), ("thread_server", "Thread"), ("async_server", "Async")];
-/// How each target is loaded before the first round.
-pub(super) const WARMUP: Duration = Duration::from_millis(200);
 /// The assignment's -s: nothing is given up early.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(99_999);
 /// How often each point of the load curve is measured; how long, for each round of the test, and at most.

@@ -5,9 +5,10 @@
 //! [`summary`], [`block`]. Note: `notes/README.md`.
 
 use super::ab;
-use super::measure::{LEVELS, Measured, SYSTEMS, WARMUP};
+use super::measure::{LEVELS, Measured, SYSTEMS};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
+use crate::bench::rounds::WARMUP;
 use crate::bench::rounds::{self, Cell};
 use crate::bench::saved;
 use crate::bench::table;

@@ -10,7 +10,7 @@ pub mod plan;
 pub mod options;
 // where a response ends
 pub mod reader;
-// one thread: many connections, one poller
+// the client threads: each with many connections and one poller
 mod client;
 // what is counted
 pub mod tally;

@@ -159,6 +159,9 @@ pub(crate) fn pairs(cells: &[Cell]) -> Vec<Pair> {
     pairs
 }
 
+/// How others that compare load each target before the first round, so that it is not the only cold
+/// one.
+pub(crate) const WARMUP: Duration = Duration::from_millis(200);
 /// How long `--rate auto` loads a target to see what it can do.
 const PROBE: Duration = Duration::from_millis(500);
 /// The points of its curve, of the highest rate of a closed loop: where the curve is flat, where it

@@ -6,6 +6,7 @@
 use super::rows::{Figure::*, Measurement, Row};
 use super::{Comparison, List};
 use crate::bench::cpu::{self, numbers_in, stat};
+use crate::bench::rounds::WARMUP;
 use crate::bench::{self, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::{Fleet, Server};
@@ -15,8 +16,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How each system is loaded before the first round of a case.
-const WARMUP: Duration = Duration::from_millis(200);
 /// How long one answer to an idle connection may take, and the goodbye to all of them.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So many idle connections are opened at a time: a server that looks at each in every turn would

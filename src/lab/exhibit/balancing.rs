@@ -6,16 +6,13 @@
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Cell, Turn, measure, pairs};
+use crate::bench::rounds::{Cell, Turn, WARMUP, measure, pairs};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Pair, judge, sentences};
 use crate::bench::{Outcome, Plan};
 use crate::lab::fleet::{Server, get};
 use crate::lab::page::number;
-use std::time::Duration;
-
-const WARMUP: Duration = Duration::from_millis(200);
 
 pub(super) const POLICIES: Exhibit = Exhibit {
     name: "policies",

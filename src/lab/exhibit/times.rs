@@ -106,13 +106,11 @@ answer here; about one time in twenty chance gives the other: that is what p = 0
 };
 
 const RUNS: usize = 12;
-/// So that the first run is not the only cold one.
-const WARMUP: Duration = Duration::from_millis(200);
 
 fn noise(stage: &Stage) -> Result<String, String> {
     let server = Server::start(|stream, _| answer(stream, LAST, || false))?;
     let plan = server.plan(stage.pick(1000, 200), 10)?;
-    let cells = rounds::measure(&[plan], RUNS, WARMUP, stage.stop, &mut |_| {}).whole()?;
+    let cells = rounds::measure(&[plan], RUNS, rounds::WARMUP, stage.stop, &mut |_| {}).whole()?;
     let Some(cell) = cells.first() else {
         return Ok(String::new()); // stopped before the first run
     };
