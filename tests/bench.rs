@@ -809,6 +809,15 @@ fn a_load_curve_shows_for_each_rate_what_was_answered_how_late_and_how_much_is_m
 }
 
 #[test]
+fn a_load_curve_is_measured_also_beside_a_target_that_never_answers() {
+    let targets = [("quick", slow(10)), ("dead", silent_after(0))];
+    let ended = bench_all("-q -k -c 2 -t 0.1 --rate auto --csv", &targets);
+    let asked = column(&ended.text, "rate_asked");
+    assert_eq!((ended.code, asked.len()), (Some(1), 18), "{}{}", ended.text, ended.errors);
+    assert!(ended.errors.contains("no request succeeded"), "{}", ended.errors);
+}
+
+#[test]
 fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let folder = Folder::new();
     let (quick, slow) = (always(HELLO), slow(60));
