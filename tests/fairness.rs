@@ -204,7 +204,8 @@ fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
             0 => output.send_shared(Arc::new(Arc::clone(&all))),
             1 => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
             _ => {
-                let (file, length) = sys::seal(&*all).expect("the system has sealed memory");
+                let (file, length) =
+                    sys::seal(&*all, all.len() as u64).expect("the system has sealed memory");
                 output.send_sealed(Arc::new(file), length);
             }
         }

@@ -340,6 +340,27 @@ fn a_kept_file_that_is_changed_on_the_way_arrives_as_it_was() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn sealed_memory_holds_what_was_read_however_long_it_is() {
+    let huge_page = 2 << 20;
+    for length in [1, huge_page - 1, huge_page, huge_page + 1, 3 * huge_page + 5] {
+        let mut content = large_content(length + 8);
+        content.truncate(length);
+        // A file may shrink or grow between the look at its length and the reading.
+        for expected in [0, length, length + 1, length + 2 * huge_page] {
+            let sealed = progjar::net::sys::seal(&content[..], expected as u64);
+            let (file, said) = sealed.expect("there is room");
+            let mut bytes = vec![0; length + 1];
+            let n = file.read_at(&mut bytes, 0).expect("it is read");
+            assert_eq!((said, n), (length as u64, length), "expected {expected}");
+            assert!(bytes[..n] == content, "{length} bytes, expected {expected}: others came");
+            let past_the_end = file.write_at(b"x", length as u64);
+            assert!(file.write_at(b"x", 0).is_err() && past_the_end.is_err(), "it can be changed");
+        }
+    }
+}
+
+#[test]
 fn what_is_kept_is_bounded_in_bytes_and_in_descriptors() {
     let folder = folder();
     let sized = |name: String, length: u64| {
