@@ -4,12 +4,10 @@
 //! mount namespace (`unshare`), and an IPv6 loopback.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Folder, Server, eventually};
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use support::{Folder, Server, eventually};
 
 const NAME: &str = "two-addresses";
 

@@ -1,7 +1,6 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
-mod support;
-
+use crate::support::{Folder, within};
 use progjar::assignment::ports::check_free;
 use progjar::cli::shutdown::Stop;
 use progjar::net::ports::{WHAT_TO_DO, is_held_by_a_client};
@@ -13,7 +12,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);

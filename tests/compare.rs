@@ -2,13 +2,11 @@
 //! leaves nothing behind.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Folder, tool, within};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{Folder, tool, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,11 +3,9 @@
 //! `cargo test --release --test failover -- --ignored --nocapture --test-threads 1`.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::load::Load;
+use crate::support::{Answer, Server, eventually};
 use std::time::{Duration, Instant};
-use support::load::Load;
-use support::{Answer, Server, eventually};
 
 /// How much of it: a few seconds for every day, or as long as figures need.
 #[derive(Clone, Copy)]

@@ -2,8 +2,9 @@
 //! server gets one clear line in a bounded time.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::json::{self, Json};
+use crate::support::neighbour::{self, Neighbour, ROOT};
+use crate::support::{Server, eventually, installed, tool};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -12,9 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::json::{self, Json};
-use support::neighbour::{self, Neighbour, ROOT};
-use support::{Server, eventually, installed, tool};
 
 /// The chapter of the level hostile, which measures how long others wait.
 const MEASURED: &str = "what the others feel";

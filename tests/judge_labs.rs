@@ -3,15 +3,13 @@
 //! each of three broken ones is caught by the name of its fault.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{PATIENCE, eventually, json, tool};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::sync::{PoisonError, RwLock, mpsc};
 use std::thread;
-use support::{PATIENCE, json, tool};
 
 const ENDLESS: &str = "a head that never ends is given up";
 
@@ -338,6 +336,6 @@ fn each_program_ends_when_it_is_told_to() {
         let status = Command::new("sh").args(["-c", &kill]).status();
         assert!(status.is_ok_and(|s| s.success()), "{kill}");
         let has_ended = || !matches!(program.child.try_wait(), Ok(None));
-        support::eventually(&format!("{file} ends"), has_ended);
+        eventually(&format!("{file} ends"), has_ended);
     }
 }

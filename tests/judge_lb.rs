@@ -3,17 +3,16 @@
 //! bytes is judged in tests/judge_labs.rs.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::backend::NOBODY;
+use crate::support::json::{self, Json};
+use crate::support::neighbour::{Neighbour, configuration, start_haproxy, start_nginx};
+use crate::support::{Server, tool};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::json::{self, Json};
-use support::neighbour::{Neighbour, configuration, start_haproxy, start_nginx};
-use support::{Server, tool};
 
 /// Everything is judged in 60 s; a busy machine gets some more.
 const BOUND: Duration = Duration::from_secs(90);
@@ -184,7 +183,7 @@ fn a_post_that_is_sent_twice_is_seen() {
 #[test]
 fn what_cannot_be_judged_gets_one_line() {
     // Nobody listens.
-    let nobody = support::backend::NOBODY.parse().expect("an address");
+    let nobody = NOBODY.parse().expect("an address");
     let output = judged(|_| (), |()| nobody, &[]);
     let said = text(&output.stderr);
     assert_eq!(said.lines().count(), 1, "{said}");

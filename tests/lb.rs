@@ -1,8 +1,10 @@
 //! The load balancer as an operator relies on it: turns, connections kept, heads rewritten,
 //! failures retried, mistakes told, and what it shows of itself.
 
-mod support;
-
+use crate::support::backend::{Backend, NOBODY, before, ok};
+use crate::support::client::Client;
+use crate::support::json::Json;
+use crate::support::{PATIENCE, Reader, Server, connect, eventually};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -10,10 +12,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use support::backend::{Backend, NOBODY, before, ok};
-use support::client::Client;
-use support::json::Json;
-use support::{PATIENCE, Reader, Server, connect, eventually};
 
 fn async_servers<const N: usize>() -> [Server; N] {
     [(); N].map(|()| Server::start("async_server", &[]))

@@ -16,8 +16,8 @@
 
 // the core path: its length, its terms, its sentences
 mod course;
-mod support;
 
+use crate::support::tool;
 use progjar::cli::args::Topic;
 use std::collections::HashMap;
 use std::fs;
@@ -627,7 +627,7 @@ fn matches(line: &str, wanted: &str) -> bool {
 }
 
 fn has_curl() -> bool {
-    let Some(curl) = support::tool("curl", "curl") else { return false };
+    let Some(curl) = tool("curl", "curl") else { return false };
     let version = Command::new(curl).arg("--version").output();
     version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("telnet"))
 }
@@ -676,7 +676,8 @@ fn try_it(name: &str) {
 
 #[cfg(target_os = "linux")]
 mod the_commands_do_what_the_note_says {
-    use super::{support::tool, try_it};
+    use super::try_it;
+    use crate::support::tool;
 
     #[test]
     fn in_from_python() {
@@ -738,7 +739,7 @@ mod the_commands_do_what_the_note_says {
 
 #[test]
 fn the_loop_in_python_answers_a_client_while_another_has_sent_half_a_request() {
-    if support::tool("python3", "python3").is_none() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let mut servers = Servers::default();

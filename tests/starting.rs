@@ -1,7 +1,6 @@
 //! A server that says it listens serves; whatever else it is given, one line tells why not.
 
-mod support;
-
+use crate::support::{Folder, PATIENCE, connect};
 use progjar::cli::args::{Given, Topic, duration, flag, size};
 use progjar::lab::{compare, exhibit, floor};
 use progjar::{assignment, async_server, bench, lb, thread_server};
@@ -12,7 +11,6 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, PATIENCE};
 
 const WWW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_progjar");
@@ -69,7 +67,7 @@ fn start(mut command: Command, wait: Duration) -> Start {
 }
 
 fn asks(address: SocketAddr, wait: Duration) -> bool {
-    let Ok(mut stream) = support::connect(address) else {
+    let Ok(mut stream) = connect(address) else {
         return false;
     };
     let _ = stream.set_read_timeout(Some(wait));

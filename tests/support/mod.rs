@@ -2,7 +2,6 @@
 //! requests with deadlines, one response read from a stream, and what /proc says of a process.
 //!
 //! Nothing here sleeps to let something happen: [`eventually`] waits for the event itself.
-#![allow(dead_code)] // each test file uses its own part
 
 pub mod backend;
 pub mod client;

@@ -1,0 +1,48 @@
+//! The tests of the whole program, in one binary: it is linked once, and tests that wait do so at the
+//! same time, whatever file they stand in. A file is a topic; `cargo test --test all lb_retry::` runs
+//! one of them.
+//!
+//! Many wait for a timeout of the program, so that `.cargo/config.toml` gives them more threads than
+//! there are cores.
+
+mod addresses;
+mod architecture;
+mod assignment;
+mod bench;
+mod compare;
+mod delay;
+mod echo;
+mod endings;
+mod exhibit;
+mod failover;
+mod fairness;
+mod floor;
+mod forwarding;
+mod fuzz;
+mod hostile;
+mod http_cases;
+mod instrument;
+mod judge;
+mod judge_labs;
+mod judge_lb;
+mod lb;
+mod lb_blame;
+mod lb_cases;
+mod lb_choices;
+mod lb_claims;
+mod lb_content;
+mod lb_retry;
+mod listening;
+mod lying_backends;
+mod memory;
+mod neighbours;
+mod netns;
+mod notes;
+mod recipient;
+mod run_sh;
+mod starting;
+mod stopping;
+mod streaming;
+mod support;
+mod targets;
+mod thread_server;
