@@ -1,6 +1,6 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
-use crate::support::{Folder, within};
+use crate::support::{Folder, text, within};
 use progjar::assignment::ports::check_free;
 use progjar::cli::shutdown::Stop;
 use progjar::net::ports::{WHAT_TO_DO, is_held_by_a_client};
@@ -26,10 +26,6 @@ fn all(folder: &Folder, arguments: &[&str]) -> Command {
         .current_dir(folder.path())
         .stdin(Stdio::null());
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The rows of the assignment's tables: the cells of each.

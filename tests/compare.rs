@@ -2,7 +2,7 @@
 //! leaves nothing behind.
 #![cfg(target_os = "linux")]
 
-use crate::support::{Folder, tool, within};
+use crate::support::{Folder, text, tool, within};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -29,10 +29,6 @@ fn compare(folder: &Folder, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null());
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The rows of a table, by the first of its heading's cells.

@@ -4,7 +4,7 @@
 
 use crate::support::json::{self, Json};
 use crate::support::neighbour::{self, Neighbour, ROOT};
-use crate::support::{Server, eventually, installed, tool};
+use crate::support::{Server, each, eventually, installed, text, tool};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -29,10 +29,6 @@ fn judge(address: &str, arguments: &[&str]) -> Output {
     output
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// The report in JSON.
 fn report(address: &str, arguments: &[&str]) -> Json {
     let output = judge(address, &[arguments, &["--json"]].concat());
@@ -52,16 +48,6 @@ fn cases(report: &Json, outcome: &str) -> Vec<String> {
             }));
     }
     names
-}
-
-/// Does this with each at the same time.
-fn each<T: Send>(list: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
-    let act = &act;
-    thread::scope(|scope| {
-        for item in list {
-            scope.spawn(move || act(item));
-        }
-    });
 }
 
 #[test]

@@ -17,12 +17,12 @@
 // the core path: its length, its terms, its sentences
 mod course;
 
-use crate::support::tool;
+use crate::support::{free_port, tool};
 use progjar::cli::args::Topic;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -565,12 +565,6 @@ impl Servers {
             spawn(program, &arguments).unwrap_or_else(|| panic!("{line}: does not start"));
         self.running.insert(port, started);
     }
-}
-
-/// A port that nobody has, and that the system gives to nobody who does not name it.
-fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    (first..).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
 }
 
 /// Starts a server and waits for its line; None: it ended instead.

@@ -1,7 +1,7 @@
 //! run.sh and .ci/run, with a stand-in for cargo: nothing is built here.
 #![cfg(unix)]
 
-use crate::support::{Folder, tool};
+use crate::support::{Folder, text, tool};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -43,10 +43,6 @@ impl Stage {
             .current_dir(self.0.path());
         command.output().expect("run.sh runs")
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

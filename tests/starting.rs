@@ -229,7 +229,8 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     // Each is given something that it cannot do, so that it ends as soon as it has understood.
     let folder = Folder::new();
     let report = ["--report", folder.text()];
-    let cannot_be = ["--root", "/no/such/folder"];
+    // Two of them, since the option that is tried replaces one.
+    let cannot_be = ["--root", "/no/such/folder", "--notes", "/no/such/folder"];
     let all = [&["--free-ports"], &report[..], &cannot_be[..]].concat();
     let tricks = [&["tricks", "--patches", "/no/such/folder"], &report[..]].concat();
     let topics: [(&Topic, &[&str]); 4] = [
