@@ -4,7 +4,7 @@
 
 use crate::support::json::{self, Json};
 use crate::support::neighbour::{self, Neighbour, ROOT};
-use crate::support::{Server, each, eventually, installed, text, tool};
+use crate::support::{Server, each, eventually, free_port, installed, text, tool};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -110,10 +110,7 @@ fn says(answer: &'static [u8]) -> String {
 
 #[test]
 fn what_is_no_server_gets_one_line() {
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        listener.local_addr().expect("it is bound").to_string()
-    };
+    let closed = format!("127.0.0.1:{}", free_port());
     let silent = peer(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let lines = [
         (closed, "takes no connection (connection refused); start the server first"),
