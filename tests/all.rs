@@ -1,9 +1,8 @@
 //! The tests of the whole program, in one binary: it is linked once, and tests that wait do so at the
-//! same time, whatever file they stand in. A file is a topic; `cargo test --test all lb_retry::` runs
-//! one of them.
+//! same time, whatever file they stand in. A file is a topic: `cargo test lb_retry::` runs one.
 //!
-//! Many wait for a timeout of the program, so that `.cargo/config.toml` gives them more threads than
-//! there are cores.
+//! How many run at once stands in `.cargo/config.toml`: more than there are cores, since most of
+//! them wait for a timeout of the program.
 
 mod addresses;
 mod architecture;

@@ -1,6 +1,6 @@
 //! Backends that die, hang and come back under a steady load: no client notices, as long as
 //! one backend is left. The long variants, whose figures stand in the notes:
-//! `cargo test --release --test failover -- --ignored --nocapture --test-threads 1`.
+//! `cargo test --release failover:: -- --ignored --nocapture --test-threads 1`.
 #![cfg(unix)]
 
 use crate::support::load::Load;
