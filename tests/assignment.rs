@@ -1,7 +1,6 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
-mod support;
-
+use crate::support::{Folder, text, within};
 use progjar::assignment::ports::check_free;
 use progjar::cli::shutdown::Stop;
 use progjar::net::ports::{WHAT_TO_DO, is_held_by_a_client};
@@ -13,7 +12,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,10 +26,6 @@ fn all(folder: &Folder, arguments: &[&str]) -> Command {
         .current_dir(folder.path())
         .stdin(Stdio::null());
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The rows of the assignment's tables: the cells of each.
@@ -80,7 +74,13 @@ fn wait(child: &mut Child) -> ExitStatus {
 #[test]
 fn the_assignment_is_carried_out_and_handed_in() {
     let folder = Folder::new();
-    let Output { status, stdout, stderr } = all(&folder, &["--free-ports"]).output().expect("runs");
+    folder.write("notes/lb.md", b"# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n");
+    folder.write("notes/bench.md", b"<!-- measured: bench -->\n<!-- end -->\n");
+    let ab = folder.write("bin/ab", AB.as_bytes());
+    fs::set_permissions(&ab, PermissionsExt::from_mode(0o755)).expect("it can be run");
+    let programs = format!("{}/bin:/usr/bin:/bin", folder.text());
+    let mut command = all(&folder, &["--free-ports", "--notes", "notes"]);
+    let Output { status, stdout, stderr } = command.env("PATH", programs).output().expect("runs");
     let (stdout, stderr) = (text(&stdout), text(&stderr));
     assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
     check_rows(&stdout);
@@ -115,6 +115,18 @@ fn the_assignment_is_carried_out_and_handed_in() {
     check_rotation(&folder, &servers[..4]);
     check_csv(&folder.read("report/results.csv"));
     check_html(&folder.read("report/report.html"));
+    check_notes(&folder);
+}
+
+/// The results blocks of notes are filled from the run.
+fn check_notes(folder: &Folder) {
+    // ab was asked at three levels of four, for each of three systems.
+    let beside = folder.read("notes/bench.md");
+    assert_eq!(beside.matches("|24,267 (24,267–24,267)|3|\n").count(), 9, "{beside}");
+    let new = folder.read("notes/lb.md");
+    assert!(new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "), "{new}");
+    assert!(new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"), "{new}");
+    assert_eq!(rows(&new).len(), 4, "{new}");
 }
 
 /// The report shows sixteen lines of the lb's log, in which each backend has its turn four times.
@@ -167,33 +179,15 @@ Requests per second:    24267.13 [#/sec] (mean)'
 ";
 
 #[test]
-fn the_results_blocks_of_notes_are_filled_from_the_run() {
+fn a_results_block_of_an_unknown_name_is_refused_before_anything_starts() {
     let folder = Folder::new();
-    let note = folder.path().join("lb.md");
-    let path = note.parent().and_then(Path::to_str).expect("UTF-8");
-    let arguments = ["--free-ports", "--notes", path];
-    let bench = folder.write("bench.md", b"<!-- measured: bench -->\n<!-- end -->\n");
-    fs::write(&note, "# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n")
-        .expect("written");
-    let ab = folder.write("bin/ab", AB.as_bytes());
-    fs::set_permissions(&ab, PermissionsExt::from_mode(0o755)).expect("it can be run");
-    let programs = format!("{path}/bin:/usr/bin:/bin");
-    let output = all(&folder, &arguments).env("PATH", programs).output().expect("runs");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let beside = fs::read_to_string(bench).expect("it is there");
-    // At three levels of four, for each of three systems.
-    assert_eq!(beside.matches("|24,267 (24,267–24,267)|3|\n").count(), 9, "{beside}");
-    let new = folder.read("lb.md");
-    assert!(new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "), "{new}");
-    assert!(new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"), "{new}");
-    assert_eq!(rows(&new).len(), 4, "{new}");
-
-    fs::write(&note, "<!-- measured: nginx -->\n<!-- end -->\n").expect("written");
-    let output = all(&folder, &arguments).output().expect("runs");
+    folder.write("lb.md", b"<!-- measured: nginx -->\n<!-- end -->\n");
+    let output = all(&folder, &["--free-ports", "--notes", folder.text()]).output().expect("runs");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("lb.md: line 1") && stderr.contains("thread_server"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(addresses(&text(&output.stdout)), []);
 }
 
 #[test]

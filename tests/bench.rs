@@ -1,7 +1,6 @@
 //! `progjar bench` as its users start it, against small servers that behave, or do not.
 
-mod support;
-
+use crate::support::{Folder, json, tool};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -9,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, tool};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nServer: test/1.0 more\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
 
@@ -855,7 +853,7 @@ fn a_saved_run_is_json_and_is_read_as_it_was_written() {
     let (name, server) = ("q\"uo\\te\u{1}é", always(HELLO));
     let saved =
         bench_all("-q -k -n 20 --rounds 6 --json", &[(name, server), ("other", server)]).text;
-    let json = support::json::parse(&saved).expect("RFC 8259");
+    let json = json::parse(&saved).expect("RFC 8259");
     let cells = json.get("cells").items();
     assert_eq!((cells[0].get("target").text(), cells[1].get("target").text()), (name, "other"));
     assert_eq!(cells[0].get("runs").items().len(), 6);

@@ -1,12 +1,10 @@
 //! Each exhibit shows what it claims, and leaves nothing behind.
 
-mod support;
-
+use crate::support::Folder;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use support::Folder;
 
 const NAMES: [&str; 8] =
     ["spin", "not-found", "dead-port", "omission", "noise", "policies", "pipeline", "cost"];

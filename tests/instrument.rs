@@ -1,8 +1,7 @@
 //! The parts of the instrument by themselves: where an answer ends, what a request says, what
 //! times and figures come to, when two systems differ.
 
-mod support;
-
+use crate::support::Random;
 use progjar::bench::Outcome;
 use progjar::bench::cpu::{Cpu, Stat, of_this_thread, parse_stat};
 use progjar::bench::options::{Format, TOPIC, parse};
@@ -15,7 +14,6 @@ use progjar::bench::table::{COLUMNS, Table};
 use progjar::bench::tally::{Class, Failed, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
 use std::time::{Duration, Instant};
-use support::Random;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
 fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Result<Option<Answer>, &'static str> {

@@ -2,17 +2,15 @@
 //! who is asked next, what the client is told in the end, and whom it speaks against.
 #![cfg(target_os = "linux")] // reads /proc
 
-mod support;
-
+use crate::support::backend::{Backend, NOBODY, Request, before, nobody_is_ejected, ok, read_head};
+use crate::support::client::Client;
+use crate::support::{Answer, PATIENCE, Reader, Server, eventually};
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::backend::{Backend, NOBODY, Request, before, nobody_is_ejected, ok, read_head};
-use support::client::Client;
-use support::{Answer, PATIENCE, Reader, Server, eventually};
 
 /// More than the sockets on the way to a backend take without being read.
 const LARGE: usize = 32 << 20;
