@@ -16,7 +16,7 @@ const PATH: [(&str, usize); 9] = [
     ("async_server", 1800),
     ("lb", 2400),
     ("bench", 1650),
-    ("steps", 650),
+    ("steps", 700),
 ];
 /// The last step of the path: experiments, not prose.
 const LAST: &str = "labs";
