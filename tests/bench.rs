@@ -835,6 +835,16 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
+    // What it cannot be compared with is said, also below a lone run; rows for programs hold no verdict.
+    for (more, code, says) in [
+        ("--rounds 8 -c 2", Some(0), "- c = 2: the saved run has no server at this level"),
+        ("--rounds 1", Some(0), "No verdict: 1 round is too few"),
+        ("--rounds 8 --csv", Some(2), "--against gives verdicts, --csv and --json hold none"),
+    ] {
+        let told = bench_all(&format!("-q -k -n 4 {more} --against {old}"), &[("server", quick)]);
+        let text = told.text + &told.errors;
+        assert!(told.code == code && text.contains(says), "{more}: {text}");
+    }
     let half = &saved[..saved.len() / 2];
     for broken in
         ["", "[]", "{}", half, saved.trim_end().trim_end_matches('}'), &(saved.clone() + "1")]
