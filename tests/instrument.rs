@@ -457,7 +457,14 @@ fn outcome() -> Outcome {
     tally.failed.0[Class::Length as usize] += 1;
     (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
     (tally.software, tally.document) = ("test/1.0".to_owned(), Some(31));
-    Outcome { plan, wall: Duration::from_millis(100), tally, cpu: None, interrupted: false }
+    Outcome {
+        plan,
+        wall: Duration::from_millis(100),
+        tally,
+        cpu: None,
+        idle_memory: None,
+        interrupted: false,
+    }
 }
 
 const GOLDEN: &str = "
@@ -653,6 +660,7 @@ fn threads_that_came_and_went_are_counted_in_ticks() {
         threads: threads.iter().copied().collect(),
         ticks: [ticks / 4, ticks - ticks / 4],
         processes: 1,
+        preempted: 0,
     };
     let then = cpu(&[(1, 1_000), (2, 500)], 10);
     for (now, ticks, expected) in [

@@ -12,6 +12,8 @@ pub mod options;
 pub mod reader;
 // the client threads: each with many connections and one poller
 mod client;
+// connections that say nothing
+mod idle;
 // what is counted
 pub mod tally;
 // times in bounded memory, medians
@@ -36,6 +38,7 @@ pub use tally::Outcome;
 use crate::cli::args::{Failure, Given};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
+use idle::Idle;
 use options::Format;
 use plan::Target;
 use rounds::{Cell, Turn};
@@ -57,17 +60,25 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
 
 /// The same, but a run that breaks is an outcome too, as far as it came.
 fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
-    let connections = plan.concurrency;
-    let threads = plan.threads.clamp(1, connections);
+    let connections = plan.concurrency + plan.idle;
+    let threads = plan.threads.clamp(1, plan.concurrency);
     let limit = sys::raise_descriptor_limit()
         .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
     if (connections + threads) as u64 + OTHER_DESCRIPTORS > limit {
         return Err(format!(
-            "-c {connections} needs more open descriptors than the limit of {limit} allows: \
-             choose a lower -c, or raise the hard limit (ulimit -Hn)"
+            "{connections} connections need more open descriptors than the limit of {limit} allows: \
+             choose a lower -c or --idle, or raise the hard limit (ulimit -Hn)"
         ));
     }
-    client::run(Plan { threads, ..plan.clone() }, resolve(&plan.target)?, stop)
+    let (address, plan) = (resolve(&plan.target)?, Plan { threads, ..plan.clone() });
+    match Idle::open(&plan, address, stop) {
+        Ok(idle) => {
+            let outcome = client::run(plan.clone(), address, stop)?;
+            Ok(Outcome { idle_memory: idle.memory, ..outcome })
+        }
+        // Whatever is compared with it is worth its time all the same.
+        Err(why) => Ok(Outcome::none(plan.clone(), why)),
+    }
 }
 
 /// The target's address. Only a name with several addresses is tried out: a lone probe would
@@ -118,11 +129,15 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn text_of(cells: &[Cell], options: &Options) -> String {
-    let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
-    let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
     let origin = || saved::origin(options.rounds, options.warmup);
     match options.format {
-        Format::Table => table::tables(cells, pairs.collect()),
+        Format::Table => {
+            let (mut pairs, mut alone) = (rounds::pairs(cells), Vec::new());
+            for pair in options.against.iter().flat_map(|old| old.pairs(cells)) {
+                pair.map_or_else(|why| alone.push(why), |pair| pairs.push(pair));
+            }
+            table::tables(cells, pairs, alone)
+        }
         Format::Csv => saved::csv(cells, &origin()),
         Format::Json => saved::json(cells, &origin()),
         Format::Text => cells.iter().map(|c| report::ab_text(c.median(), options.parts)).collect(),

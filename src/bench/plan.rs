@@ -105,6 +105,8 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// --http11: as browsers send it; otherwise HTTP/1.0, as ab does.
     pub(crate) http11: bool,
+    /// --idle: so many more connections are open and say nothing.
+    pub(crate) idle: usize,
     /// --cpu: the processes whose CPU time is read before and after.
     pub(crate) processes: Vec<u32>,
     /// --threads. Unless given, one for each four cores: on a small machine a second one would
@@ -171,7 +173,7 @@ impl Plan {
 
     /// The same for so long, whatever the number of requests, and without a word.
     pub(super) fn for_time(&self, limit: Duration) -> Plan {
-        let quiet = Plan { rows: None, verbosity: 0, progress: 0, ..self.clone() };
+        let quiet = Plan { rows: None, verbosity: 0, progress: 0, idle: 0, ..self.clone() };
         Plan { time_limit: Some(limit), requests: u64::MAX, ..quiet }
     }
 

@@ -25,7 +25,7 @@ impl Cell {
         &self.runs[0].plan
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.plan().target.name
     }
 
@@ -72,9 +72,9 @@ impl Cell {
 /// What was measured: a cell for each plan that ran, in their order.
 #[derive(Debug)]
 pub struct Measurement {
-    pub(super) cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
     /// Why it ended before its time: a target refused, or a run broke.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Measurement {

@@ -197,21 +197,25 @@ impl Saved {
         Some(saved).filter(|saved| is_whole && !saved.cells.is_empty())
     }
 
-    /// Each cell beside the saved one of the same target and level. Where both measured one target
-    /// only, it may have another name.
-    pub(super) fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
+    /// Each cell beside the saved one of the same target and level, or a sentence if there is none.
+    /// Where both measured one target only, it may have another name.
+    pub(super) fn pairs<'a>(
+        &'a self,
+        cells: &'a [Cell],
+    ) -> impl Iterator<Item = Result<Pair, String>> {
         let first = &self.cells[0].0.target.name;
         let lone = self.cells.iter().all(|(old, _)| old.target.name == *first)
             && cells.iter().all(|cell| cell.name() == cells[0].name());
-        let pair = |cell: &Cell| {
+        cells.iter().map(move |cell| {
             let is_same = |(old, _): &&(Plan, Vec<f64>)| {
                 old.is_same_level(cell.plan()) && (lone || old.target.name == cell.name())
             };
-            let (old, samples) = self.cells.iter().find(is_same)?;
+            let (name, level) = (cell.name(), cell.plan().level());
+            let none = || format!("{level}: the saved run has no {name} at this level");
+            let (old, samples) = self.cells.iter().find(is_same).ok_or_else(none)?;
             let then = format!("{} of {}", old.target.name, self.date);
-            Some(cell.compared_with([format!("{} now", cell.name()), then], samples.clone()))
-        };
-        cells.iter().filter_map(pair).collect()
+            Ok(cell.compared_with([format!("{name} now"), then], samples.clone()))
+        })
     }
 }
 

@@ -109,8 +109,9 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
     table
 }
 
-/// A table per target, with what it does not show below it; then the verdicts on these pairs.
-pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
+/// A table per target, with what it does not show below it; then the verdicts on these pairs, and
+/// of what there was nothing to judge beside.
+pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>, alone: Vec<String>) -> String {
     // The first level has each target once.
     let targets = cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan()));
     let parts = targets.map(|target| {
@@ -118,7 +119,8 @@ pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
         let (title, table) = (target.name(), table(of_name()).markdown());
         format!("### {title}\n\n{table}{}", list(of_name().flat_map(remarks).collect()))
     });
-    parts.collect::<Vec<_>>().join("\n") + &list(verdict::sentences(&verdict::judge(pairs)))
+    let verdicts = verdict::sentences(&verdict::judge(pairs));
+    parts.collect::<Vec<_>>().join("\n") + &list([verdicts, alone].concat())
 }
 
 fn list(sentences: Vec<String>) -> String {

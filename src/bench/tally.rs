@@ -2,6 +2,7 @@
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
+use super::cpu::Cpu;
 use super::plan::Plan;
 use super::reader::Answer;
 use super::stats::Histogram;
@@ -142,13 +143,22 @@ pub struct Outcome {
     pub wall: Duration,
     /// Everything counted.
     pub tally: Tally,
-    /// CPU time of the processes of --cpu meanwhile; None if they cannot be read.
-    pub cpu: Option<Duration>,
+    /// What the processes of --cpu had used before and after; None if they cannot be read.
+    pub cpu: Option<[Cpu; 2]>,
+    /// Bytes by which they had grown for each connection of --idle.
+    pub idle_memory: Option<f64>,
     /// Ctrl-C ended it early.
     pub interrupted: bool,
 }
 
 impl Outcome {
+    /// No request could be made.
+    pub(super) fn none(plan: Plan, why: String) -> Outcome {
+        let tally = Tally { reason: Some(why), ..Tally::default() };
+        let wall = Duration::ZERO;
+        Outcome { plan, wall, tally, cpu: None, idle_memory: None, interrupted: false }
+    }
+
     /// Requests with an answer that is as it should be: all but the failed ones.
     pub fn succeeded(&self) -> u64 {
         self.tally.done - self.tally.failed.all()
@@ -190,7 +200,8 @@ impl Outcome {
 
     /// Microseconds of CPU time of the processes of --cpu per request that succeeded.
     pub(crate) fn cpu_per_request(&self) -> Option<f64> {
-        Some(self.cpu?.as_secs_f64() * 1e6 / self.succeeded() as f64)
+        let [before, after] = self.cpu.as_ref()?;
+        Some(after.since(before).as_secs_f64() * 1e6 / self.succeeded() as f64)
     }
 
     /// Requests per second; failed ones do not count.

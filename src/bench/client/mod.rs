@@ -127,7 +127,7 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
             tally.merged(other.unwrap_or_else(lost))
         })
     });
-    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
+    let cpu = theirs.and_then(|before| Some([before, Cpu::of(&plan.processes)?]));
     let rows = shared.rows.map(|rows| rows.into_inner().unwrap_or_else(PoisonError::into_inner));
     let written = rows.map_or(Ok(()), |mut rows| rows.flush().map_err(report::no_rows));
     tally.broken = tally.broken.or(written.err());
@@ -139,7 +139,7 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
     }
     tally.document = shared.document.into_inner();
     let wall = tally.last.map_or(Duration::ZERO, |last| last - shared.begun);
-    Ok(Outcome { plan, wall, tally, cpu, interrupted: stop.is_raised() })
+    Ok(Outcome { plan, wall, tally, cpu, idle_memory: None, interrupted: stop.is_raised() })
 }
 
 /// From one moment to another; 0 if they come the other way round.

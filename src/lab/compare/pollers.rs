@@ -5,7 +5,7 @@
 
 use super::measure::{Case, System};
 use super::others::IDLE_SECONDS;
-use super::rows::{Figure, chart};
+use super::rows::{CPU, RATE, chart};
 use super::{Comparison, List};
 use crate::bench::stats::Spread;
 use crate::lab::fleet::Fleet;
@@ -34,7 +34,7 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
         below: "Ratios: to epoll, with as many connections, round by round.",
         cases: cases.to_vec(),
         start: Box::new(|fleet, _| Kind::ALL.iter().map(|kind| start(fleet, *kind)).collect()),
-        reference: |case, _| case.iter().find(|row| row.system == "epoll"),
+        reference: |case, _| case.iter().find(|row| row.system() == "epoll"),
         pairs: |_| Vec::new(),
         charts: |rows| {
             let systems: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -44,8 +44,8 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
             };
             let (rate, cpu) = ("requests/s (log scale)", "µs (log scale)");
             vec![
-                ("pollers-rate", chart("Requests per second", rate, Figure::Rate)),
-                ("pollers-cpu", chart("CPU time per request", cpu, Figure::Cpu)),
+                ("pollers-rate", chart("Requests per second", rate, RATE)),
+                ("pollers-cpu", chart("CPU time per request", cpu, CPU)),
             ]
         },
     })

@@ -4,7 +4,7 @@
 
 use super::measure::{Case, System};
 use super::others::{IDLE_SECONDS, Others};
-use super::rows::{Figure, Row, chart};
+use super::rows::{CPU, RATE, Row, chart};
 use super::{Comparison, List, OTHER_DESCRIPTORS};
 use crate::bench::verdict::Pair;
 use crate::lab::chart::Chart;
@@ -131,15 +131,15 @@ fn is_lb(system: &str) -> bool {
 /// the others.
 fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     let others: &[&str] = if is_lb(system) { &[NGINX_LB, HAPROXY] } else { &[NGINX] };
-    let rate = |row: &&Row| row.median(Figure::Rate).unwrap_or(0.0);
-    let rated = case.iter().filter(|row| others.contains(&row.system.as_str()));
+    let rate = |row: &&Row| row.median(RATE).unwrap_or(0.0);
+    let rated = case.iter().filter(|row| others.contains(&row.system()));
     rated.max_by(|a, b| rate(a).total_cmp(&rate(b)))
 }
 
 /// Ours, beside their reference.
 fn pairs(case: &[Row]) -> Vec<Pair> {
-    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.system.as_str()));
-    let pair = |row: &Row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, ""));
+    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.system()));
+    let pair = |row: &Row| Some(row.pair(reference(case, row.system())?, RATE, ""));
     ours.filter_map(pair).collect()
 }
 
@@ -148,21 +148,20 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
     let chart = |title, is_lb: bool, figure| {
         // The first case has all systems.
         let first = rows.iter().filter(|row| row.case.name == rows[0].case.name);
-        let systems =
-            first.map(|row| row.system.as_str()).filter(|name| self::is_lb(name) == is_lb);
+        let systems = first.map(|row| row.system()).filter(|name| self::is_lb(name) == is_lb);
         let systems: Vec<&str> = systems.collect();
         chart(title, ["case", "ratio"], rows, &systems, &|case, row| {
-            row.ratio(reference(case, &row.system)?, figure)
+            row.ratio(reference(case, row.system())?, figure)
         })
     };
-    if rows.iter().all(|row| row.system != NGINX) {
+    if rows.iter().all(|row| row.system() != NGINX) {
         return Vec::new();
     }
     let better = "Load balancers: requests/s, the better other = 1";
     vec![
-        ("compare-servers", chart("Servers: requests/s, nginx = 1", false, Figure::Rate)),
-        ("compare-servers-cpu", chart("Servers: CPU per request, nginx = 1", false, Figure::Cpu)),
-        ("compare-gateways", chart(better, true, Figure::Rate)),
-        ("compare-gateways-cpu", chart("Load balancers: CPU, the same = 1", true, Figure::Cpu)),
+        ("compare-servers", chart("Servers: requests/s, nginx = 1", false, RATE)),
+        ("compare-servers-cpu", chart("Servers: CPU per request, nginx = 1", false, CPU)),
+        ("compare-gateways", chart(better, true, RATE)),
+        ("compare-gateways-cpu", chart("Load balancers: CPU, the same = 1", true, CPU)),
     ]
 }

@@ -4,7 +4,7 @@
 //! where it shows; `run.sh` builds the program without it. Entry point: [`list`].
 
 use super::measure::{Case, System};
-use super::rows::Figure;
+use super::rows::CPU;
 use super::servers::{balancing, cases, four};
 use super::{Comparison, List};
 use crate::bench::verdict::Pair;
@@ -54,10 +54,10 @@ pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>, 
             fleet.program.clone_from(program);
             Ok(vec![with, start(fleet, WITHOUT, system)?])
         }),
-        reference: |case, _| case.iter().find(|row| row.system == WITHOUT),
+        reference: |case, _| case.iter().find(|row| row.system() == WITHOUT),
         pairs: |case| {
             let [with, without] = case else { return Vec::new() };
-            let pair = with.pair(without, Figure::Cpu, "CPU time per request");
+            let pair = with.pair(without, CPU, "CPU time per request");
             vec![Pair { names: [WITH, WITHOUT].map(|name| format!("the program {name}")), ..pair }]
         },
         charts: |_| Vec::new(),
