@@ -3,6 +3,7 @@
 //!
 //! Entry points: [`fetch`], [`check_rotation`]. Note: `notes/README.md`.
 
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet;
 use std::collections::BTreeSet;
@@ -22,14 +23,14 @@ pub(super) struct Fetched {
     served_by: String,
 }
 
-/// Fetches page.html, every file beside it that it names, and tiles until `count` requests
+/// Fetches page.html, every file beside it that it names, and tiles until `n` requests
 /// have been made. The error says which answer differs from which file.
 pub(super) fn fetch(
     server: SocketAddr,
     root: &Path,
-    count: usize,
+    n: usize,
     stop: &Stop,
-) -> Result<Vec<Fetched>, String> {
+) -> Result<Vec<Fetched>> {
     let page = read(root, "page.html")?;
     let text = String::from_utf8_lossy(&page);
     let wrong = |e| format!("cannot read the folder '{}': {e}", root.display());
@@ -39,7 +40,7 @@ pub(super) fn fetch(
     names.sort();
     let tiles = (1..).map(|n| format!("{TILE}?n={n}"));
     let mut fetched = Vec::new();
-    for path in ["page.html".to_owned()].into_iter().chain(names).chain(tiles).take(count) {
+    for path in ["page.html".to_owned()].into_iter().chain(names).chain(tiles).take(n) {
         if stop.is_raised() {
             return Err("stopped".to_owned());
         }
@@ -49,14 +50,14 @@ pub(super) fn fetch(
     Ok(fetched)
 }
 
-fn read(root: &Path, name: &str) -> Result<Vec<u8>, String> {
+fn read(root: &Path, name: &str) -> Result<Vec<u8>> {
     let path = root.join(name);
     fs::read(&path).map_err(|e| {
         format!("cannot read '{}': {e}; give the folder with page.html by --root", path.display())
     })
 }
 
-fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, String> {
+fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched> {
     let wrong = |what: String| format!("http://{server}/{path}: {what}");
     let answer = fleet::get(server, path).map_err(|e| wrong(e.to_string()))?;
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n");
@@ -79,11 +80,11 @@ fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched, Strin
 }
 
 /// Four backends in the same order, over and over.
-pub(super) fn check_rotation(fetched: &[Fetched]) -> Result<(), String> {
+pub(super) fn check_rotation(fetched: &[Fetched]) -> Result<()> {
     in_turn(&fetched.iter().map(|f| f.served_by.as_str()).collect::<Vec<_>>())
 }
 
-fn in_turn(order: &[&str]) -> Result<(), String> {
+fn in_turn(order: &[&str]) -> Result<()> {
     let first: BTreeSet<&&str> = order.iter().take(4).collect();
     if first.len() == 4 && order.iter().zip(order.iter().skip(4)).all(|(a, b)| a == b) {
         return Ok(());

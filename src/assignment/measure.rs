@@ -6,6 +6,7 @@
 use super::ab::{Ab, AbRun};
 use crate::bench::Plan;
 use crate::bench::rounds::{Cell, Turn, WARMUP, load_curve, measure};
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
 use crate::lab::process::say;
@@ -39,12 +40,7 @@ impl Measured {
 }
 
 /// Measures lb, one async_server, and thread_server.
-pub(super) fn run(
-    fleet: &Fleet,
-    requests: u64,
-    rounds: usize,
-    stop: &Stop,
-) -> Result<Measured, String> {
+pub(super) fn run(fleet: &Fleet, requests: u64, rounds: usize, stop: &Stop) -> Result<Measured> {
     let mut plans = Vec::new();
     for concurrency in LEVELS {
         for (topic, title) in SYSTEMS {

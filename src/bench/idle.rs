@@ -1,7 +1,6 @@
 //! Connections beside those that load: each has had one answer and says nothing more.
 //!
-//! Knows nothing of the load. Entry point: [`Idle::open`]; when it is dropped, the server has closed
-//! them too. Note: `notes/bench.md`.
+//! Knows nothing of the load. Entry point: [`beside`]. Note: `notes/bench.md`.
 
 use super::cpu::{number_behind, numbers_in};
 use super::plan::Plan;
@@ -20,38 +19,48 @@ const BATCH: usize = 100;
 /// Between two looks whether the server has closed them.
 const NAP: Duration = Duration::from_millis(5);
 
-pub(super) struct Idle<'a> {
-    streams: Vec<TcpStream>,
-    processes: &'a [u32],
-    stop: &'a Stop,
-    /// Bytes by which the processes have grown for each connection.
-    pub memory: Option<f64>,
+/// Opens as many as the plan wants, fewer on stop, and lets `run` do its work beside them. Gives what it
+/// gives, and the bytes by which --cpu's processes have grown for each. The error says which one had no answer.
+pub(super) fn beside<T>(
+    plan: &Plan,
+    to: SocketAddr,
+    stop: &Stop,
+    run: impl FnOnce() -> T,
+) -> Result<(T, Option<f64>), String> {
+    let (pids, count) = (&plan.processes[..], plan.idle);
+    let before = memory(pids);
+    let streams = open(plan, to, stop)?;
+    let grown = memory(pids).zip(before).filter(|_| count > 0);
+    let grown = grown.map(|(now, then)| now.saturating_sub(then) as f64 / count as f64);
+    let done = run();
+    // The next run is not to pay for the end of these connections. A gateway's own to its backends
+    // may stay.
+    let left = descriptors(pids).saturating_sub(streams.len() * 9 / 10);
+    drop(streams);
+    let deadline = Instant::now() + PATIENCE;
+    while descriptors(pids) > left && Instant::now() < deadline && !stop.is_raised() {
+        thread::sleep(NAP);
+    }
+    Ok((done, grown))
 }
 
-impl Idle<'_> {
-    /// As many as the plan wants, or fewer on stop. The error says which one had no answer.
-    pub fn open<'a>(plan: &'a Plan, to: SocketAddr, stop: &'a Stop) -> Result<Idle<'a>, String> {
-        let (processes, count) = (&plan.processes[..], plan.idle);
-        let before = memory(processes);
-        let mut idle = Idle { streams: Vec::with_capacity(count), processes, stop, memory: None };
-        let get = Plan { target: plan.target.clone(), method: "GET".to_owned(), ..Plan::default() };
-        let request = Plan { keep_alive: true, http11: true, ..get }.request();
-        while idle.streams.len() < count && !stop.is_raised() {
-            let begun = idle.streams.len();
-            let opened = (begun..count.min(begun + BATCH)).try_for_each(|_| {
-                let mut stream = TcpStream::connect(to)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.write_all(&request)?;
-                idle.streams.push(stream);
-                Ok(())
-            });
-            let answered = opened.and_then(|()| idle.streams[begun..].iter().try_for_each(answer));
-            answered.map_err(|e| format!("idle connection {begun} of {count}: {e}"))?;
-        }
-        let grown = memory(processes).zip(before).filter(|_| count > 0);
-        idle.memory = grown.map(|(now, then)| now.saturating_sub(then) as f64 / count as f64);
-        Ok(idle)
+fn open(plan: &Plan, to: SocketAddr, stop: &Stop) -> Result<Vec<TcpStream>, String> {
+    let get = Plan { target: plan.target.clone(), method: "GET".to_owned(), ..Plan::default() };
+    let request = Plan { keep_alive: true, http11: true, ..get }.request();
+    let (count, mut streams) = (plan.idle, Vec::new());
+    while streams.len() < count && !stop.is_raised() {
+        let begun = streams.len();
+        let opened = (begun..count.min(begun + BATCH)).try_for_each(|_| {
+            let mut stream = TcpStream::connect(to)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(&request)?;
+            streams.push(stream);
+            Ok(())
+        });
+        let answered = opened.and_then(|()| streams[begun..].iter().try_for_each(answer));
+        answered.map_err(|e| format!("idle connection {begun} of {count}: {e}"))?;
     }
+    Ok(streams)
 }
 
 fn answer(mut stream: &TcpStream) -> io::Result<()> {
@@ -63,22 +72,6 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
                 Ok(None) => {}
                 fed => return fed.map(drop).map_err(io::Error::other),
             },
-        }
-    }
-}
-
-impl Drop for Idle<'_> {
-    /// The next run is not to pay for the end of these connections. A gateway's own to its backends
-    /// may stay.
-    fn drop(&mut self) {
-        let left = descriptors(self.processes).saturating_sub(self.streams.len() * 9 / 10);
-        self.streams.clear();
-        let deadline = Instant::now() + PATIENCE;
-        while descriptors(self.processes) > left
-            && Instant::now() < deadline
-            && !self.stop.is_raised()
-        {
-            thread::sleep(NAP);
         }
     }
 }

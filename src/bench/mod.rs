@@ -38,7 +38,6 @@ pub use tally::Outcome;
 use crate::cli::args::{Failure, Given};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
-use idle::Idle;
 use options::Format;
 use plan::Target;
 use rounds::{Cell, Turn};
@@ -71,13 +70,10 @@ fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
         ));
     }
     let (address, plan) = (resolve(&plan.target)?, Plan { threads, ..plan.clone() });
-    match Idle::open(&plan, address, stop) {
-        Ok(idle) => {
-            let outcome = client::run(plan.clone(), address, stop)?;
-            Ok(Outcome { idle_memory: idle.memory, ..outcome })
-        }
+    match idle::beside(&plan, address, stop, || client::run(plan.clone(), address, stop)) {
+        Ok((outcome, idle_memory)) => Ok(Outcome { idle_memory, ..outcome? }),
         // Whatever is compared with it is worth its time all the same.
-        Err(why) => Ok(Outcome::none(plan.clone(), why)),
+        Err(why) => Ok(Outcome::none(plan, why)),
     }
 }
 

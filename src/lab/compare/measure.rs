@@ -8,10 +8,9 @@ use super::{Comparison, List};
 use crate::bench::Plan;
 use crate::bench::cpu::{number_behind, numbers_in, stat};
 use crate::bench::rounds::{self, Turn, WARMUP};
+use crate::cli::Result;
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::process::say;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 /// What `/` answers, everywhere.
 pub(super) const HOME: &str = "Ini Adalah web Server percobaan";
@@ -37,41 +36,23 @@ impl Case {
         Case { name: name.to_owned(), title, path, connections, keep_alive: true, idle: 0 }
     }
 
-    fn plan(&self, system: &System, length: Duration) -> Result<Plan, String> {
-        let (System { name, address, pids }, path) = (system, self.path);
+    /// Its load on a system of that name, whose clients go to `front`.
+    pub fn on(&self, name: &str, front: &Server, backends: &[Server]) -> Result<Plan> {
         Ok(Plan {
             requests: u64::MAX,
             concurrency: self.connections,
-            time_limit: Some(length),
             keep_alive: self.keep_alive,
             go_on: true,
             idle: self.idle,
-            processes: pids.iter().flat_map(|pid| family(*pid)).collect(),
-            ..Plan::new(&format!("{name}=http://{address}{path}"))?
+            processes: backends.iter().chain([front]).map(|server| server.pid).collect(),
+            ..Plan::new(&format!("{name}=http://{}{}", front.address, self.path))?
         })
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct System {
-    /// As in the tables.
-    pub name: String,
-    /// Where its clients go.
-    pub address: SocketAddr,
-    /// Its processes, backends included.
-    pub pids: Vec<u32>,
-}
-
-impl System {
-    pub fn new(name: &str, front: &Server, backends: &[Server]) -> System {
-        let pids = backends.iter().chain([front]).map(|server| server.pid).collect();
-        System { name: name.to_owned(), address: front.address, pids }
     }
 }
 
 impl Comparison<'_> {
     /// Each case that is wanted, on all the systems that are started for it.
-    pub fn measure(&mut self, list: &List) -> Result<Vec<Row>, String> {
+    pub fn measure(&mut self, list: &List) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for case in &list.cases {
             if !self.only.is_empty() && !self.only.contains(&case.name) {
@@ -79,17 +60,19 @@ impl Comparison<'_> {
             }
             say(&case.title);
             let mut fleet = Fleet::new(&self.folder, &self.site, self.stop)?;
-            let systems = (list.start)(&mut fleet, case)?;
-            rows.extend(self.in_turn(case, &systems)?);
+            let plans = (list.start)(&mut fleet, case)?;
+            rows.extend(self.in_turn(case, plans)?);
             fleet.check_running()?;
         }
         Ok(rows)
     }
 
-    fn in_turn(&mut self, case: &Case, systems: &[System]) -> Result<Vec<Row>, String> {
+    fn in_turn(&mut self, case: &Case, mut plans: Vec<Plan>) -> Result<Vec<Row>> {
         // Only now: a program's workers are born a moment after it listens.
-        let plans = systems.iter().map(|system| case.plan(system, self.length));
-        let plans = plans.collect::<Result<Vec<Plan>, String>>()?;
+        for plan in &mut plans {
+            plan.time_limit = Some(self.length);
+            plan.processes = plan.processes.iter().flat_map(|pid| family(*pid)).collect();
+        }
         let (name, mut failed, mut told) = (&case.name, Vec::new(), 0);
         let watch = &mut |turn: &Turn| {
             let Turn { round, rounds, plan, outcome } = turn;
@@ -116,16 +99,9 @@ impl Comparison<'_> {
 
 /// The process and all that descend from it.
 fn family(root: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> =
-        numbers_in("/proc").into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
-    let mut family = vec![root];
-    let mut known = 0;
-    while known < family.len() {
-        let parent = family[known];
-        family.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
-        known += 1;
-    }
-    family
+    let children = numbers_in("/proc").into_iter();
+    let children = children.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == root));
+    [root].into_iter().chain(children.flat_map(family)).collect()
 }
 
 /// Whether we are root: nginx's workers would else give that up, and could not read our files.

@@ -5,6 +5,7 @@
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
 use super::measure::{HOME, is_root};
+use crate::cli::Result;
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::notes::cores;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ impl Others {
         fleet: &mut Fleet,
         name: &str,
         backends: &[Server],
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let server = match backends {
             [] => include_str!("nginx-server.conf"),
             _ => include_str!("nginx-gateway.conf"),
@@ -42,7 +43,7 @@ impl Others {
         fleet: &mut Fleet,
         haproxy: &Path,
         backends: &[Server],
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let text = include_str!("haproxy.cfg");
         self.start(fleet, "haproxy", haproxy, &["-db", "-f", "FOLDER/settings"], text, backends)
     }
@@ -56,7 +57,7 @@ impl Others {
         arguments: &[&str],
         text: &str,
         backends: &[Server],
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let workers = if backends.is_empty() { 1 } else { cores() };
         let words = [
             // nginx's workers would else give up being root, and could not read our files.

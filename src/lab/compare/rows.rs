@@ -81,12 +81,11 @@ pub(super) fn by_case(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.case.name == b.case.name)
 }
 
+/// Among the rows of a case the one to which the ratios of this system are.
+pub(super) type Reference = for<'r> fn(&'r [Row], &str) -> Option<&'r Row>;
+
 /// Medians; ratios to the system that `reference` chooses among the rows of a case.
-pub(super) fn table(
-    first: [&str; 2],
-    rows: &[Row],
-    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
-) -> Table {
+pub(super) fn table(first: [&str; 2], rows: &[Row], reference: Reference) -> Table {
     let mut table = Table::new(&[
         first[0],
         first[1],

@@ -2,11 +2,13 @@
 //!
 //! Entry point: [`list`].
 
-use super::measure::{Case, System};
+use super::measure::Case;
 use super::others::{IDLE_SECONDS, Others};
 use super::rows::{CPU, RATE, Row, chart};
 use super::{Comparison, List, OTHER_DESCRIPTORS};
+use crate::bench::Plan;
 use crate::bench::verdict::Pair;
+use crate::cli::Result;
 use crate::lab::chart::Chart;
 use crate::lab::fleet::{Fleet, Server};
 use crate::lab::notes::cores;
@@ -35,7 +37,7 @@ const HAPROXY: &str = "HAProxy + 4 nginx";
 const OURS: [&str; 4] =
     ["async_server", "thread_server", "lb + 4 async_servers", "lb --pipeline 32 + 4"];
 
-pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
+pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>> {
     // A load balancer keeps a second descriptor ready for each client: its backend's.
     let idle = compare.reachable_idle(2)?;
     let (nginx, haproxy) = (installed("nginx"), installed("haproxy"));
@@ -69,7 +71,7 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
 }
 
 /// All systems that can do the case, each with its backends: servers first.
-fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>, String> {
+fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<Plan>> {
     let common = [
         "--quiet".to_owned(),
         format!("--idle-timeout={IDLE_SECONDS}s"),
@@ -79,40 +81,38 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
     let has_floor = case.path == "/" && case.idle == 0 && case.keep_alive;
     let mut systems = Vec::new();
     let mut add = |name: &str, front: &Server, backends: &[Server]| {
-        systems.push(System::new(name, front, backends));
+        case.on(name, front, backends).map(|plan| systems.push(plan))
     };
     for topic in ["async_server", "thread_server"] {
-        add(topic, &fleet.start(topic, 0, &common)?, &[]);
+        add(topic, &fleet.start(topic, 0, &common)?, &[])?;
     }
     if others.nginx.is_some() {
-        add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[]);
+        add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[])?;
     }
     if has_floor {
-        add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[]);
+        add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[])?;
     }
     let backends = four(|_| fleet.start("async_server", 0, &common))?;
     for (name, depth) in [(OURS[2], "--pipeline=1"), (OURS[3], "--pipeline=32")] {
         let arguments = [&balancing(&backends)[..], &common, &[depth.to_owned()]].concat();
-        add(name, &fleet.start("lb", 0, &arguments)?, &backends);
+        add(name, &fleet.start("lb", 0, &arguments)?, &backends)?;
     }
     if others.nginx.is_some() {
         let backends = four(|i| others.start_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
-        add(NGINX_LB, &others.start_nginx(fleet, "nginx-lb", &backends)?, &backends);
+        add(NGINX_LB, &others.start_nginx(fleet, "nginx-lb", &backends)?, &backends)?;
         if let Some(haproxy) = &others.haproxy {
-            add(HAPROXY, &others.start_haproxy(fleet, haproxy, &backends)?, &backends);
+            add(HAPROXY, &others.start_haproxy(fleet, haproxy, &backends)?, &backends)?;
         }
     }
     if has_floor {
         let backends = four(|_| fleet.start::<&str>("floor", 0, &[]))?;
-        add("floor + 4 floors", &fleet.start("floor", 0, &balancing(&backends))?, &backends);
+        add("floor + 4 floors", &fleet.start("floor", 0, &balancing(&backends))?, &backends)?;
     }
     Ok(systems)
 }
 
 /// Backends of a load balancer, as in the assignment.
-pub(super) fn four(
-    start: impl FnMut(usize) -> Result<Server, String>,
-) -> Result<Vec<Server>, String> {
+pub(super) fn four(start: impl FnMut(usize) -> Result<Server>) -> Result<Vec<Server>> {
     (1..=4).map(start).collect()
 }
 

@@ -19,6 +19,7 @@ use super::fleet::{Fleet, Server};
 use super::notes::{self, circumstances};
 use super::process::{end, say};
 use crate::bench::Plan;
+use crate::cli::Result;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use std::path::Path;
@@ -44,7 +45,7 @@ struct Exhibit {
     /// What will happen.
     does: &'static str,
     /// Lets it happen; what came of it, as lines for a terminal.
-    play: fn(&Stage) -> Result<String, String>,
+    play: fn(&Stage) -> Result<String>,
     /// What to learn from it, and the note that tells more.
     means: &'static str,
     note: &'static str,
@@ -79,7 +80,7 @@ impl Stage<'_> {
         delays: [&str; 4],
         option: &str,
         values: &[&str],
-    ) -> Result<(Fleet, Vec<Server>), String> {
+    ) -> Result<(Fleet, Vec<Server>)> {
         let mut fleet = Fleet::in_scratch(self.stop)?;
         let mut backends = Vec::new();
         for delay in delays {
@@ -96,7 +97,7 @@ impl Stage<'_> {
     }
 
     /// So many clients on keep-alive connections for a second, or less.
-    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan, String> {
+    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan> {
         let plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
         let time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
         Ok(Plan { requests: u64::MAX, time_limit, concurrency: clients, keep_alive: true, ..plan })
@@ -124,7 +125,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.
-fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(), String> {
+fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<()> {
     folder.map_or(Ok(()), notes::check)?;
     let mut blocks = Vec::new();
     for Exhibit { name, title, does, play, means, note } in chosen {

@@ -5,6 +5,7 @@
 //! Note: `notes/wrong-table.md`.
 
 use crate::bench::Plan;
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -29,9 +30,7 @@ pub struct Server {
 impl Server {
     /// Starts it: each connection gets a thread that carries out `serve`, which returns when
     /// the flag is raised.
-    pub fn start(
-        serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static,
-    ) -> Result<Server, String> {
+    pub fn start(serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static) -> Result<Server> {
         let wrong = |e: std::io::Error| format!("cannot start a server: {e}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
@@ -59,7 +58,7 @@ impl Server {
     }
 
     /// A plan for it: `requests` by `clients` at a time.
-    pub fn plan(&self, requests: u64, clients: usize) -> Result<Plan, String> {
+    pub fn plan(&self, requests: u64, clients: usize) -> Result<Plan> {
         let plan = Plan::new(&format!("http://{}/", self.address))?;
         Ok(Plan { requests, concurrency: clients, ..plan })
     }
