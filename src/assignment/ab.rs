@@ -1,6 +1,6 @@
 //! The same runs by ab, where it is installed: its figures beside ours, and pairs to be judged.
 //!
-//! Entry points: [`Ab::run`], [`table`], [`pairs`]. Note: `notes/README.md`.
+//! Entry points: [`run`], [`table`], [`pairs`]. Note: `notes/README.md`.
 
 use super::report::Findings;
 use crate::bench::rounds::Cell;
@@ -10,30 +10,21 @@ use crate::bench::verdict::Pair;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::page::spread;
-use crate::lab::process::{installed, output};
-use std::path::PathBuf;
+use crate::lab::process::output;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 /// A run that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Ab(PathBuf);
-
 /// A run as ab reports it: its rate, and how many requests failed.
 pub(super) type AbRun = [f64; 2];
 
-impl Ab {
-    pub fn find() -> Option<Ab> {
-        installed("ab").map(Ab)
-    }
-
-    /// The same run; None if ab did not end well or is not understood.
-    pub fn run(&self, plan: &Plan, stop: &Stop) -> Option<AbRun> {
-        let same = format!("-q {} {}", same(plan), plan.target.url());
-        let mut command = Command::new(&self.0);
-        read(&output(command.args(same.split(' ')), PATIENCE, stop).ok()?)
-    }
+/// The same run by the program `ab`; None if it did not end well or is not understood.
+pub(super) fn run(ab: &Path, plan: &Plan, stop: &Stop) -> Option<AbRun> {
+    let same = format!("-q {} {}", same(plan), plan.target.url());
+    read(&output(Command::new(ab).args(same.split(' ')), PATIENCE, stop).ok()?)
 }
 
 /// The options that ab and bench have in common for this plan.

@@ -20,17 +20,12 @@ pub(super) struct Fetched {
     pub path: String,
     /// How many bytes, and from whom.
     pub line: String,
-    served_by: String,
+    pub served_by: String,
 }
 
 /// Fetches page.html, every file beside it that it names, and tiles until `n` requests
 /// have been made. The error says which answer differs from which file.
-pub(super) fn fetch(
-    server: SocketAddr,
-    root: &Path,
-    n: usize,
-    stop: &Stop,
-) -> Result<Vec<Fetched>> {
+pub(super) fn fetch(lb: SocketAddr, root: &Path, n: usize, stop: &Stop) -> Result<Vec<Fetched>> {
     let page = read(root, "page.html")?;
     let text = String::from_utf8_lossy(&page);
     let wrong = |e| format!("cannot read the folder '{}': {e}", root.display());
@@ -45,7 +40,7 @@ pub(super) fn fetch(
             return Err("stopped".to_owned());
         }
         let file = path.split('?').next().unwrap_or_default();
-        fetched.push(get(server, &path, &read(root, file)?)?);
+        fetched.push(get(lb, &path, &read(root, file)?)?);
     }
     Ok(fetched)
 }
@@ -79,12 +74,8 @@ fn get(server: SocketAddr, path: &str, expected: &[u8]) -> Result<Fetched> {
     Ok(Fetched { path, line, served_by })
 }
 
-/// Four backends in the same order, over and over.
-pub(super) fn check_rotation(fetched: &[Fetched]) -> Result<()> {
-    in_turn(&fetched.iter().map(|f| f.served_by.as_str()).collect::<Vec<_>>())
-}
-
-fn in_turn(order: &[&str]) -> Result<()> {
+/// Whether four backends answered in the same order, over and over.
+pub(super) fn check_rotation(order: &[&str]) -> Result<()> {
     let first: BTreeSet<&&str> = order.iter().take(4).collect();
     if first.len() == 4 && order.iter().zip(order.iter().skip(4)).all(|(a, b)| a == b) {
         return Ok(());
@@ -95,15 +86,15 @@ fn in_turn(order: &[&str]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::in_turn;
+    use super::check_rotation;
 
     #[test]
     fn a_rotation_repeats_four_different_backends() {
-        assert!(in_turn(&["c", "d", "a", "b", "c", "d", "a"]).is_ok());
+        assert!(check_rotation(&["c", "d", "a", "b", "c", "d", "a"]).is_ok());
         for order in
             [["a", "a", "b", "c", "d"], ["a", "b", "c", "d", "b"], ["a", "b", "a", "b", "a"]]
         {
-            let error = in_turn(&order).expect_err("no rotation");
+            let error = check_rotation(&order).expect_err("no rotation");
             assert!(error.ends_with(&order.join(", ")), "{error}");
         }
     }

@@ -117,7 +117,7 @@ fn start(fleet: &mut Fleet, servers: &[(&str, u16)]) -> Result<(), String> {
 /// Step 5: every backend in turn, as the answers and the log say.
 fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<String>, String> {
     step(5, "looking at the rotation in the log of lb");
-    fetch::check_rotation(fetched)?;
+    fetch::check_rotation(&fetched.iter().map(|f| &*f.served_by).collect::<Vec<_>>())?;
     let deadline = Instant::now() + LOG_PATIENCE;
     // Besides ours stand the line that says "listening", and whoever else found the port. Two
     // workers may log two answers in another order than they gave them.

@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// Where the requests go.
@@ -130,7 +129,7 @@ impl Plan {
             requests: 1,
             concurrency: 1,
             timeout: Duration::from_secs(30),
-            threads: available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1)),
+            threads: (cores() / 4).max(1),
             ..Plan::default()
         })
     }
@@ -192,6 +191,11 @@ impl Plan {
         let rate = self.rate.map(|rate| format!(", {rate} requests/s"));
         format!("c = {}{}", self.concurrency, rate.unwrap_or_default())
     }
+}
+
+/// As many as this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// RFC 4648, section 4.

@@ -83,12 +83,6 @@ impl Measurement {
         self.failure().map_or(Ok(self.cells), Err)
     }
 
-    /// The cells, also where no request was answered in time: on a schedule that is a result. The
-    /// error says why there are not all of them.
-    pub(crate) fn even_unanswered(self) -> Result<Vec<Cell>, String> {
-        self.broken.map_or(Ok(self.cells), Err)
-    }
-
     pub(super) fn failure(&self) -> Option<String> {
         let runs = || self.cells.iter().flat_map(Cell::runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))

@@ -6,33 +6,16 @@
 //! Note: `notes/README.md`.
 
 use super::chart::Chart;
+use super::exhibit;
 use super::page::put_charts;
 use super::process::say;
-use crate::bench::saved::machine;
-use crate::net::clock;
+use crate::bench::saved::{machine, now};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The names of the blocks.
-pub const NAMES: [&str; 16] = [
-    "async_server",
-    "lb",
-    "thread_server",
-    "bench",
-    "compare",
-    "pollers",
-    "tricks",
-    "peers",
-    "exhibit-spin",
-    "exhibit-not-found",
-    "exhibit-dead-port",
-    "exhibit-omission",
-    "exhibit-noise",
-    "exhibit-policies",
-    "exhibit-pipeline",
-    "exhibit-cost",
-];
+/// The names of the blocks; then each exhibit's, as `exhibit-NAME`.
+const NAMES: &str = "async_server lb thread_server bench compare pollers tricks peers";
 
 const BEGIN: &str = "<!-- measured: ";
 const END: &str = "<!-- end -->";
@@ -94,8 +77,10 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
         is_code ^= line.trim().starts_with("```");
         let Some(name) = begun(line).filter(|_| !is_code) else { continue };
         let wrong = |what: String| Err(format!("line {number}: {what}"));
-        if !NAMES.contains(&name) {
-            let known = NAMES.join(", ");
+        let exhibits = exhibit::names().map(|exhibit| format!("exhibit-{exhibit}"));
+        let known: Vec<String> = NAMES.split(' ').map(str::to_owned).chain(exhibits).collect();
+        if !known.iter().any(|known| known == name) {
+            let known = known.join(", ");
             return wrong(format!("there is no measurement '{name}'; the names are {known}"));
         }
         let mut old = String::new();
@@ -117,14 +102,6 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
 /// The name of the block that begins with this line.
 fn begun(line: &str) -> Option<&str> {
     Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
-}
-
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-pub(crate) fn now() -> String {
-    crate::cli::date(clock::unix_time().as_secs())
 }
 
 /// The compiler, where it is installed.

@@ -5,9 +5,9 @@
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
 use super::measure::{HOME, is_root};
+use crate::bench::plan::cores;
 use crate::cli::Result;
 use crate::lab::fleet::{Fleet, Server};
-use crate::lab::notes::cores;
 use std::path::{Path, PathBuf};
 
 /// As nothing ends a connection here, an idle one lives for the whole measurement.
@@ -38,13 +38,9 @@ impl Others {
         self.start(fleet, name, nginx, &["-e", "stderr", "-c", "FOLDER/settings"], &text, backends)
     }
 
-    pub fn start_haproxy(
-        &self,
-        fleet: &mut Fleet,
-        haproxy: &Path,
-        backends: &[Server],
-    ) -> Result<Server> {
+    pub fn start_haproxy(&self, fleet: &mut Fleet, backends: &[Server]) -> Result<Server> {
         let text = include_str!("haproxy.cfg");
+        let haproxy = self.haproxy.as_deref().unwrap_or(Path::new("haproxy"));
         self.start(fleet, "haproxy", haproxy, &["-db", "-f", "FOLDER/settings"], text, backends)
     }
 

@@ -7,11 +7,11 @@ use super::others::{IDLE_SECONDS, Others};
 use super::rows::{CPU, RATE, Row, chart};
 use super::{Comparison, List, OTHER_DESCRIPTORS};
 use crate::bench::Plan;
+use crate::bench::plan::cores;
 use crate::bench::verdict::Pair;
 use crate::cli::Result;
 use crate::lab::chart::Chart;
 use crate::lab::fleet::{Fleet, Server};
-use crate::lab::notes::cores;
 use crate::lab::process::installed;
 
 /// In the order of the table. Last stands what leaves thousands of closed connections behind.
@@ -100,8 +100,8 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<Plan>> {
     if others.nginx.is_some() {
         let backends = four(|i| others.start_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
         add(NGINX_LB, &others.start_nginx(fleet, "nginx-lb", &backends)?, &backends)?;
-        if let Some(haproxy) = &others.haproxy {
-            add(HAPROXY, &others.start_haproxy(fleet, haproxy, &backends)?, &backends)?;
+        if others.haproxy.is_some() {
+            add(HAPROXY, &others.start_haproxy(fleet, &backends)?, &backends)?;
         }
     }
     if has_floor {

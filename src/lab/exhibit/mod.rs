@@ -104,6 +104,10 @@ impl Stage<'_> {
     }
 }
 
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    EXHIBITS.iter().map(|exhibit| exhibit.name)
+}
+
 /// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let Some(name) = given.operands.first() else {
@@ -115,7 +119,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let is_meant = |one: &&Exhibit| name == "all" || name == one.name;
     let chosen: Vec<&Exhibit> = EXHIBITS.iter().filter(is_meant).collect();
     if chosen.is_empty() {
-        let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
+        let known = names().collect::<Vec<_>>().join(", ");
         let sentence = format!("there is no exhibit '{name}'; there are {known}, and all");
         return Err(Failure::Usage(format!("exhibit: {sentence}")));
     }
