@@ -48,11 +48,9 @@ fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &[Option<AbRun>])
     })
 }
 
-/// ab's figures beside ours.
 pub(super) fn table(findings: &Findings) -> Table {
-    let heading =
-        ["System", "Level", "progjar bench (requests/s)", "ab (requests/s)", "ab: failed"];
-    let mut table = Table::new(&heading);
+    let cells = ["System", "Level", "progjar bench (requests/s)", "ab (requests/s)", "ab: failed"];
+    let mut table = Table::new(&cells);
     for (cell, runs) in beside(findings) {
         let figures = |place: usize| runs.iter().flatten().map(move |run| run[place]);
         let rates = Spread::of(figures(0)).unwrap_or_default();

@@ -39,7 +39,6 @@ impl Measured {
     }
 }
 
-/// Measures lb, one async_server, and thread_server.
 pub(super) fn run(fleet: &Fleet, requests: u64, rounds: usize, stop: &Stop) -> Result<Measured> {
     let mut plans = Vec::new();
     for concurrency in LEVELS {

@@ -81,7 +81,7 @@ fn carry_out(given: &Given, requests: u64, rounds: usize, stop: &Stop) -> Result
     say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
     let measured = measure::run(&fleet, requests, rounds, stop)?;
     fleet.check_running()?;
-    let (started, fetched) = (fleet.all().to_vec(), fetched.into_iter().map(|f| f.line).collect());
+    let (started, fetched) = (fleet.servers.clone(), fetched.into_iter().map(|f| f.line).collect());
     let findings = Findings { requests, rounds, started, fetched, rotation, measured };
     step(7, &format!("writing the report in {}", report.display()));
     report::write(&findings, report)?;

@@ -8,8 +8,7 @@ use super::ab;
 use super::measure::{LEVELS, Measured, SYSTEMS};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
-use crate::bench::rounds::WARMUP;
-use crate::bench::rounds::{self, Cell};
+use crate::bench::rounds::{self, Cell, WARMUP};
 use crate::bench::saved::{self, now};
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
@@ -32,7 +31,6 @@ const SOAL: &str = "\
 The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
 async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
 
-/// All that a run of `all` found out.
 pub(super) struct Findings {
     pub requests: u64,
     /// Runs of each system at each level.
@@ -46,12 +44,10 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// The levels of one system, in order.
     fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
         of(&self.measured.cells, title)
     }
 
-    /// All cells, table by table.
     pub fn in_order(&self) -> impl Iterator<Item = &Cell> {
         SYSTEMS.iter().flat_map(|(_, title)| self.cells_of(title))
     }
@@ -81,12 +77,10 @@ impl Findings {
     }
 }
 
-/// The cells of one system.
 fn of<'a>(cells: &'a [Cell], title: &'a str) -> impl Iterator<Item = &'a Cell> {
     cells.iter().filter(move |cell| cell.plan().target.name == title)
 }
 
-/// The title as a heading.
 fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
@@ -110,7 +104,6 @@ fn markdown(parts: Vec<Part>) -> String {
     Page { title: String::new(), lang: "", parts }.markdown()
 }
 
-/// All tables, and what the evidence says, for the terminal.
 pub(super) fn summary(findings: &Findings) -> String {
     let (systems, beside_ab) = findings.verdicts();
     let mut parts = tables(findings);
@@ -189,10 +182,7 @@ fn performance_parts(findings: &Findings) -> Vec<Part> {
             let (rounds, warmup) = (findings.rounds, WARMUP.as_millis());
             let ours = format!("./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}");
             let output = ab_text(cell.median(), Parts::default());
-            Part::Fold(
-                format!("ab {same} {url}"),
-                format!("$ {ours}\n{}", output.trim_matches('\n')),
-            )
+            Part::Fold(format!("ab {same} {url}"), format!("$ {ours}\n{}", output.trim()))
         }));
     }
     parts

@@ -93,9 +93,9 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
 /// `progjar bench`: the report goes to stdout, progress to stderr.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     if given.has("-h") || given.has("-V") {
-        let version = concat!("progjar bench ", env!("CARGO_PKG_VERSION"));
-        let version = || format!("{version}, ab's options and report\n");
-        print(&if given.has("-h") { TOPIC.help() } else { version() });
+        let version =
+            concat!("progjar bench ", env!("CARGO_PKG_VERSION"), ", ab's options and report\n");
+        print(&if given.has("-h") { TOPIC.help() } else { version.to_owned() });
         return Ok(());
     }
     let mut options = Options::of(given).map_err(Failure::Usage)?;

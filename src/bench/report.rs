@@ -71,7 +71,6 @@ pub fn ab_text(outcome: &Outcome, parts: Parts) -> String {
     text
 }
 
-/// The report's upper part.
 fn fields(text: &mut String, outcome: &Outcome) {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
     let length = format!("{} bytes", tally.document.unwrap_or(0));

@@ -34,7 +34,6 @@ impl Cell {
         median_run(&self.runs, Outcome::rate)
     }
 
-    /// One figure of each run, by round.
     pub(crate) fn samples(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
         self.runs.iter().map(figure).collect()
     }
@@ -46,6 +45,13 @@ impl Cell {
     /// For a table: this quantile of the response time, in ms.
     pub(super) fn response(&self, q: f64) -> String {
         format!("{:.3}", self.spread(|o| o.tally.response.quantile_ms(q)).median)
+    }
+
+    /// For a table: the median CPU time per request of --cpu's processes, in µs.
+    pub(crate) fn cpu_time(&self) -> String {
+        let times: Option<Vec<f64>> = self.runs.iter().map(Outcome::cpu_per_request).collect();
+        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
+        time.unwrap_or("?".to_owned())
     }
 
     /// The sum over all runs, so that no failure hides behind a median.

@@ -8,7 +8,7 @@ use super::stats::PERCENTILES;
 use super::table::{Column, Table};
 use super::verdict::Pair;
 use super::{Outcome, Plan};
-use crate::cli::{self, quoted};
+use crate::cli::{self, Result, quoted};
 use crate::net::clock;
 use std::fmt::Display;
 use std::path::Path;
@@ -157,7 +157,6 @@ fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))
 }
 
-/// What `--against` compares with.
 #[derive(Debug)]
 pub struct Saved {
     date: String,
@@ -167,7 +166,7 @@ pub struct Saved {
 
 impl Saved {
     /// Reads what `bench --json` wrote. The error is one line.
-    pub(super) fn read(path: &Path) -> Result<Saved, String> {
+    pub(super) fn read(path: &Path) -> Result<Saved> {
         let wrong = |what: &dyn Display| format!("--against '{}': {what}", path.display());
         let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
         Saved::of(&text).ok_or_else(|| wrong(&"this is not what bench --json writes"))
@@ -198,10 +197,7 @@ impl Saved {
 
     /// Each cell beside the saved one of the same target and level, or a sentence if there is none.
     /// Where both measured one target only, it may have another name.
-    pub(super) fn pairs<'a>(
-        &'a self,
-        cells: &'a [Cell],
-    ) -> impl Iterator<Item = Result<Pair, String>> {
+    pub(super) fn pairs<'a>(&'a self, cells: &'a [Cell]) -> impl Iterator<Item = Result<Pair>> {
         let first = &self.cells[0].0.target.name;
         let lone = self.cells.iter().all(|(old, _)| old.target.name == *first)
             && cells.iter().all(|cell| cell.name() == cells[0].name());

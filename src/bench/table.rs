@@ -81,7 +81,6 @@ const CURVE: [Column<Cell, String>; 7] = [
     ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
 
-/// One row of the assignment's table.
 pub(crate) fn row(outcome: &Outcome) -> Vec<String> {
     COLUMNS.iter().map(|(_, of)| of(outcome)).collect()
 }
@@ -101,9 +100,7 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
             Some(_) => CURVE.iter().map(|(_, of)| of(cell)).collect(),
             None => row(cell.median()),
         };
-        let times: Option<Vec<f64>> = cell.runs().iter().map(Outcome::cpu_per_request).collect();
-        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
-        row.extend(with_cpu.then(|| time.unwrap_or("?".to_owned())));
+        row.extend(with_cpu.then(|| cell.cpu_time()));
         table.rows.push(row);
     }
     table

@@ -32,7 +32,6 @@ pub(crate) struct Point {
 /// One system's points, in the order of x.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// As in the legend.
     pub name: String,
     pub points: Vec<Point>,
 }
@@ -41,9 +40,7 @@ pub(crate) struct Series {
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
     pub title: String,
-    /// What lies across, with its unit.
     pub x_label: &'static str,
-    /// What goes up, with its unit.
     pub y_label: &'static str,
     pub x: Scale,
     /// Whether what goes up does so from zero, or else on a logarithmic scale.

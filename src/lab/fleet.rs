@@ -39,7 +39,8 @@ pub(crate) struct Fleet {
     /// For logs; an absolute path where others are started.
     pub folder: PathBuf,
     root: PathBuf,
-    servers: Vec<Server>,
+    /// In the order of their start.
+    pub servers: Vec<Server>,
     processes: Vec<Process>,
     is_scratch: bool,
     /// Ends every wait.
@@ -173,12 +174,6 @@ impl Fleet {
         Ok(server)
     }
 
-    /// All, in the order of their start.
-    pub fn all(&self) -> &[Server] {
-        &self.servers
-    }
-
-    /// The first of a topic.
     pub fn one(&self, topic: &str) -> Result<&Server> {
         let found = self.servers.iter().find(|server| server.topic == topic);
         found.ok_or_else(|| format!("{topic} has not been started"))

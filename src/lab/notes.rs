@@ -104,7 +104,6 @@ fn begun(line: &str) -> Option<&str> {
     Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
 }
 
-/// The compiler, where it is installed.
 pub(crate) fn compiler() -> Option<String> {
     let output = Command::new("rustc").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

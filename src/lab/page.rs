@@ -65,11 +65,9 @@ impl Part {
             }
             Part::Text(text) => format!("<p>{}</p>\n", escape(&text.replace('`', ""))),
             Part::List(items) => {
-                let items = items.iter().map(|item| escape(&item.replace("**", "")));
-                format!(
-                    "<ul>{}</ul>\n",
-                    items.map(|i| format!("\n<li>{i}</li>")).collect::<String>()
-                )
+                let item =
+                    |item: &String| format!("\n<li>{}</li>", escape(&item.replace("**", "")));
+                format!("<ul>{}</ul>\n", items.iter().map(item).collect::<String>())
             }
             Part::Table(table) => html_of(table),
             Part::Charts(charts) => {
@@ -99,12 +97,10 @@ fn html_of(table: &Table) -> String {
     html + "</tbody></table></div>\n"
 }
 
-/// The text as HTML that shows it.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// All that one command found out.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub title: String,
@@ -189,7 +185,6 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The median, and the lowest and the highest.
 pub(crate) fn spread(of: Spread) -> String {
     let [median, lowest, highest] = [of.median, of.lowest, of.highest].map(number);
     format!("{median} ({lowest}–{highest})")

@@ -35,7 +35,6 @@ const GRAIN: Duration = Duration::from_micros(100);
 /// much longer: those of the last moment are not late.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What the threads of a run share.
 struct Shared<'a> {
     plan: &'a Plan,
     address: SocketAddr,
@@ -46,7 +45,6 @@ struct Shared<'a> {
     /// Requests that began, and that ended.
     started: AtomicU64,
     done: AtomicU64,
-    /// The length of the first answer's body.
     document: OnceLock<u64>,
     /// A connection was made.
     reached: AtomicBool,
@@ -54,7 +52,6 @@ struct Shared<'a> {
     aborted: AtomicBool,
 }
 
-/// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No request; the connection may be open.
@@ -238,7 +235,6 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
         while let Some(&token) = self.idle.last().filter(|_| !self.over) {

@@ -15,7 +15,6 @@ use crate::lab::process::say;
 /// What `/` answers, everywhere.
 pub(super) const HOME: &str = "Ini Adalah web Server percobaan";
 
-/// One kind of work.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     /// As `--only` names it.

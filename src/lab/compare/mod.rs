@@ -137,7 +137,6 @@ impl Comparison<'_> {
         Ok(self.idle.min(most))
     }
 
-    /// Makes the folders.
     fn prepare(&mut self, root: &Path) -> Result<()> {
         let wrong = |e| format!("cannot write in '{}': {e}; see --report", self.folder.display());
         self.folder = fs::create_dir_all(&self.site)

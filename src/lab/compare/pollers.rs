@@ -37,7 +37,7 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
         start: Box::new(|fleet, case| {
             Kind::ALL.iter().map(|kind| start(fleet, case, *kind)).collect()
         }),
-        reference: |case, _| case.iter().find(|row| row.system() == "epoll"),
+        reference: |case, _| case.iter().find(|row| row.cell.name() == "epoll"),
         pairs: |_| Vec::new(),
         charts: |rows| {
             let systems: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();

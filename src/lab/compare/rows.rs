@@ -42,19 +42,14 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub fn system(&self) -> &str {
-        self.cell.name()
-    }
-
     pub fn values(&self, figure: Figure) -> impl Iterator<Item = f64> {
         self.by_round(figure).flatten()
     }
 
     /// Where there was a good answer, and the figure could be found out.
     fn by_round(&self, figure: Figure) -> impl Iterator<Item = Option<f64>> {
-        let value =
-            move |o: &Outcome| Some(figure(o)).filter(|v| v.is_finite() && o.tally.good > 0);
-        self.cell.runs().iter().map(value)
+        let of = move |o: &Outcome| Some(figure(o)).filter(|v| v.is_finite() && o.tally.good > 0);
+        self.cell.runs().iter().map(of)
     }
 
     pub fn median(&self, figure: Figure) -> Option<f64> {
@@ -66,7 +61,7 @@ impl Row {
     pub fn pair(&self, other: &Row, figure: Figure, low_is_good: &'static str) -> Pair {
         let rounds = self.by_round(figure).zip(other.by_round(figure));
         let (mine, theirs) = rounds.filter_map(|(a, b)| a.zip(b)).unzip();
-        let names = [self, other].map(|row| row.system().to_owned());
+        let names = [self, other].map(|row| row.cell.name().to_owned());
         Pair { place: self.case.name.clone(), names, samples: [mine, theirs], low_is_good }
     }
 
@@ -102,10 +97,10 @@ pub(super) fn table(first: [&str; 2], rows: &[Row], reference: Reference) -> Tab
     let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
     for (case, row) in by_case(rows).flat_map(|case| case.iter().map(move |row| (case, row))) {
         let ratio = |figure| {
-            let ratio = reference(case, row.system()).and_then(|other| row.ratio(other, figure));
+            let ratio = reference(case, row.cell.name()).and_then(|other| row.ratio(other, figure));
             ratio.map_or_else(|| "–".to_owned(), |spread| format!("{:.2}", spread.median))
         };
-        let mut cells = vec![row.case.title.clone(), row.system().to_owned()];
+        let mut cells = vec![row.case.title.clone(), row.cell.name().to_owned()];
         cells.push(spread(Spread::of(row.values(RATE)).unwrap_or_default()));
         cells.extend([P99, CPU, KERNEL].map(|figure| or_dash(row.median(figure))));
         cells.extend([RATE, CPU].map(ratio));
@@ -128,7 +123,7 @@ pub(super) fn chart(
 ) -> Chart {
     let cases = || (0..).zip(by_case(rows)).map(|(x, case)| (f64::from(x), case));
     let point = |system: &str, (x, case): (f64, &[Row])| {
-        let row = case.iter().find(|row| row.system() == system)?;
+        let row = case.iter().find(|row| row.cell.name() == system)?;
         Some(Point { x, y: value(case, row)? })
     };
     let series = systems.iter().map(|system| Series {

@@ -87,7 +87,7 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<Plan>> {
         add(topic, &fleet.start(topic, 0, &common)?, &[])?;
     }
     if others.nginx.is_some() {
-        add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[])?;
+        add(NGINX, &others.run_nginx(fleet, NGINX, &[])?, &[])?;
     }
     if has_floor {
         add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[])?;
@@ -98,10 +98,10 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<Plan>> {
         add(name, &fleet.start("lb", 0, &arguments)?, &backends)?;
     }
     if others.nginx.is_some() {
-        let backends = four(|i| others.start_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
-        add(NGINX_LB, &others.start_nginx(fleet, "nginx-lb", &backends)?, &backends)?;
+        let backends = four(|i| others.run_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
+        add(NGINX_LB, &others.run_nginx(fleet, "nginx-lb", &backends)?, &backends)?;
         if others.haproxy.is_some() {
-            add(HAPROXY, &others.start_haproxy(fleet, &backends)?, &backends)?;
+            add(HAPROXY, &others.run_haproxy(fleet, &backends)?, &backends)?;
         }
     }
     if has_floor {
@@ -132,14 +132,14 @@ fn is_lb(system: &str) -> bool {
 fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     let others: &[&str] = if is_lb(system) { &[NGINX_LB, HAPROXY] } else { &[NGINX] };
     let rate = |row: &&Row| row.median(RATE).unwrap_or(0.0);
-    let rated = case.iter().filter(|row| others.contains(&row.system()));
+    let rated = case.iter().filter(|row| others.contains(&row.cell.name()));
     rated.max_by(|a, b| rate(a).total_cmp(&rate(b)))
 }
 
 /// Ours, beside their reference.
 fn pairs(case: &[Row]) -> Vec<Pair> {
-    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.system()));
-    let pair = |row: &Row| Some(row.pair(reference(case, row.system())?, RATE, ""));
+    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.cell.name()));
+    let pair = |row: &Row| Some(row.pair(reference(case, row.cell.name())?, RATE, ""));
     ours.filter_map(pair).collect()
 }
 
@@ -148,13 +148,13 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
     let chart = |title, is_lb: bool, figure| {
         // The first case has all systems.
         let first = rows.iter().filter(|row| row.case.name == rows[0].case.name);
-        let systems = first.map(|row| row.system()).filter(|name| self::is_lb(name) == is_lb);
+        let systems = first.map(|row| row.cell.name()).filter(|name| self::is_lb(name) == is_lb);
         let systems: Vec<&str> = systems.collect();
         chart(title, ["case", "ratio"], rows, &systems, &|case, row| {
-            row.ratio(reference(case, row.system())?, figure)
+            row.ratio(reference(case, row.cell.name())?, figure)
         })
     };
-    if rows.iter().all(|row| row.system() != NGINX) {
+    if rows.iter().all(|row| row.cell.name() != NGINX) {
         return Vec::new();
     }
     let better = "Load balancers: requests/s, the better other = 1";

@@ -56,7 +56,7 @@ pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>> 
             fleet.program.clone_from(program);
             Ok(vec![with, start(fleet, case, WITHOUT, system)?])
         }),
-        reference: |case, _| case.iter().find(|row| row.system() == WITHOUT),
+        reference: |case, _| case.iter().find(|row| row.cell.name() == WITHOUT),
         pairs: |case| {
             let [with, without] = case else { return Vec::new() };
             let pair = with.pair(without, CPU, "CPU time per request");

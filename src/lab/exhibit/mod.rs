@@ -51,7 +51,6 @@ struct Exhibit {
     note: &'static str,
 }
 
-/// Where an exhibit is played.
 struct Stage<'a> {
     quick: bool,
     stop: &'a Stop,

@@ -10,7 +10,6 @@ use crate::cli::shutdown::Stop;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,8 @@ pub const LAST: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: cl
 pub struct Server {
     address: SocketAddr,
     stop: Stop,
-    live: Arc<AtomicUsize>,
+    /// Each thread that serves a client holds one, the acceptor too.
+    live: Arc<()>,
     acceptor: Option<JoinHandle<()>>,
 }
 
@@ -34,22 +34,19 @@ impl Server {
         let wrong = |e: std::io::Error| format!("cannot start a server: {e}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
-        let (stop, live) = (Stop::new(), Arc::new(AtomicUsize::new(0)));
-        let (flag, count) = (stop.clone(), live.clone());
+        let (stop, live) = (Stop::new(), Arc::new(()));
+        let (flag, one) = (stop.clone(), live.clone());
         let accept = move || {
             // The scope ends when all its threads have ended.
             thread::scope(|scope| {
                 for stream in listener.incoming().take_while(|_| !flag.is_raised()).flatten() {
-                    let (serve, flag, count) = (&serve, &flag, &count);
-                    count.fetch_add(1, SeqCst);
+                    let (serve, flag, one) = (&serve, &flag, one.clone());
                     let job = move || {
                         let _ = stream.set_read_timeout(Some(PATIENCE));
                         serve(stream, flag);
-                        count.fetch_sub(1, SeqCst);
+                        drop(one);
                     };
-                    if thread::Builder::new().spawn_scoped(scope, job).is_err() {
-                        count.fetch_sub(1, SeqCst);
-                    }
+                    let _ = thread::Builder::new().spawn_scoped(scope, job);
                 }
             });
         };
@@ -68,7 +65,7 @@ impl Server {
     pub fn live_threads(&self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         loop {
-            match self.live.load(SeqCst) {
+            match Arc::strong_count(&self.live) - 2 {
                 live if live == 0 || Instant::now() > deadline => return live,
                 _ => thread::sleep(Duration::from_millis(5)),
             }
