@@ -942,3 +942,21 @@ fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
     assert_eq!((outcome.tally.good, outcome.succeeded()), (1, 1));
     assert_eq!((outcome.tally.non_2xx, outcome.tally.failed.all()), (9, 9));
 }
+
+#[test]
+fn idle_connections_have_one_answer_each_and_are_open_beside_those_that_load() {
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = received.clone();
+    let address = server(move |mut peer| {
+        while peer.request().is_some() {
+            count.fetch_add(1, SeqCst);
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-q -k -n 30 -c 3 --idle 20", address);
+    assert_eq!((ended.code, ended.field("Complete requests")), (Some(0), Some(30.0)));
+    assert_eq!(received.load(SeqCst), 50, "{}", ended.text);
+    let refused = bench("-q -k -n 30 --idle 20", resetting());
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    assert!(refused.errors.contains("idle connection 0 of 20"), "{}", refused.errors);
+}

@@ -2,6 +2,7 @@
 //!
 //! Entry points: [`run`], [`table`], [`pairs`]. Note: `notes/README.md`.
 
+use super::measure::{Measured, SYSTEMS};
 use super::report::Findings;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::Spread;
@@ -41,10 +42,11 @@ fn read(text: &str) -> Option<AbRun> {
 }
 
 /// Each of our cells with ab's runs, by round, where there are any; in the order of the tables.
-fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &[Option<AbRun>])> {
-    findings.in_order().filter_map(|cell| {
-        let runs = findings.measured.ab_runs(cell);
-        runs.iter().any(Option::is_some).then_some((cell, runs))
+fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &Vec<Option<AbRun>>)> {
+    let Measured { cells, ab, .. } = &findings.measured;
+    SYSTEMS.iter().flat_map(move |(_, title)| {
+        let both = cells.iter().zip(ab).filter(move |(cell, _)| cell.name() == *title);
+        both.filter(|(_, runs)| runs.iter().any(Option::is_some))
     })
 }
 
@@ -65,8 +67,8 @@ pub(super) fn table(findings: &Findings) -> Table {
 
 /// Ours and ab's of each row, in the rounds in which ab had one too.
 pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
-    let pair = |(cell, runs): (&Cell, &[Option<AbRun>])| {
-        let both = cell.runs().iter().zip(runs);
+    let pair = |(cell, runs): (&Cell, &Vec<Option<AbRun>>)| {
+        let both = cell.runs.iter().zip(runs);
         let rates = both.filter_map(|(ours, ab)| Some((ours.rate(), ab.as_ref()?[0])));
         let (ours, theirs) = rates.unzip();
         Pair {

@@ -27,16 +27,9 @@ pub(super) struct Measured {
     /// A cell per system and level.
     pub cells: Vec<Cell>,
     /// ab's runs of each cell, by round; empty without ab.
-    ab: Vec<Vec<Option<AbRun>>>,
+    pub ab: Vec<Vec<Option<AbRun>>>,
     /// A cell per system and rate.
     pub curve: Vec<Cell>,
-}
-
-impl Measured {
-    pub fn ab_runs(&self, cell: &Cell) -> &[Option<AbRun>] {
-        let place = self.cells.iter().position(|c| std::ptr::eq(c, cell));
-        place.and_then(|place| self.ab.get(place)).map_or(&[], Vec::as_slice)
-    }
 }
 
 pub(super) fn run(fleet: &Fleet, requests: u64, rounds: usize, stop: &Stop) -> Result<Measured> {

@@ -8,7 +8,7 @@
 // the assignment's ports, and whether they are free
 pub mod ports;
 // fetches the page through the lb and checks it
-mod fetch;
+pub mod fetch;
 // the performance test and the load curve
 mod measure;
 // the same runs by ab

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-/// The kernel counts CPU time for `/proc/PID/stat` in ticks; USER_HZ is 100 on every Linux that
-/// Rust runs on.
+/// `/proc/PID/stat` counts CPU time in ticks; USER_HZ is 100 on every Linux that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
 
 /// What one line of `/proc/PID/stat` says that matters here.

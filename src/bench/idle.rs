@@ -13,11 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long one answer may take, and the end of all connections.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So many are opened at a time: a server that looks at each in every turn would else need a turn
-/// for each.
+/// Opened at a time: a server that looks at each in every turn would else need a turn for each.
 const BATCH: usize = 100;
-/// Between two looks whether the server has closed them.
-const NAP: Duration = Duration::from_millis(5);
 
 /// Opens as many as the plan wants, fewer on stop, and lets `run` do its work beside them. Gives what it
 /// gives, and the bytes by which --cpu's processes have grown for each. The error says which one had no answer.
@@ -39,7 +36,7 @@ pub(super) fn beside<T>(
     drop(streams);
     let deadline = Instant::now() + PATIENCE;
     while descriptors(pids) > left && Instant::now() < deadline && !stop.is_raised() {
-        thread::sleep(NAP);
+        thread::sleep(Duration::from_millis(5));
     }
     Ok((done, grown))
 }

@@ -44,14 +44,14 @@ use rounds::{Cell, Turn};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+use tally::Tally;
 
 /// Descriptors beside those of the connections: standard streams, pollers, files.
 const OTHER_DESCRIPTORS: u64 = 16;
 /// How long to try each address of a name that has several.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the plan, to its end or until `stop`. The error is one line: the target refuses, or
-/// something broke and the plan does not say to go on.
+/// Runs the plan, until `stop` at most. The error is one line: the target refuses, or the run broke.
 pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
     let mut outcome = attempt(plan, stop)?;
     outcome.tally.broken.take().map_or(Ok(outcome), Err)
@@ -73,7 +73,10 @@ fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
     match idle::beside(&plan, address, stop, || client::run(plan.clone(), address, stop)) {
         Ok((outcome, idle_memory)) => Ok(Outcome { idle_memory, ..outcome? }),
         // Whatever is compared with it is worth its time all the same.
-        Err(why) => Ok(Outcome::none(plan, why)),
+        Err(why) => {
+            let (wall, tally) = (Duration::ZERO, Tally { reason: Some(why), ..Tally::default() });
+            Ok(Outcome { plan, wall, tally, cpu: None, idle_memory: None, interrupted: false })
+        }
     }
 }
 

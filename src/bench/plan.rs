@@ -99,8 +99,7 @@ pub struct Plan {
     pub go_on: bool,
     /// -l: bodies may differ in length.
     pub(crate) any_length: bool,
-    /// --rate: requests per second on a fixed schedule; None: each connection sends its next
-    /// request when it has the answer to the last.
+    /// --rate: requests per second, on a schedule; None: a closed loop.
     pub rate: Option<f64>,
     /// --http11: as browsers send it; otherwise HTTP/1.0, as ab does.
     pub(crate) http11: bool,
@@ -108,8 +107,7 @@ pub struct Plan {
     pub(crate) idle: usize,
     /// --cpu: the processes whose CPU time is read before and after.
     pub(crate) processes: Vec<u32>,
-    /// --threads. Unless given, one for each four cores: on a small machine a second one would
-    /// take the server's place.
+    /// --threads; by default one per four cores: a second one may take the place of the server.
     pub(crate) threads: usize,
     /// -v.
     pub(crate) verbosity: u64,
@@ -176,8 +174,7 @@ impl Plan {
         Plan { time_limit: Some(limit), requests: u64::MAX, ..quiet }
     }
 
-    /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
-    /// section 9.2.2).
+    /// Whether a request may be sent again although the first may have arrived (RFC 9110, 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
     }

@@ -13,14 +13,10 @@ use std::time::Duration;
 /// All runs of one target at one level, by round; at least one.
 #[derive(Debug)]
 pub struct Cell {
-    runs: Vec<Outcome>,
+    pub(crate) runs: Vec<Outcome>,
 }
 
 impl Cell {
-    pub(crate) fn runs(&self) -> &[Outcome] {
-        &self.runs
-    }
-
     pub(crate) fn plan(&self) -> &Plan {
         &self.runs[0].plan
     }
@@ -59,8 +55,7 @@ impl Cell {
         self.runs.iter().map(of).sum()
     }
 
-    /// To be judged beside the figures of another at the same level: the rate; where a schedule
-    /// fixes it, the 99th percentile of the response time.
+    /// To be judged: the rate; where a schedule fixes it, the 99th percentile of the response time.
     pub(super) fn compared_with(&self, names: [String; 2], theirs: Vec<f64>) -> Pair {
         let low_is_good = if self.plan().rate.is_some() { "response time (p99)" } else { "" };
         let samples = [self.compared(), theirs];
@@ -90,7 +85,7 @@ impl Measurement {
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        let runs = || self.cells.iter().flat_map(Cell::runs);
+        let runs = || self.cells.iter().flat_map(|cell| &cell.runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))
     }
 }
@@ -105,8 +100,7 @@ pub struct Turn<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-/// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run
-/// breaks, it returns what there is.
+/// Runs each plan in turn, `rounds` times, after a warm-up, until stop or until a run breaks.
 pub(crate) fn measure(
     plans: &[Plan],
     rounds: usize,
@@ -159,17 +153,14 @@ pub(crate) fn pairs(cells: &[Cell]) -> Vec<Pair> {
     pairs
 }
 
-/// How others that compare load each target before the first round, so that it is not the only cold
-/// one.
+/// How long others that compare load each target first, so that none is the only cold one.
 pub(crate) const WARMUP: Duration = Duration::from_millis(200);
 /// How long `--rate auto` loads a target to see what it can do.
 const PROBE: Duration = Duration::from_millis(500);
-/// The points of its curve, of the highest rate of a closed loop: where the curve is flat, where it
-/// bends, and beyond.
+/// The points of its curve, as parts of a closed loop's rate: where it is flat, bends, and beyond.
 const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1];
 
-/// `--rate auto`: for each level the rates that are parts of what the best target does there in a
-/// closed loop.
+/// `--rate auto`: for each level, parts of the rate of the best target in a closed loop.
 pub(crate) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
     let mut scheduled = Vec::new();
     for level in plans.chunk_by(Plan::is_same_level) {

@@ -113,7 +113,7 @@ fn about(cell: &Cell) -> [Member; 10] {
         ("concurrency", number(plan.concurrency as f64)),
         ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
         ("threads", number(plan.threads as f64)),
-        ("rounds", number(cell.runs().len() as f64)),
+        ("rounds", number(cell.runs.len() as f64)),
         ("median_requests_per_second", number(spread.median)),
         ("lowest_requests_per_second", number(spread.lowest)),
         ("highest_requests_per_second", number(spread.highest)),
@@ -143,7 +143,7 @@ pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
         let histogram = list(buckets.map(|(low, width, n)| format!("[{low},{width},{n}]")));
         object(figures(run), "histogram", histogram)
     };
-    let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs().iter().map(run)));
+    let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs.iter().map(run)));
     object(texts(origin), "cells", list(cells.iter().map(cell))) + "\n"
 }
 

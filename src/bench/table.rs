@@ -34,8 +34,7 @@ impl Table {
         self.rows.iter().map(line).collect()
     }
 
-    /// For a note or a report, in the assignment's own spelling: the rule below the heading is
-    /// as wide as its words.
+    /// For a note or a report, in the assignment's spelling: the rule is as wide as the heading.
     pub fn markdown(&self) -> String {
         let Some((heading, rows)) = self.rows.split_first() else { return String::new() };
         let rule = heading.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
@@ -85,8 +84,7 @@ pub(crate) fn row(outcome: &Outcome) -> Vec<String> {
     COLUMNS.iter().map(|(_, of)| of(outcome)).collect()
 }
 
-/// The table of these cells: the assignment's, with a row for the median run; or, on a schedule,
-/// the load curve.
+/// The assignment's table, with a row for each median run; or, on a schedule, the load curve.
 pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
     let cells: Vec<&Cell> = cells.into_iter().collect();
     let mut table = match cells.iter().any(|cell| cell.plan().rate.is_some()) {
@@ -129,7 +127,7 @@ fn list(sentences: Vec<String>) -> String {
 
 /// What the row of a cell does not show.
 pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
-    let (runs, Spread { lowest, highest, .. }) = (cell.runs(), cell.spread(Outcome::rate));
+    let (runs, Spread { lowest, highest, .. }) = (&cell.runs, cell.spread(Outcome::rate));
     let rounds = runs.len();
     let [done, failed, late, non_2xx, unanswered, retried] = [
         |o: &Outcome| o.tally.done,

@@ -152,13 +152,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// No request could be made.
-    pub(super) fn none(plan: Plan, why: String) -> Outcome {
-        let tally = Tally { reason: Some(why), ..Tally::default() };
-        let wall = Duration::ZERO;
-        Outcome { plan, wall, tally, cpu: None, idle_memory: None, interrupted: false }
-    }
-
     /// Requests with an answer that is as it should be: all but the failed ones.
     pub fn succeeded(&self) -> u64 {
         self.tally.done - self.tally.failed.all()
@@ -175,8 +168,7 @@ impl Outcome {
         Some(format!("{url}: no request succeeded; the first failed with {why}"))
     }
 
-    /// On a schedule: which part of the rate was not answered, if that is more than the end of a
-    /// run can explain.
+    /// On a schedule: the part of the rate not answered, if it is more than a run's end explains.
     pub(crate) fn shortfall(&self) -> Option<f64> {
         let part = 1.0 - self.rate() / self.plan.rate?;
         Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
@@ -209,8 +201,7 @@ impl Outcome {
         self.per_second(self.succeeded() as f64)
     }
 
-    /// ab's "Time per request" in milliseconds: the mean as one connection sees it; 0 if no
-    /// request succeeded.
+    /// ab's "Time per request" in ms: the mean as one connection sees it; 0 if none succeeded.
     pub(crate) fn time_per_request(&self) -> f64 {
         let (time, succeeded) = (self.wall.as_secs_f64() * 1e3, self.succeeded());
         let all = if succeeded > 0 { time / succeeded as f64 } else { 0.0 };

@@ -48,8 +48,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// None yet. Our servers will serve `root`; logs go into `folder`, which has none of another
-    /// run then.
+    /// None yet. Ours will serve `root`; logs go into `folder`, from which older ones are removed.
     pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet> {
         let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
         fs::create_dir_all(folder).map_err(wrong)?;
@@ -79,8 +78,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Starts `progjar TOPIC PORT ARGS` and waits for the line that says it listens; on port
-    /// 0 that is any free port.
+    /// Starts `progjar TOPIC PORT ARGS`, and waits until it listens; port 0 is any free port.
     pub fn start<A: AsRef<str>>(&mut self, topic: &str, port: u16, args: &[A]) -> Result<Server> {
         let number = self.servers.iter().filter(|server| server.topic == topic).count();
         let log = match (number, topic) {
@@ -237,8 +235,7 @@ impl Drop for Process {
     }
 }
 
-/// An address whose port nobody uses. Somebody may take it before its program does; then that
-/// program says so and the command ends.
+/// An address whose port nobody uses yet; a program that finds it taken says so and ends.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

@@ -21,8 +21,7 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// The end of a topic that starts others. Ctrl-C is no failure: whatever broke
-/// meanwhile broke for that reason.
+/// The end of a topic that starts others. What breaks after Ctrl-C broke for that reason.
 pub(crate) fn end(topic: &str, done: Result<()>, stop: &Stop) -> Result<(), Failure> {
     if done.is_err() && stop.is_raised() {
         say(&format!("{topic}: stopped before the end; every server has been stopped"));
@@ -48,8 +47,7 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     places.find(|place| place.is_file())
 }
 
-/// Runs the command to its end, at most so long; its standard output, which must fit a pipe
-/// (64 KiB). The error says how it failed.
+/// Runs it to its end, at most so long. Gives its output, which must fit a pipe (64 KiB).
 pub(crate) fn output(command: &mut Command, patience: Duration, stop: &Stop) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let wrong = |what: &str| format!("{name}: {what}");

@@ -31,8 +31,7 @@ const HANDSHAKES: usize = 128;
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
 const GRAIN: Duration = Duration::from_micros(100);
-/// When the time of a schedule is over, requests that have been sent may get their answers for so
-/// much longer: those of the last moment are not late.
+/// After the end of a schedule its last requests may still get their answers for so long.
 const GRACE: Duration = Duration::from_millis(100);
 
 struct Shared<'a> {
@@ -286,8 +285,7 @@ impl<'a> Client<'a> {
         until.saturating_duration_since(self.now)
     }
 
-    /// Counts what has no answer now that the run ends: otherwise a server that falls silent
-    /// would look like one that is fast.
+    /// Counts what has no answer at the end: else a server that falls silent would look fast.
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         // The time in which nothing came counts too.
         self.tally.last = Some(self.now);

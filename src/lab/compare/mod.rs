@@ -79,8 +79,6 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
-type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<Plan>> + 'a;
-
 /// What is compared: cases, and the systems that are started for each.
 struct List<'a> {
     title: &'static str,
@@ -91,7 +89,7 @@ struct List<'a> {
     columns: [&'static str; 2],
     below: &'static str,
     cases: Vec<Case>,
-    start: Box<Start<'a>>,
+    start: Box<dyn Fn(&mut Fleet, &Case) -> Result<Vec<Plan>> + 'a>,
     reference: Reference,
     /// What is judged among the rows of a case.
     pairs: fn(&[Row]) -> Vec<Pair>,
@@ -123,8 +121,7 @@ impl Comparison<'_> {
         self.remarks.push(what);
     }
 
-    /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
-    /// than wanted is a remark.
+    /// The idle connections that `each` descriptors allow; fewer than wanted is a remark.
     fn reachable_idle(&mut self, each: u64) -> Result<usize> {
         let limit = sys::raise_descriptor_limit()
             .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;

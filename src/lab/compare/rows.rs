@@ -9,7 +9,7 @@ use crate::bench::rounds::Cell;
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::Pair;
-use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::lab::chart::{Chart, Scale, Series};
 use crate::lab::page::{number, spread};
 
 /// What a run finds out; rates and costs are those of good answers. NaN: it could not be found out.
@@ -49,15 +49,14 @@ impl Row {
     /// Where there was a good answer, and the figure could be found out.
     fn by_round(&self, figure: Figure) -> impl Iterator<Item = Option<f64>> {
         let of = move |o: &Outcome| Some(figure(o)).filter(|v| v.is_finite() && o.tally.good > 0);
-        self.cell.runs().iter().map(of)
+        self.cell.runs.iter().map(of)
     }
 
     pub fn median(&self, figure: Figure) -> Option<f64> {
         Some(Spread::of(self.values(figure))?.median)
     }
 
-    /// To be judged by a figure, in the rounds in which both have it; the figure's name where it is
-    /// one that should be low.
+    /// To be judged, in the rounds in which both have the figure; its name if it should be low.
     pub fn pair(&self, other: &Row, figure: Figure, low_is_good: &'static str) -> Pair {
         let rounds = self.by_round(figure).zip(other.by_round(figure));
         let (mine, theirs) = rounds.filter_map(|(a, b)| a.zip(b)).unzip();
@@ -124,7 +123,7 @@ pub(super) fn chart(
     let cases = || (0..).zip(by_case(rows)).map(|(x, case)| (f64::from(x), case));
     let point = |system: &str, (x, case): (f64, &[Row])| {
         let row = case.iter().find(|row| row.cell.name() == system)?;
-        Some(Point { x, y: value(case, row)? })
+        Some((x, value(case, row)?))
     };
     let series = systems.iter().map(|system| Series {
         // What stands behind a load balancer is said elsewhere; the legend is narrow.

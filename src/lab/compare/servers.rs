@@ -127,8 +127,7 @@ fn is_lb(system: &str) -> bool {
     system.contains(" + ")
 }
 
-/// Whom a system of these, all of one case, is measured by: nginx, or the better load balancer of
-/// the others.
+/// What a system of this case is measured by: nginx, or the better of the other load balancers.
 fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     let others: &[&str] = if is_lb(system) { &[NGINX_LB, HAPROXY] } else { &[NGINX] };
     let rate = |row: &&Row| row.median(RATE).unwrap_or(0.0);

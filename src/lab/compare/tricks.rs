@@ -12,7 +12,7 @@ use crate::bench::verdict::Pair;
 use crate::cli::Result;
 use crate::cli::args::Given;
 use crate::lab::fleet::Fleet;
-use std::fs;
+use crate::lab::notes::texts;
 use std::path::{Path, PathBuf};
 
 /// A trick, as its patch tells it.
@@ -33,14 +33,8 @@ const WITHOUT: &str = "without it";
 pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>> {
     let [folder, without] =
         ["--patches", "--without"].map(|f| Path::new(given.text(f).unwrap_or(".")));
-    let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(wrong)? {
-        files.push(entry.map_err(wrong)?.path());
-    }
-    files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
-    files.sort();
-    let tricks = files.iter().map(|file| read(file, without, compare.idle));
+    let files = texts(folder, "patch").map_err(|e| format!("{e}; see --patches"))?;
+    let tricks = files.iter().map(|(file, text)| read(file, text, without, compare.idle));
     let tricks = tricks.collect::<Result<Vec<Trick>>>()?;
     Ok(List {
         title: "What each trick gains",
@@ -66,10 +60,9 @@ pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>> 
     })
 }
 
-fn read(file: &Path, programs: &Path, idle: usize) -> Result<Trick> {
+fn read(file: &Path, text: &str, programs: &Path, idle: usize) -> Result<Trick> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let shown = file.display();
-    let text = fs::read_to_string(file).map_err(|e| format!("cannot read '{shown}': {e}"))?;
     let told = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
         line.map(str::trim).ok_or_else(|| format!("'{shown}' has no line '{label}'"))

@@ -72,8 +72,7 @@ impl Stage<'_> {
         if self.quick { quick } else { full }
     }
 
-    /// Four async_servers with these delays, and before them a load balancer for each value of the
-    /// option.
+    /// Four async_servers with these delays; before them a load balancer per value of the option.
     fn balance(
         &self,
         delays: [&str; 4],

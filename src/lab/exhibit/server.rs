@@ -28,8 +28,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it: each connection gets a thread that carries out `serve`, which returns when
-    /// the flag is raised.
+    /// Each connection gets a thread that carries out `serve`, which returns when the flag is raised.
     pub fn start(serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static) -> Result<Server> {
         let wrong = |e: std::io::Error| format!("cannot start a server: {e}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
@@ -60,8 +59,7 @@ impl Server {
         Ok(Plan { requests, concurrency: clients, ..plan })
     }
 
-    /// The threads that serve a client now, or believe that they do. Those that are about to
-    /// return get `grace` to do so.
+    /// The threads that serve a client, or believe so; those that are about to return get `grace`.
     pub fn live_threads(&self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         loop {
@@ -82,8 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers the requests on the connection with `answer`, until the client has gone, or `before`
-/// an answer it turns out to be the last.
+/// Answers each request with `answer`, until the client has gone or `before` says it is the last.
 pub fn answer(stream: TcpStream, answer: &[u8], before: impl Fn() -> bool) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();

@@ -99,8 +99,7 @@ fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
     }
 }
 
-/// The CPU time that this process uses now, in percent of one core; None where the system does
-/// not say.
+/// CPU time of this process now, in percent of one core; None where the system does not say.
 fn cpu_percent() -> Option<f64> {
     let us = [std::process::id()];
     let (before, begun) = (Cpu::of(&us)?, Instant::now());

@@ -112,6 +112,9 @@ fn noise(stage: &Stage) -> Result<String> {
     };
     let rates = cell.samples(Outcome::rate);
     let Spread { lowest, median, highest } = cell.spread(Outcome::rate);
+    let [low, middle, high] = [lowest, median, highest].map(number);
+    let spread = (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0;
+    let (apart, time) = (highest / lowest.max(f64::MIN_POSITIVE), cell.median().wall.as_secs_f64());
     let run = |(i, rate): (usize, &f64)| {
         let bar = bar(*rate, highest);
         format!("run {:>2}  {:>7} requests/s  {bar}\n", i + 1, number(*rate))
@@ -119,15 +122,9 @@ fn noise(stage: &Stage) -> Result<String> {
     let runs: String = rates.iter().enumerate().map(run).collect();
     let half = |first| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
     Ok(format!(
-        "{runs}\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median\n\
-         the median run took {:.3} s\n\n\
-         the best run against the worst: \"{:.2} times as fast\", as itself\nbench: {}\n",
-        number(lowest),
-        number(median),
-        number(highest),
-        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0,
-        cell.median().wall.as_secs_f64(),
-        highest / lowest.max(f64::MIN_POSITIVE),
+        "{runs}\nlowest {low}, median {middle}, highest {high} requests/s: a spread of {spread:.0} % of the median\n\
+         the median run took {time:.3} s\n\n\
+         the best run against the worst: \"{apart:.2} times as fast\", as itself\nbench: {}\n",
         between(("odd", &half(0)), ("even", &half(1)))
     ))
 }
