@@ -79,6 +79,8 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
+type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<Plan>> + 'a;
+
 /// What is compared: cases, and the systems that are started for each.
 struct List<'a> {
     title: &'static str,
@@ -89,7 +91,7 @@ struct List<'a> {
     columns: [&'static str; 2],
     below: &'static str,
     cases: Vec<Case>,
-    start: Box<dyn Fn(&mut Fleet, &Case) -> Result<Vec<Plan>> + 'a>,
+    start: Box<Start<'a>>,
     reference: Reference,
     /// What is judged among the rows of a case.
     pairs: fn(&[Row]) -> Vec<Pair>,
