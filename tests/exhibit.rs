@@ -92,7 +92,9 @@ fn the_table_has_no_place_for_1000_answers_of_404() {
 
 #[test]
 fn a_dead_port_has_a_rate_for_others_and_an_error_for_bench() {
-    let text = quick("dead-port");
+    // Somebody may take the port meanwhile: then once more.
+    let is_dead = |text: &String| !text.contains("Failed requests:        0");
+    let text = (0..3).map(|_| quick("dead-port")).find(is_dead).expect("a port that is dead");
     assert!(numbers(after(&text, "Requests per second:"))[0] > 0.0);
     let ours = text.split("progjar bench -r").nth(1).expect("our turn");
     assert!(ours.contains("(no rate)") || ours.contains("  0.00 "), "{text}");

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 const ENDLESS: &str = "a head that never ends is given up";
 
@@ -119,14 +120,13 @@ fn is_done(role: &str, program: &Program, lab: &str, arguments: &[&str]) {
 }
 
 /// What becomes of this case, which alone is asked. On a busy machine two pieces may arrive as one,
-/// and a thread that goes round for ever gets little of the CPU: so it gets three tries too.
+/// and a thread that goes round for ever gets little of the CPU: so it is asked for up to a minute.
 fn is_caught(role: &str, program: &Program, arguments: &[&str], case: &str, by: &str) -> Verdict {
     let all = [&["--only", case], arguments].concat();
+    let give_up = Instant::now() + PATIENCE * 3;
     let mut verdict = judge(role, program, &all);
-    for _ in 0..2 {
-        if verdict.outcome(case) != by {
-            verdict = judge(role, program, &all);
-        }
+    while verdict.outcome(case) != by && Instant::now() < give_up {
+        verdict = judge(role, program, &all);
     }
     assert!(!verdict.is_done, "{verdict:?}");
     assert_eq!(verdict.outcome(case), by, "{verdict:?}");

@@ -48,7 +48,8 @@ fn start(mut command: Command, wait: Duration) -> Start {
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    let line = first_line.recv_timeout(PATIENCE).expect("it says something");
+    // Some of them start a thousand threads first.
+    let line = first_line.recv_timeout(PATIENCE * 3).expect("it says something");
     let listens = line
         .split_once(": listening on http://")
         .and_then(|(_, address)| address.trim_end().trim_end_matches('/').parse().ok());
