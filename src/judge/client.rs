@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long a connection or a write may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -67,8 +68,16 @@ pub(crate) struct Client {
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Result<Client, Trouble> {
+        Client::connect_within(address, PATIENCE)
+    }
+
+    /// Connects, if that takes no longer.
+    pub(crate) fn connect_within(
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Client, Trouble> {
         let open = || {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&address, patience)?;
             stream.set_write_timeout(Some(PATIENCE))?;
             stream.set_nodelay(true)?;
             Ok(stream)

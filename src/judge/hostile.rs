@@ -25,10 +25,13 @@ const AND: Duration = Duration::from_millis(20);
 const ASKED: usize = 50;
 const MEASURED: Duration = Duration::from_millis(1500);
 /// An attack ends then, whatever it has done.
-const ATTACK: Duration = Duration::from_secs(3);
-/// A crowd of this size comes at this pace: one that comes at once is lost in a short backlog.
+const ATTACK: Duration = Duration::from_secs(5);
+/// A crowd of this size comes at this pace. If the backlog is full all the same, a client tries
+/// again after this time, so often: the kernel itself would wait a second first.
 const LARGE: usize = 500;
 const PACE: Duration = Duration::from_millis(1);
+const AGAIN: Duration = Duration::from_millis(20);
+const TRIES: usize = 50;
 /// A client that sends a byte now and then is watched so long.
 const PATIENT: Duration = Duration::from_secs(12);
 
@@ -235,7 +238,8 @@ impl Attack {
             if Instant::now() > until || subject.stop.is_raised() {
                 break;
             }
-            let Ok(mut client) = Client::connect(subject.address) else { break };
+            let connect = |_| Client::connect_within(subject.address, AGAIN).ok();
+            let Some(mut client) = (0..TRIES).find_map(connect) else { break };
             client.send((self.says)(large, number));
             round.push(client);
             if all >= LARGE {
