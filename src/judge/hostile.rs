@@ -281,7 +281,7 @@ fn garbage(number: usize) -> Vec<u8> {
         state ^= state << 17;
         state
     };
-    let begin: &[u8] = if number % 2 == 0 { b"GET / HTTP/1.1\r\nHost" } else { b"" };
+    let begin: &[u8] = if number.is_multiple_of(2) { b"GET / HTTP/1.1\r\nHost" } else { b"" };
     let length = next() % 400;
     begin.iter().copied().chain((0..length).map(|_| next() as u8)).collect()
 }
