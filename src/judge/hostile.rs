@@ -32,6 +32,8 @@ const LARGE: usize = 500;
 const PACE: Duration = Duration::from_millis(1);
 const AGAIN: Duration = Duration::from_millis(20);
 const TRIES: usize = 50;
+/// What those that stay have asked for takes so long to fill the buffers between them.
+const FILLS: Duration = Duration::from_secs(1);
 /// A client that sends a byte now and then is watched so long.
 const PATIENT: Duration = Duration::from_secs(12);
 
@@ -250,6 +252,9 @@ impl Attack {
             }
         }
         staying.extend(self.then.finish(round));
+        if !staying.is_empty() {
+            thread::sleep(FILLS);
+        }
         staying
     }
 }
