@@ -37,18 +37,15 @@ pub(crate) fn in_words(answer: &Result<Answer, Trouble>) -> String {
     answer.as_ref().map_or_else(Trouble::to_string, Answer::summary)
 }
 
+#[rustfmt::skip] // a table
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Trouble::Connect(why) => write!(f, "no connection: {why}"),
             Trouble::TimedOut(0) => f.write_str("no answer in time"),
-            Trouble::TimedOut(n) => {
-                write!(f, "{n} bytes, then nothing: the answer is not whole in time")
-            }
+            Trouble::TimedOut(n) => write!(f, "{n} bytes, then nothing: the answer is not whole in time"),
             Trouble::Closed(0) => f.write_str("the connection closed without an answer"),
-            Trouble::Closed(n) => {
-                write!(f, "{n} bytes, then the connection closed: the answer is not whole")
-            }
+            Trouble::Closed(n) => write!(f, "{n} bytes, then the connection closed: the answer is not whole"),
             Trouble::Reset(0) => f.write_str("the connection was reset without an answer"),
             Trouble::Reset(n) => write!(f, "{n} bytes, then a reset: the answer is not whole"),
             Trouble::NotHttp(why, bytes) => write!(f, "{why}: {}", show::short(bytes)),

@@ -57,7 +57,7 @@ pub fn pipelining() -> Vec<Case> {
             [get("/santai").content(b"hi"), get("/")]),
         case("a good request, then a bad one",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            [get("/"), HostMissing.into()]),
+            [get("/"), refused(HostMissing)]),
         case("a good request, then half of one",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHo", [get("/"), INCOMPLETE]),
     ]

@@ -107,28 +107,14 @@ fn post(
     case(name, [head.as_bytes(), content.as_ref()].concat(), ours)
 }
 
-/// What others do otherwise; see [`Demand`].
+/// What becomes of others that do otherwise (see [`Demand`]); and where that is written, and why.
+#[rustfmt::skip]
 impl Case {
-    fn may(self) -> Case {
-        Case { demand: Some(Demand::May), ..self }
-    }
-
-    fn should(self) -> Case {
-        Case { demand: Some(Demand::Should), ..self }
-    }
-
-    fn must(self) -> Case {
-        Case { demand: Some(Demand::Must), ..self }
-    }
-
-    fn once(self) -> Case {
-        Case { demand: Some(Demand::Once), ..self }
-    }
-
-    /// The section, and why.
-    fn because(self, because: (&'static str, &'static str)) -> Case {
-        Case { because: Some(because), ..self }
-    }
+    fn may(self) -> Case { Case { demand: Some(Demand::May), ..self } }
+    fn should(self) -> Case { Case { demand: Some(Demand::Should), ..self } }
+    fn must(self) -> Case { Case { demand: Some(Demand::Must), ..self } }
+    fn once(self) -> Case { Case { demand: Some(Demand::Once), ..self } }
+    fn because(self, because: (&'static str, &'static str)) -> Case { Case { because: Some(because), ..self } }
 }
 
 impl From<Verdict> for Vec<Verdict> {
@@ -137,16 +123,14 @@ impl From<Verdict> for Vec<Verdict> {
     }
 }
 
-impl From<Fault> for Verdict {
-    fn from(fault: Fault) -> Verdict {
-        Verdict::Refused(fault.status(), fault)
+impl From<Fault> for Vec<Verdict> {
+    fn from(fault: Fault) -> Vec<Verdict> {
+        vec![refused(fault)]
     }
 }
 
-impl From<Fault> for Vec<Verdict> {
-    fn from(fault: Fault) -> Vec<Verdict> {
-        vec![fault.into()]
-    }
+fn refused(fault: Fault) -> Verdict {
+    Verdict::Refused(fault.status(), fault)
 }
 
 const INCOMPLETE: Verdict = Verdict::Incomplete;
