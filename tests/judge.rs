@@ -162,6 +162,42 @@ fn a_server_that_answers_once_and_then_never_again_is_given_up() {
 }
 
 #[test]
+fn a_page_with_endless_pictures_ends() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let endless = peer(move |mut stream| {
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).unwrap_or(0);
+        let mut content = "hi".to_owned();
+        if request[..length].starts_with(b"GET /page.html") {
+            content = (0..100_000).map(|n| format!("<img src=\"{n}.jpg\">\n")).collect();
+        }
+        let is_picture = text(&request[..length]).contains(".jpg");
+        count.fetch_add(usize::from(is_picture), SeqCst);
+        let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+        let _ = stream.write_all((head + &content).as_bytes());
+    });
+    let report = report(&endless, &["--only", "the pictures of the page"]);
+    assert_eq!(cases(&report, "pass"), ["the page: the pictures of the page come whole"]);
+    assert!((1..=50).contains(&asked.load(SeqCst)), "{asked:?}");
+}
+
+#[test]
+fn a_server_that_takes_all_the_time_there_is_ends() {
+    let slow = peer(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        // So slow it is, and no answer is late.
+        thread::sleep(Duration::from_millis(150));
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let began = Instant::now();
+    let output = judge(&slow, &["--time", "1s", "--level", "http", "-v"]);
+    let said = text(&output.stdout);
+    assert!(said.contains("not asked: 1 s are over"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_server_that_ends_while_it_is_judged_is_said_to_have_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -213,6 +249,7 @@ fn wrong_usage_is_a_sentence_and_exit_code_2() {
         (&["judge", "server", "9002"], "'9002': give HOST:PORT, such as 127.0.0.1:9002"),
         (&["judge", "server", "127.0.0.1:1", "--lab", "8"], "--lab '8'"),
         (&["judge", "server", "127.0.0.1:1", "--patience", "0"], "--patience '0'"),
+        (&["judge", "server", "127.0.0.1:1", "--time", "0s"], "--time '0s'"),
         (&["judge", "server", "127.0.0.1:1", "--level", "best"], "--level 'best'"),
         (
             &["judge", "server", "127.0.0.1:1", "--level", "http", "--lab", "1"],

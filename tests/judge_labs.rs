@@ -12,6 +12,8 @@ use std::time::Instant;
 
 const ENDLESS: &str = "a head that never ends is given up";
 
+const CROWD: &str = "more connections than select takes";
+
 /// The level hostile measures how long others wait: nothing else is judged meanwhile.
 static TURN: RwLock<()> = RwLock::new(());
 
@@ -223,7 +225,12 @@ fn a_server_in_the_manner_of_the_assignment_passes_it_and_fails_where_one_expect
             assert_eq!(verdict.outcome(case), "fail", "{verdict:?}");
         }
     };
-    each([&patience as &(dyn Fn() + Sync), &others], |part| part());
+    // One select loop ends when it gets a descriptor that select does not know.
+    let crowd = || {
+        let program = Program::start("faithful_server", &[], &[]);
+        is_caught("server", &program, &["--level", "hostile"], CROWD, "fail");
+    };
+    each([&patience as &(dyn Fn() + Sync), &others, &crowd], |part| part());
 }
 
 /// What one that copies bytes lacks.

@@ -5,7 +5,7 @@
 
 use super::answer::{Answer, End};
 use super::at_rest;
-use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
+use super::check::{Chapter, Check, Finding, Level, Outcome, Row, Subject};
 use super::client::{Client, Trouble, in_words};
 use super::contact::{PAUSE, ask, ask_all, get, get_once, reads_pieces};
 use super::hostile::median;
@@ -28,96 +28,52 @@ const SLOWER_BY: Duration = Duration::from_millis(20);
 /// The chapters.
 pub(super) fn chapters() -> Vec<Chapter> {
     let chapter = |name, checks| Chapter::new(Level::Assignment, name, checks);
+    let many_clients = Check::rows(MANY_CLIENTS).into_iter().chain(at_rest::check()).collect();
     vec![
-        chapter("the page", the_page()).of_lab(1),
-        chapter("many clients", many_clients()).of_lab(3),
-        chapter("the connection", vec![keep_alive()]),
+        chapter("the page", Check::rows(THE_PAGE)).of_lab(1),
+        chapter("many clients", many_clients).of_lab(3),
+        chapter("the connection", Check::rows([KEEP_ALIVE])),
     ]
 }
 
-fn the_page() -> Vec<Check> {
-    let length =
-        "a client stops reading where Content-Length says: too short cuts the page, too long hangs";
-    vec![
-        Check::new(
-            "GET / gives 200",
-            TUGAS,
-            "the performance test asks for /, and 404 is short and quick: it measures nothing",
-            |s| fetched(s, "/", |a| a.status == 200, "200 and the whole content"),
-        )
-        .weight(3),
-        Check::new("the page gives 200", TUGAS, "step 4 opens it in a browser", |s| {
-            let expected = "200 and the whole content; --path names another page";
-            fetched(s, &s.path, |a| a.status == 200, expected)
-        })
-        .weight(3),
-        Check::new("the page says Content-Type: text/html", "RFC 9110 §8.3", TYPE, |s| {
-            let is_html =
-                |a: &Answer| a.field("content-type").is_some_and(|t| t.starts_with("text/html"));
-            warned(fetched(s, &s.path, is_html, "Content-Type: text/html"))
-        })
-        .weight(1),
-        Check::new(
-            "Content-Length is the length of the content",
-            "RFC 9110 §8.6",
-            length,
-            length_is_right,
-        )
-        .weight(3),
-        Check::new(
-            "the pictures of the page come whole",
-            TUGAS,
-            "a browser asks for each of them",
-            pictures,
-        )
-        .weight(3),
-        Check::new("what is not there gives 404", "RFC 9110 §15.5.5", NONE, |s| {
-            fetched(s, "/there-is-no-such-page", |a| a.status == 404, "404")
-        }),
-        Check::new(
-            "HEAD gives the head and no content",
-            "RFC 9110 §9.3.2",
-            "a client takes content behind a HEAD for the next answer",
-            head,
-        ),
-    ]
-}
+#[rustfmt::skip] // a table
+const THE_PAGE: [Row; 7] = [
+    ("GET / gives 200", 3, TUGAS,
+        "the performance test asks for /, and 404 is short and quick: it measures nothing",
+        |s| fetched(s, "/", |a| a.status == 200, "200 and the whole content")),
+    ("the page gives 200", 3, TUGAS, "step 4 opens it in a browser",
+        |s| fetched(s, &s.path, |a| a.status == 200, "200 and the whole content; --path names another page")),
+    ("the page says Content-Type: text/html", 1, "RFC 9110 §8.3",
+        "without its type, a browser shows the text of the page or saves it",
+        |s| warned(fetched(s, &s.path, is_html, "Content-Type: text/html"))),
+    ("Content-Length is the length of the content", 3, "RFC 9110 §8.6",
+        "a client stops reading where Content-Length says: too short cuts the page, too long hangs",
+        length_is_right),
+    ("the pictures of the page come whole", 3, TUGAS, "a browser asks for each of them", pictures),
+    ("what is not there gives 404", 2, "RFC 9110 §15.5.5", "with 200 for everything, nobody sees a broken link",
+        |s| fetched(s, "/there-is-no-such-page", |a| a.status == 404, "404")),
+    ("HEAD gives the head and no content", 2, "RFC 9110 §9.3.2",
+        "a client takes content behind a HEAD for the next answer", head),
+];
 
-const TYPE: &str = "without its type, a browser shows the text of the page or saves it";
-const NONE: &str = "with 200 for everything, nobody sees a broken link";
+#[rustfmt::skip] // a table
+const MANY_CLIENTS: [Row; 4] = [
+    ("the last of 200 requests is as fast as the first", 3, TUGAS,
+        "a thread that does not return after its answer takes the CPU from all later ones", not_slower),
+    ("ten clients at once", 3, TUGAS, "the performance test has 10, 50 and 100", at_once),
+    ("a client that says nothing keeps nobody waiting", 3, TUGAS,
+        "browsers open connections before they need them: all others would wait for them", silent),
+    ("two clients whose requests come in pieces, in turn", 3, TUGAS,
+        "with one buffer for all clients, one gets the page of the other", in_turn),
+];
 
-fn many_clients() -> Vec<Check> {
-    let checks = [
-        Check::new(
-            "the last of 200 requests is as fast as the first",
-            TUGAS,
-            "a thread that does not return after its answer takes the CPU from all later ones",
-            not_slower,
-        )
-        .weight(3),
-        Check::new(
-            "ten clients at once",
-            TUGAS,
-            "the performance test has 10, 50 and 100",
-            at_once,
-        )
-        .weight(3),
-        Check::new(
-            "a client that says nothing keeps nobody waiting",
-            TUGAS,
-            "browsers open connections before they need them: all others would wait for them",
-            silent,
-        )
-        .weight(3),
-        Check::new(
-            "two clients whose requests come in pieces, in turn",
-            TUGAS,
-            "with one buffer for all clients, one gets the page of the other",
-            in_turn,
-        )
-        .weight(3),
-    ];
-    checks.into_iter().chain(at_rest::check()).collect()
+/// A connection per request is what the assignment's own server does.
+#[rustfmt::skip] // a table
+const KEEP_ALIVE: Row = ("the connection takes a second request", 1, "RFC 9112 §9.3",
+    "keep-alive: a connection per request costs a round trip and a socket each time", keep_alive);
+
+fn is_html(answer: &Answer) -> bool {
+    answer.field("content-type").is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 /// Asks for the path and judges the answer.
@@ -157,21 +113,35 @@ pub(super) fn warned(mut finding: Finding) -> Finding {
 fn length_is_right(subject: &Subject) -> Finding {
     let request = get_once(&subject.path);
     let expected = "as many bytes as Content-Length says, and nothing behind them";
-    match ask_all(subject, &request, subject.patience) {
-        Ok((answer, ..)) if answer.end == End::Close => {
-            let came = format!("{}, without Content-Length", answer.summary());
-            Finding::new(Outcome::Warn, show::short(request.as_bytes()), came, expected)
+    let (finding, answer, rest) = with_rest(subject, &request, expected);
+    match answer {
+        Some(answer) if answer.end == End::Close => {
+            let came = format!("{}, without Content-Length", finding.came);
+            Finding { outcome: Outcome::Warn, came, ..finding }
         }
-        Ok((answer, rest, _)) if !rest.is_empty() => {
-            let came = format!("{}; and behind it {}", answer.summary(), show::short(&rest));
-            // Some end every answer with a line end, which a client of a connection per request skips.
-            let is_space = rest.trim_ascii().is_empty();
-            let outcome = if is_space { Outcome::Warn } else { Outcome::Fail };
-            Finding::new(outcome, show::short(request.as_bytes()), came, expected)
+        // Some end every answer with a line end, which a client of a connection per request skips.
+        Some(_) if rest.trim_ascii().is_empty() && !rest.is_empty() => {
+            Finding { outcome: Outcome::Warn, ..finding }
         }
-        Ok((answer, ..)) => judged(&request, Ok(answer), |_| true, expected),
-        Err(trouble) => judged(&request, Err(trouble), |_| false, expected),
+        _ => finding,
     }
+}
+
+/// The finding on an answer that nothing may follow; the answer; what follows it all the same.
+fn with_rest(
+    subject: &Subject,
+    request: &str,
+    expected: &str,
+) -> (Finding, Option<Answer>, Vec<u8>) {
+    let (answer, rest) = match ask_all(subject, request, subject.patience) {
+        Ok((answer, rest, _)) => (Ok(answer), rest),
+        Err(trouble) => (Err(trouble), Vec::new()),
+    };
+    let mut finding = judged(request, answer.clone(), |_| rest.is_empty(), expected);
+    if !rest.is_empty() {
+        finding.came += &format!("; and behind it {}", show::short(&rest));
+    }
+    (finding, answer.ok(), rest)
 }
 
 /// The files beside the page that it shows: what stands behind `src=`.
@@ -221,52 +191,36 @@ fn pictures(subject: &Subject) -> Finding {
 
 fn head(subject: &Subject) -> Finding {
     let request = get_once(&subject.path).replacen("GET", "HEAD", 1);
-    let sent = show::short(request.as_bytes());
-    let expected = "a head, and nothing behind it";
-    match ask_all(subject, &request, subject.patience) {
-        Ok((answer, rest, _)) => {
-            let is_right = rest.trim_ascii().is_empty() && answer.status < 500;
-            // HTTP/1.0 knows HEAD too, but the assignment asks for GET and POST alone.
-            let outcome = match (is_right, rest.is_empty()) {
-                (true, true) => Outcome::Pass,
-                _ => Outcome::Warn,
-            };
-            let behind = if rest.is_empty() {
-                String::new()
-            } else {
-                format!("; and behind it {}", show::short(&rest))
-            };
-            Finding::new(outcome, sent, format!("{}{behind}", answer.summary()), expected)
-        }
-        Err(trouble) => warned(judged(&request, Err(trouble), |_| false, expected)),
+    let (finding, answer, _) = with_rest(subject, &request, "a head, and nothing behind it");
+    let is_error = answer.is_some_and(|answer| answer.status >= 500);
+    // HTTP/1.0 knows HEAD too, but the assignment asks for GET and POST alone.
+    match is_error {
+        true => Finding { outcome: Outcome::Warn, ..finding },
+        false => warned(finding),
     }
 }
 
 /// All connect and ask before the first reads.
 fn at_once(subject: &Subject) -> Finding {
     let request = get_once(&subject.path);
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        match Client::connect(subject.address) {
-            Ok(mut client) => {
-                client.send(&request);
-                clients.push(client);
-            }
-            Err(trouble) => {
-                return judged(&request, Err(trouble), |_| false, "a connection for each");
-            }
-        }
-    }
+    let asks = (0..CLIENTS).map(|_| {
+        let mut client = Client::connect(subject.address)?;
+        client.send(&request);
+        Ok(client)
+    });
+    let clients: Vec<Client> = match asks.collect() {
+        Ok(clients) => clients,
+        Err(trouble) => return judged(&request, Err(trouble), |_| false, "a connection for each"),
+    };
     let until = Instant::now() + subject.patience;
     let mut first: Option<Answer> = None;
     for mut client in clients {
-        let left = until.saturating_duration_since(Instant::now());
-        let answer = client.answer(false, left);
-        let same = |a: &Answer| {
+        let answer = client.answer(false, until.saturating_duration_since(Instant::now()));
+        let is_same = |a: &Answer| {
             a.status == 200 && first.as_ref().is_none_or(|first| first.content == a.content)
         };
-        let finding =
-            judged(&request, answer.clone(), same, "the same whole page for each of ten clients");
+        let expected = "the same whole page for each of ten clients";
+        let finding = judged(&request, answer.clone(), is_same, expected);
         if finding.outcome != Outcome::Pass {
             return finding;
         }
@@ -291,37 +245,28 @@ fn in_turn(subject: &Subject) -> Finding {
             "it does not wait for the rest of a request (see 'a request in two pieces')",
         );
     }
-    let paths = [subject.path.as_str(), "/there-is-no-such-page"];
-    let requests = paths.map(get_once);
-    let alone =
-        requests.clone().map(|request| ask(subject, request).map(|a| (a.status, a.content)));
-    let clients = requests.clone().map(|_| Client::connect(subject.address));
-    let [Ok(mut one), Ok(mut two)] = clients else {
+    let requests = [subject.path.as_str(), "/there-is-no-such-page"].map(get_once);
+    let alone = requests.each_ref().map(|request| ask(subject, request));
+    let clients = requests.each_ref().map(|_| Client::connect(subject.address));
+    let [Ok(one), Ok(two)] = clients else {
         return Finding::not_applicable("no two connections");
     };
-    let mut said = Vec::new();
+    let (mut clients, mut said) = ([("one", one), ("two", two)], Vec::new());
     let halves = requests.each_ref().map(|request| request.split_at(9));
-    for (client, (half, _)) in [&mut one, &mut two].into_iter().zip(halves) {
-        client.send(half);
-        said.push(half);
-        std::thread::sleep(PAUSE);
+    for halves in [halves.map(|(first, _)| first), halves.map(|(_, second)| second)] {
+        for ((name, client), half) in clients.iter_mut().zip(halves) {
+            client.send(half);
+            said.push(format!("{name}: {}", show::short(half.as_bytes())));
+            std::thread::sleep(PAUSE);
+        }
     }
-    for (client, (_, half)) in [&mut one, &mut two].into_iter().zip(halves) {
-        client.send(half);
-        said.push(half);
-        std::thread::sleep(PAUSE);
-    }
-    let [a, b, c, d] = [0, 1, 2, 3].map(|i| show::short(said.get(i).unwrap_or(&"").as_bytes()));
-    let sent = format!("one: {a} … two: {b} … one: {c} … two: {d}");
-    let expected = "each client gets its own answer";
-    for (i, client) in [&mut one, &mut two].into_iter().enumerate() {
-        let answer = client.answer(false, subject.patience);
-        let name = ["one", "two"].get(i).unwrap_or(&"");
-        let alone = alone.get(i).and_then(|a| a.as_ref().ok());
+    let (sent, expected) = (said.join(" … "), "each client gets its own answer");
+    for ((name, client), alone) in clients.iter_mut().zip(alone) {
         let is_own = |a: &Answer| {
-            alone.is_none_or(|(status, content)| (*status, content) == (a.status, &a.content))
+            let same = |alone: &Answer| (alone.status, &alone.content) == (a.status, &a.content);
+            alone.as_ref().ok().is_none_or(same)
         };
-        let finding = judged("", answer, is_own, expected);
+        let finding = judged("", client.answer(false, subject.patience), is_own, expected);
         if finding.outcome != Outcome::Pass {
             let came = format!("{name}: {}, not what it gets alone", finding.came);
             return Finding::new(Outcome::Fail, sent, came, expected);
@@ -358,21 +303,11 @@ fn not_slower(subject: &Subject) -> Finding {
     Finding::new(outcome, sent, came, expected)
 }
 
-/// A connection per request is what the assignment's own server does.
-fn keep_alive() -> Check {
-    let why = "keep-alive: a connection per request costs a round trip and a socket each time";
-    Check::new("the connection takes a second request", "RFC 9112 §9.3", why, |subject| {
-        let outcome = if subject.facts.persists { Outcome::Pass } else { Outcome::Warn };
-        let came = subject.facts.first.summary();
-        let expected = "Connection: keep-alive, and an answer to the next request too";
-        Finding::new(
-            outcome,
-            show::short(get("/", "Connection: keep-alive\r\n").as_bytes()),
-            came,
-            expected,
-        )
-    })
-    .weight(1)
+fn keep_alive(subject: &Subject) -> Finding {
+    let outcome = if subject.facts.persists { Outcome::Pass } else { Outcome::Warn };
+    let sent = show::short(get("/", "Connection: keep-alive\r\n").as_bytes());
+    let expected = "Connection: keep-alive, and an answer to the next request too";
+    Finding::new(outcome, sent, subject.facts.first.summary(), expected)
 }
 
 #[cfg(test)]

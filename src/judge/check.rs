@@ -100,6 +100,9 @@ impl Finding {
 /// The part of a check that speaks to the server.
 type Run = Arc<dyn Fn(&Subject) -> Finding + Send + Sync>;
 
+/// A check in a table; see [`Check::rows`].
+pub(crate) type Row = (&'static str, u8, &'static str, &'static str, fn(&Subject) -> Finding);
+
 /// One question to the server.
 pub(crate) struct Check {
     pub name: String,
@@ -123,6 +126,14 @@ impl Check {
         run: impl Fn(&Subject) -> Finding + Send + Sync + 'static,
     ) -> Check {
         Check { name: name.into(), section, why, weight: 2, lab: 0, run: Arc::new(run) }
+    }
+
+    /// A check for each row: name, weight, section, why, run.
+    pub(crate) fn rows<const N: usize>(rows: [Row; N]) -> Vec<Check> {
+        let check = |(name, weight, section, why, run): Row| {
+            Check::new(name, section, why, run).weight(weight)
+        };
+        rows.map(check).into()
     }
 
     pub(crate) fn weight(self, weight: u8) -> Check {
@@ -166,6 +177,8 @@ pub(crate) struct Subject {
     pub echo: String,
     /// How long an answer may take.
     pub patience: Duration,
+    /// How long all checks may take together.
+    pub time: Duration,
     /// Raised by Ctrl-C: what waits gives up.
     pub stop: Stop,
     pub facts: Facts,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long a connection or a write may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -36,18 +37,15 @@ pub(crate) fn in_words(answer: &Result<Answer, Trouble>) -> String {
     answer.as_ref().map_or_else(Trouble::to_string, Answer::summary)
 }
 
+#[rustfmt::skip] // a table
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Trouble::Connect(why) => write!(f, "no connection: {why}"),
             Trouble::TimedOut(0) => f.write_str("no answer in time"),
-            Trouble::TimedOut(n) => {
-                write!(f, "{n} bytes, then nothing: the answer is not whole in time")
-            }
+            Trouble::TimedOut(n) => write!(f, "{n} bytes, then nothing: the answer is not whole in time"),
             Trouble::Closed(0) => f.write_str("the connection closed without an answer"),
-            Trouble::Closed(n) => {
-                write!(f, "{n} bytes, then the connection closed: the answer is not whole")
-            }
+            Trouble::Closed(n) => write!(f, "{n} bytes, then the connection closed: the answer is not whole"),
             Trouble::Reset(0) => f.write_str("the connection was reset without an answer"),
             Trouble::Reset(n) => write!(f, "{n} bytes, then a reset: the answer is not whole"),
             Trouble::NotHttp(why, bytes) => write!(f, "{why}: {}", show::short(bytes)),
@@ -67,8 +65,16 @@ pub(crate) struct Client {
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Result<Client, Trouble> {
+        Client::connect_within(address, PATIENCE)
+    }
+
+    /// Connects, if that takes no longer.
+    pub(crate) fn connect_within(
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Client, Trouble> {
         let open = || {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&address, patience)?;
             stream.set_write_timeout(Some(PATIENCE))?;
             stream.set_nodelay(true)?;
             Ok(stream)

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::contact::{ask, get, get_once};
 use super::show::ms;
 use crate::net::sys;
+use Then::*;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,95 +25,101 @@ const AND: Duration = Duration::from_millis(20);
 const ASKED: usize = 50;
 const MEASURED: Duration = Duration::from_millis(1500);
 /// An attack ends then, whatever it has done.
-const ATTACK: Duration = Duration::from_secs(2);
-
+const ATTACK: Duration = Duration::from_secs(5);
+/// A crowd of this size comes at this pace. If the backlog is full all the same, a client tries
+/// again after this time, so often: the kernel itself would wait a second first.
+const LARGE: usize = 500;
+const PACE: Duration = Duration::from_millis(1);
+const AGAIN: Duration = Duration::from_millis(20);
+const TRIES: usize = 50;
+/// What those that stay have asked for takes so long to fill the buffers between them.
+const FILLS: Duration = Duration::from_secs(1);
 /// A client that sends a byte now and then is watched so long.
 const PATIENT: Duration = Duration::from_secs(12);
 
-/// What the attackers do: it returns what they hold, which stays until the others were measured.
-type Attack = fn(&Scene) -> Vec<Client>;
-
-/// Where an attack takes place.
-struct Scene<'a> {
-    subject: &'a Subject,
-    /// The path of something large.
-    large: &'a str,
-    until: Instant,
+/// Clients that behave badly.
+struct Attack {
+    name: &'static str,
+    why: &'static str,
+    weight: u8,
+    /// What they do, in words.
+    what: &'static str,
+    /// So many, so many at once.
+    clients: (usize, usize),
+    /// What one of them sends, by its number; the path is that of something large.
+    says: fn(&str, usize) -> Vec<u8>,
+    then: Then,
 }
 
-/// Name, why it matters, weight, what they do, and how.
-type Row = (&'static str, &'static str, u8, &'static str, Attack);
-
-fn attacks() -> [Row; 7] {
-    [
-        (
-            "slow heads",
-            "a few hundred connections that cost nothing to open stop the server for everybody",
-            3,
-            "200 clients send half a head, then one byte more, and wait",
-            slow_heads,
-        ),
-        (
-            "idle connections",
-            "every browser keeps some open and says nothing",
-            2,
-            "500 clients connect and say nothing",
-            idle,
-        ),
-        (
-            "slow readers",
-            "one telephone in a tunnel holds up everybody",
-            3,
-            "20 clients ask for something large, again and again, and read nothing",
-            slow_readers,
-        ),
-        (
-            "resets",
-            "browsers close in the middle of a page all the time",
-            2,
-            "200 clients ask for something large, and reset when the answer begins",
-            resets,
-        ),
-        (
-            "garbage",
-            "every port on the internet gets it within minutes",
-            2,
-            "100 clients send random bytes and end",
-            garbage,
-        ),
-        (
-            "clients that connect and vanish",
-            "port scanners, health checks and impatient users do nothing else",
-            2,
-            "300 clients connect and close, some behind half a request, some behind a whole one",
-            vanish,
-        ),
-        (
-            "half requests that end",
-            "a client that dies in the middle of an upload must cost nothing that stays",
-            1,
-            "100 clients send half of an upload and close",
-            half_uploads,
-        ),
-    ]
+/// What becomes of those that came at once, when all have sent.
+#[derive(Clone, Copy)]
+enum Then {
+    /// They stay until the others were measured.
+    Hold,
+    /// One byte more of each; they stay.
+    OneMore,
+    /// They say that no more will come; they stay.
+    End,
+    /// They reset when the answer begins.
+    Reset,
+    /// They close.
+    Leave,
 }
+
+const HALF: &str = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+const UPLOAD: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf";
+
+#[rustfmt::skip] // a table
+const ATTACKS: [Attack; 8] = [
+    Attack { name: "slow heads", weight: 3, clients: (200, 200), says: |_, _| HALF.into(), then: OneMore,
+        what: "200 clients send half a head, then one byte more, and wait",
+        why: "a few hundred connections that cost nothing to open stop the server for everybody" },
+    Attack { name: "idle connections", weight: 2, clients: (500, 500), says: |_, _| Vec::new(), then: Hold,
+        what: "500 clients connect and say nothing",
+        why: "every browser keeps some open and says nothing" },
+    Attack { name: "more connections than select takes", weight: 3, clients: (1100, 1100),
+        says: |_, _| Vec::new(), then: Leave,
+        what: "1,100 clients connect, say nothing and leave; then others ask",
+        why: "select knows descriptors below 1,024 only: a server that gives it one more ends, or writes \
+            beside its memory" },
+    Attack { name: "slow readers", weight: 3, clients: (20, 20), then: Hold,
+        says: |large, _| get(large, "").repeat(16).into(),
+        what: "20 clients ask for something large, again and again, and read nothing",
+        why: "one telephone in a tunnel holds up everybody" },
+    Attack { name: "resets", weight: 2, clients: (200, 20), says: |large, _| get(large, "").into(), then: Reset,
+        what: "200 clients ask for something large, and reset when the answer begins",
+        why: "browsers close in the middle of a page all the time" },
+    Attack { name: "garbage", weight: 2, clients: (100, 100), says: |_, number| garbage(number), then: End,
+        what: "100 clients send random bytes and end",
+        why: "every port on the internet gets it within minutes" },
+    Attack { name: "clients that connect and vanish", weight: 2, clients: (300, 30), then: Leave,
+        says: |_, number| ["", "GET /", &get("/", "")][number / 30 % 3].into(),
+        what: "300 clients connect and close, some behind half a request, some behind a whole one",
+        why: "port scanners, health checks and impatient users do nothing else" },
+    Attack { name: "half requests that end", weight: 1, clients: (100, 100), says: |_, _| UPLOAD.into(), then: Leave,
+        what: "100 clients send half of an upload and close",
+        why: "a client that dies in the middle of an upload must cost nothing that stays" },
+];
 
 /// The chapters; `large`: a path with much content.
 pub(super) fn chapters(large: &str) -> Vec<Chapter> {
-    let (path, large) = (large.to_owned(), large.to_owned());
-    let downloads = Check::new(
-        "downloads",
-        SECTION,
-        "a large download beside small requests is the normal case",
-        move |subject| beside_downloads(subject, &path),
-    );
-    let check = |(name, why, weight, what, attack): Row| {
-        let large = large.clone();
-        let run = move |subject: &Subject| beside(subject, &large, what, attack);
+    let check = |attack: Attack| {
+        let large = large.to_owned();
+        let Attack { name, why, weight, .. } = attack;
+        let run = move |subject: &Subject| {
+            measured(subject, attack.what, || {
+                let attackers = attack.run(subject, &large);
+                let among = waits(subject);
+                drop(attackers);
+                among
+            })
+        };
         Check::new(name, SECTION, why, run).weight(weight)
     };
-    let mut checks: Vec<Check> = attacks().map(check).into();
-    checks.push(downloads);
+    let (path, why) =
+        (large.to_owned(), "a large download beside small requests is the normal case");
+    let downloads = Check::new("downloads", SECTION, why, move |s| beside_downloads(s, &path));
+    let checks = ATTACKS.map(check).into_iter().chain([downloads]).collect();
     vec![Chapter::new(Level::Hostile, "what the others feel", checks).of_lab(5)]
 }
 
@@ -146,7 +153,8 @@ fn endless(subject: &Subject) -> Finding {
     told(Outcome::Fail, "it still waits")
 }
 
-/// How long ordinary clients wait, one after the other, each on a connection of its own. The error: one of them got another answer than at first, or none.
+/// How long ordinary clients wait, one after the other, each on a connection of its own. The error
+/// says how one of them got another answer than at first, or none; and whether time was up.
 fn waits(subject: &Subject) -> Result<Vec<Duration>, (String, bool)> {
     let subject = &Subject { patience: LONGEST, ..subject.clone() };
     let (begun, mut waits) = (Instant::now(), Vec::new());
@@ -196,15 +204,6 @@ fn compare(alone: &[Duration], among: &[Duration]) -> (Outcome, String, String) 
     (outcome, came, expected)
 }
 
-fn beside(subject: &Subject, large: &str, what: &str, attack: Attack) -> Finding {
-    measured(subject, what, || {
-        let attackers = attack(&Scene { subject, large, until: Instant::now() + ATTACK });
-        let among = waits(subject);
-        drop(attackers);
-        among
-    })
-}
-
 /// Measures without the attack and in it; once more if the bound is not kept, since a busy machine
 /// delays everybody now and then.
 fn measured(
@@ -212,130 +211,84 @@ fn measured(
     what: &str,
     among: impl Fn() -> Result<Vec<Duration>, (String, bool)>,
 ) -> Finding {
-    let first = measured_once(subject, what, &among);
-    match first.outcome {
-        Outcome::Fail if !first.timed_out => measured_once(subject, what, &among),
-        _ => first,
-    }
-}
-
-fn measured_once(
-    subject: &Subject,
-    what: &str,
-    among: &impl Fn() -> Result<Vec<Duration>, (String, bool)>,
-) -> Finding {
-    let failed = |(why, timed_out): (String, bool), when: &str| Finding {
-        timed_out,
-        ..Finding::new(
-            Outcome::Fail,
-            what,
-            format!("an ordinary client {when}: {why}"),
-            "the answer that it gets at other times",
-        )
+    let once = || {
+        let alone = waits(subject).map_err(|(why, late)| ("before them", why, late))?;
+        let among = among().map_err(|(why, late)| ("among them", why, late))?;
+        Ok(compare(&alone, &among))
     };
-    let alone = match waits(subject) {
-        Ok(alone) => alone,
-        Err(why) => return failed(why, "before them"),
+    let found = match once() {
+        Ok((Outcome::Fail, ..)) => once(),
+        found => found,
     };
-    match among() {
-        Ok(among) => {
-            let (outcome, came, expected) = compare(&alone, &among);
-            Finding::new(outcome, what, came, expected)
+    match found {
+        Ok((outcome, came, expected)) => Finding::new(outcome, what, came, expected),
+        Err((when, why, timed_out)) => {
+            let came = format!("an ordinary client {when}: {why}");
+            let expected = "the answer that it gets at other times";
+            Finding { timed_out, ..Finding::new(Outcome::Fail, what, came, expected) }
         }
-        Err(why) => failed(why, "among them"),
+    }
+}
+
+impl Attack {
+    /// As many as there is time for and the system has descriptors for. Returns those that stay.
+    fn run(&self, subject: &Subject, large: &str) -> Vec<Client> {
+        let _ = sys::raise_descriptor_limit();
+        let (until, (all, at_once)) = (Instant::now() + ATTACK, self.clients);
+        let (mut staying, mut round) = (Vec::new(), Vec::new());
+        for number in 0..all {
+            if Instant::now() > until || subject.stop.is_raised() {
+                break;
+            }
+            let connect = |_| Client::connect_within(subject.address, AGAIN).ok();
+            let Some(mut client) = (0..TRIES).find_map(connect) else { break };
+            client.send((self.says)(large, number));
+            round.push(client);
+            if all >= LARGE {
+                thread::sleep(PACE);
+            }
+            if round.len() == at_once {
+                staying.extend(self.then.finish(std::mem::take(&mut round)));
+            }
+        }
+        staying.extend(self.then.finish(round));
+        if !staying.is_empty() {
+            thread::sleep(FILLS);
+        }
+        staying
     }
 }
 
-/// Attackers, as long as there is time and the system has descriptors.
-fn crowd(scene: &Scene, size: usize, act: impl Fn(usize, &mut Client)) -> Vec<Client> {
-    let _ = sys::raise_descriptor_limit();
-    let mut all = Vec::new();
-    for number in 0..size {
-        if Instant::now() > scene.until || scene.subject.stop.is_raised() {
-            break;
+impl Then {
+    /// Returns those that stay.
+    fn finish(self, mut clients: Vec<Client>) -> Vec<Client> {
+        for client in &mut clients {
+            match self {
+                Hold | Leave => {}
+                OneMore => _ = client.send("y"),
+                End => client.end(),
+                Reset => {
+                    client.more(Instant::now() + Duration::from_millis(200));
+                    let _ = sys::reset_on_close(client.stream());
+                }
+            }
         }
-        let Ok(mut client) = Client::connect(scene.subject.address) else { break };
-        act(number, &mut client);
-        all.push(client);
+        if matches!(self, Reset | Leave) { Vec::new() } else { clients }
     }
-    all
 }
 
-fn slow_heads(scene: &Scene) -> Vec<Client> {
-    let mut all = crowd(scene, 200, |_, client| {
-        client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
-    });
-    all.iter_mut().for_each(|client| {
-        client.send("y");
-    });
-    all
-}
-
-fn idle(scene: &Scene) -> Vec<Client> {
-    crowd(scene, 500, |_, _| {})
-}
-
-fn slow_readers(scene: &Scene) -> Vec<Client> {
-    let request = get(scene.large, "").repeat(16);
-    crowd(scene, 20, |_, client| {
-        client.send(&request);
-    })
-}
-
-fn resets(scene: &Scene) -> Vec<Client> {
-    let request = get(scene.large, "");
-    for _ in 0..10 {
-        let mut asked = crowd(scene, 20, |_, client| {
-            client.send(&request);
-        });
-        for client in &mut asked {
-            client.more(Instant::now() + Duration::from_millis(200));
-            let _ = sys::reset_on_close(client.stream());
-        }
-    }
-    Vec::new()
-}
-
-fn garbage(scene: &Scene) -> Vec<Client> {
-    // xorshift: the same bytes each time.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+/// Random bytes, the same each time (xorshift); of every second client behind half a head.
+fn garbage(number: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1);
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state
     };
-    let messages: Vec<Vec<u8>> = (0..100)
-        .map(|number| {
-            let begin: &[u8] = if number % 2 == 0 { b"GET / HTTP/1.1\r\nHost" } else { b"" };
-            let length = next() % 400;
-            begin.iter().copied().chain((0..length).map(|_| next() as u8)).collect()
-        })
-        .collect();
-    crowd(scene, messages.len(), |number, client| {
-        client.send(messages.get(number).map_or(&[][..], Vec::as_slice));
-        client.end();
-    })
-}
-
-fn vanish(scene: &Scene) -> Vec<Client> {
-    let whole = get("/", "");
-    let words = ["", "GET /", &whole];
-    for round in 0..10 {
-        let word = words.get(round % words.len()).copied().unwrap_or_default();
-        drop(crowd(scene, 30, |_, client| {
-            client.send(word);
-        }));
-    }
-    Vec::new()
-}
-
-fn half_uploads(scene: &Scene) -> Vec<Client> {
-    let upload = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf";
-    drop(crowd(scene, 100, |_, client| {
-        client.send(upload);
-    }));
-    Vec::new()
+    let begin: &[u8] = if number.is_multiple_of(2) { b"GET / HTTP/1.1\r\nHost" } else { b"" };
+    let length = next() % 400;
+    begin.iter().copied().chain((0..length).map(|_| next() as u8)).collect()
 }
 
 /// Four clients download without a pause.

@@ -39,6 +39,7 @@ pub(crate) use report::Grade;
 use report::Report;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// `progjar judge`
@@ -52,6 +53,7 @@ pub const TOPIC: Topic = Topic {
         flag("--level", "LEVEL", "all", "assignment, http, hostile or all"),
         flag("--only", "TEXT", "", "only cases or chapters whose name contains TEXT (repeatable)"),
         flag("--patience", "TIME", "2s", "how long an answer may take"),
+        flag("--time", "TIME", "45s", "how long all may take; then nothing more is asked"),
         flag("--path", "PATH", "/page.html", "the page to ask for"),
         flag("--echo", "PATH", "/echo", "a path that answers with the request's content"),
         flag("--backends", "PORTS", "9002,9003,9004,9005", "of lb: the judge plays these backends"),
@@ -65,8 +67,9 @@ pub const TOPIC: Topic = Topic {
         Ctrl-C prints what is known so far.",
 };
 
-/// How long one answer may take, if not told otherwise.
+/// How long one answer may take, and all checks together, if not told otherwise.
 const PATIENCE: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(45);
 
 /// Which checks, and how to report them.
 struct Asked {
@@ -133,7 +136,8 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         address: address(given, &asked.place)?,
         path: path("--path")?,
         echo: path("--echo")?,
-        patience: patience(given)?,
+        patience: time(given, "--patience", "give 100ms to 10s", 100..=10_000)?.unwrap_or(PATIENCE),
+        time: time(given, "--time", "give 1s to 10min", 1000..=600_000)?.unwrap_or(TIME),
         stop: stop.clone(),
         facts: Facts::default(),
     };
@@ -164,7 +168,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, String> {
     let (path, echo) = ("/page.html".to_owned(), "/echo".to_owned());
     let (stop, facts) = (stop.clone(), Facts::default());
-    let mut subject = Subject { address, path, echo, patience: PATIENCE, stop, facts };
+    let mut subject = Subject { address, path, echo, patience: PATIENCE, time: TIME, stop, facts };
     subject.facts = contact::meet(&subject)?;
     let chapters = server_chapters(&subject, None);
     Ok(judged(address.to_string(), &chapters, &subject, None).grades())
@@ -212,11 +216,15 @@ fn address(given: &Given, place: &str) -> Result<SocketAddr, Failure> {
     Ok(address)
 }
 
-/// `--patience`.
-fn patience(given: &Given) -> Result<Duration, String> {
-    let bounds = Duration::from_millis(100)..=Duration::from_secs(10);
-    let read = |text: &str| duration(text).filter(|time| bounds.contains(time));
-    Ok(given.value("--patience", "give 100ms to 10s", read)?.unwrap_or(PATIENCE))
+/// A time between so many milliseconds.
+fn time(
+    given: &Given,
+    name: &str,
+    wanted: &str,
+    bounds: RangeInclusive<u128>,
+) -> Result<Option<Duration>, String> {
+    let is_within = |time: &Duration| bounds.contains(&time.as_millis());
+    given.value(name, wanted, |text| duration(text).filter(is_within))
 }
 
 /// The ports of `--backends`.

@@ -5,7 +5,7 @@
 
 use super::answer::{Answer, End};
 use super::assignment::{judged, warned};
-use super::check::{Chapter, Check, Facts, Finding, Level, Outcome, Subject};
+use super::check::{Chapter, Check, Facts, Finding, Level, Outcome, Row, Subject};
 use super::client::{Client, Trouble};
 use super::contact::{PAUSE, ask, ask_all, get, get_once};
 use super::show;
@@ -27,57 +27,57 @@ const OUTSIDE: [&str; 4] = [
 pub(super) fn chapters() -> Vec<Chapter> {
     let chapter = |name, checks| Chapter::new(Level::Http, name, checks);
     vec![
-        chapter("pieces, and many on one connection", pieces()).of_lab(2),
-        chapter("answers", answers()),
-        chapter("conditional requests", conditional()),
+        chapter("pieces, and many on one connection", Check::rows(PIECES)).of_lab(2),
+        chapter("answers", Check::rows(ANSWERS)),
+        chapter("conditional requests", CONDITIONS.into_iter().map(conditional).collect()),
     ]
 }
 
-fn pieces() -> Vec<Check> {
-    let read = "one read may bring half a request, or two: the network keeps no borders";
-    let close = "the client waits for the end of the connection, or for the next answer, for ever";
-    let whole = get_once("/");
-    let mut checks: Vec<Check> =
-        [("request line", 5), ("Host", 20), ("last line end", whole.len() - 1)]
-            .into_iter()
-            .map(|(place, at)| {
-                let name = format!("a request in two pieces, cut in the {place}");
-                Check::new(name, "RFC 9112 §2.2", read, move |s| sent_in(s, &[0, at])).weight(3)
-            })
-            .collect();
-    let all: Vec<usize> = (0..whole.len()).step_by(3).collect();
-    checks.extend([
-        Check::new("a request in pieces of three bytes", "RFC 9112 §2.2", read, move |s| {
-            sent_in(s, &all)
-        })
-        .weight(3),
-        Check::new("two requests, one after the other", "RFC 9112 §9.3", KEEP, |s| {
-            in_a_row(s, false)
-        }),
-        Check::new("three requests at once, answered in order", "RFC 9112 §9.3.2", read, |s| {
-            in_a_row(s, true)
-        }),
-        Check::new("Connection: close is obeyed", "RFC 9112 §9.6", close, |s| {
-            closes(s, &get_once("/"))
-        }),
-        Check::new("an HTTP/1.0 client sees the connection close", "RFC 9112 §9.3", close, |s| {
-            closes(s, "GET / HTTP/1.0\r\n\r\n")
-        }),
-    ]);
-    checks
-}
+const READ: &str = "one read may bring half a request, or two: the network keeps no borders";
+const ENDS: &str =
+    "the client waits for the end of the connection, or for the next answer, for ever";
 
-const KEEP: &str =
-    "an HTTP/1.1 connection persists: ab -k and browsers send the next request on it";
+#[rustfmt::skip] // a table
+const PIECES: [Row; 8] = [
+    ("a request in two pieces, cut in the request line", 3, "RFC 9112 §2.2", READ, |s| sent_in(s, 5, None)),
+    ("a request in two pieces, cut in the Host", 3, "RFC 9112 §2.2", READ, |s| sent_in(s, 20, None)),
+    ("a request in two pieces, cut in the last line end", 3, "RFC 9112 §2.2", READ,
+        |s| sent_in(s, get_once("/").len() - 1, None)),
+    ("a request in pieces of three bytes", 3, "RFC 9112 §2.2", READ, |s| sent_in(s, 3, Some(3))),
+    ("two requests, one after the other", 2, "RFC 9112 §9.3",
+        "an HTTP/1.1 connection persists: ab -k and browsers send the next request on it",
+        |s| in_a_row(s, false)),
+    ("three requests at once, answered in order", 2, "RFC 9112 §9.3.2", READ, |s| in_a_row(s, true)),
+    ("Connection: close is obeyed", 2, "RFC 9112 §9.6", ENDS, |s| closes(s, &get_once("/"))),
+    ("an HTTP/1.0 client sees the connection close", 2, "RFC 9112 §9.3", ENDS,
+        |s| closes(s, "GET / HTTP/1.0\r\n\r\n")),
+];
 
-/// `GET /` in pieces that begin at these places.
-fn sent_in(subject: &Subject, begins: &[usize]) -> Finding {
+#[rustfmt::skip] // a table
+const ANSWERS: [Row; 6] = [
+    ("HEAD says what GET says", 2, "RFC 9110 §9.3.2",
+        "HEAD is asked to learn what GET would say: caches and link checkers believe it", head_as_get),
+    ("answers have a Date", 1, "RFC 9110 §6.6.1", "caches reckon an answer's age from it",
+        |s| asked(s, &get_once("/"), |a| a.field("date").is_some(), "Date: with the time")),
+    ("an HTTP/1.0 client gets no chunks", 2, "RFC 9112 §6.1",
+        "an HTTP/1.0 client takes the chunk sizes for content",
+        |s| asked(s, &format!("GET {} HTTP/1.0\r\n\r\n", s.path),
+            |a| a.field("transfer-encoding").is_none(), "no Transfer-Encoding")),
+    ("405 names the methods that apply", 1, "RFC 9110 §15.5.6", "405 says which methods do apply", allows),
+    ("100-continue is answered before the content", 2, "RFC 9110 §10.1.1",
+        "a client that waits for 100 sends its content late: curl waits a second", expects),
+    ("no target leads out of the folder", 3, "RFC 3986 §5.2.4",
+        "whoever can name any file reads passwords and keys", leads_out),
+];
+
+/// `GET /` in pieces: cut behind so many bytes, and again behind each `more`.
+fn sent_in(subject: &Subject, first: usize, more: Option<usize>) -> Finding {
     let whole = get_once("/");
-    let ends = begins.iter().skip(1).copied().chain([whole.len()]);
-    let pieces: Vec<&str> =
-        begins.iter().zip(ends).filter_map(|(from, to)| whole.get(*from..to)).collect();
+    let (begin, rest) = whole.as_bytes().split_at(first.min(whole.len()));
+    let pieces: Vec<&[u8]> =
+        [begin].into_iter().chain(rest.chunks(more.unwrap_or(whole.len()))).collect();
     // Two pieces arrive as two; of many, some may arrive together.
-    let pause = if pieces.len() == 2 { PAUSE } else { PAUSE / 25 };
+    let pause = if more.is_none() { PAUSE } else { PAUSE / 25 };
     let mut is_early = false;
     let answer = Client::connect(subject.address).and_then(|mut client| {
         for (number, piece) in pieces.iter().enumerate() {
@@ -86,17 +86,25 @@ fn sent_in(subject: &Subject, begins: &[usize]) -> Finding {
         }
         client.answer(false, subject.patience)
     });
-    let first = &subject.facts.first;
-    let is_same = |a: &Answer| a.status == first.status && a.content.len() == first.content.len();
-    let is_right = |a: &Answer| is_same(a) && !is_early;
-    let mut finding =
-        judged(&whole, answer, is_right, "the same answer as to the request in one piece");
-    let shown: Vec<String> = pieces.iter().map(|p| show::short(p.as_bytes())).collect();
-    finding.sent = shown.join(" … ");
+    let alone = &subject.facts.first;
+    let is_same = |a: &Answer| a.status == alone.status && a.content.len() == alone.content.len();
+    let expected = "the same answer as to the request in one piece";
+    let mut finding = judged(&whole, answer, |a| is_same(a) && !is_early, expected);
+    finding.sent = pieces.iter().map(|p| show::short(p)).collect::<Vec<_>>().join(" … ");
     if is_early {
         finding.came += ", before the request was whole";
     }
     finding
+}
+
+/// Asks on a connection of its own, and judges the answer.
+fn asked(
+    subject: &Subject,
+    request: &str,
+    is_right: impl Fn(&Answer) -> bool,
+    expected: &str,
+) -> Finding {
+    judged(request, ask(subject, request), is_right, expected)
 }
 
 /// Requests on one connection, one after the other or all in one write.
@@ -110,31 +118,26 @@ fn in_a_row(subject: &Subject, at_once: bool) -> Finding {
     }
     let paths = ["/", "/there-is-no-such-page", "/"];
     let requests = paths.map(|path| get(path, ""));
-    let alone = |path: &str| ask(subject, get_once(path)).map(|a| a.status);
-    let wanted = paths.map(alone);
-    let found: Result<Vec<u16>, Trouble> =
-        Client::connect(subject.address).and_then(|mut client| {
-            if at_once {
-                client.send(requests.concat());
+    let wanted = paths.map(|path| ask(subject, get_once(path)).map(|a| a.status));
+    let found = Client::connect(subject.address).and_then(|mut client| {
+        if at_once {
+            client.send(requests.concat());
+        }
+        let statuses = requests.iter().map(|request| {
+            if !at_once {
+                client.send(request);
             }
-            requests
-                .iter()
-                .map(|request| {
-                    if !at_once {
-                        client.send(request);
-                    }
-                    client.answer(false, subject.patience).map(|answer| answer.status)
-                })
-                .collect()
+            client.answer(false, subject.patience).map(|answer| answer.status)
         });
+        statuses.collect::<Result<Vec<u16>, Trouble>>()
+    });
     let sent = show::short(requests.concat().as_bytes());
     let expected = "an answer to each, in the order of the requests";
     match found {
-        Ok(statuses) => {
-            let is_right =
-                statuses.iter().zip(&wanted).all(|(found, wanted)| wanted.as_ref() == Ok(found));
+        Ok(found) => {
+            let is_right = found.iter().zip(&wanted).all(|(found, w)| w.as_ref() == Ok(found));
             let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
-            Finding::new(outcome, sent, format!("{statuses:?}"), expected)
+            Finding::new(outcome, sent, format!("{found:?}"), expected)
         }
         Err(trouble) => Finding { sent, ..judged("", Err(trouble), |_| false, expected) },
     }
@@ -142,71 +145,28 @@ fn in_a_row(subject: &Subject, at_once: bool) -> Finding {
 
 fn closes(subject: &Subject, request: &str) -> Finding {
     let expected = "an answer, and then the end of the connection";
-    match ask_all(subject, request, CLOSE) {
-        Ok((answer, _, has_closed)) => {
-            let came = answer.summary();
-            let came =
-                if has_closed { came } else { format!("{came}; but the connection stays open") };
-            Finding { came, ..judged(request, Ok(answer), |_| has_closed, expected) }
+    let (answer, has_closed) = match ask_all(subject, request, CLOSE) {
+        Ok((answer, _, has_closed)) => (Ok(answer), has_closed),
+        Err(trouble) => (Err(trouble), true),
+    };
+    let mut finding = judged(request, answer, |_| has_closed, expected);
+    if !has_closed {
+        finding.came += "; but the connection stays open";
+    }
+    finding
+}
+
+fn allows(subject: &Subject) -> Finding {
+    let request = get_once("/").replacen("GET", "DELETE", 1);
+    match ask(subject, &request) {
+        Ok(answer) if answer.status != 405 => {
+            Finding::not_applicable(format!("DELETE / gives {}, not 405", answer.status))
         }
-        Err(trouble) => judged(request, Err(trouble), |_| false, expected),
+        answer => {
+            judged(&request, answer, |a| a.field("allow").is_some(), "Allow: with the methods")
+        }
     }
 }
-
-fn answers() -> Vec<Check> {
-    let head = "HEAD is asked to learn what GET would say: caches and link checkers believe it";
-    let coding = "an HTTP/1.0 client takes the chunk sizes for content";
-    let allow = "405 says which methods do apply";
-    let outside = "whoever can name any file reads passwords and keys";
-    vec![
-        Check::new("HEAD says what GET says", "RFC 9110 §9.3.2", head, head_as_get),
-        Check::new(
-            "answers have a Date",
-            "RFC 9110 §6.6.1",
-            "caches reckon an answer's age from it",
-            |s| {
-                let request = get_once("/");
-                judged(
-                    &request,
-                    ask(s, &request),
-                    |a| a.field("date").is_some(),
-                    "Date: with the time",
-                )
-            },
-        )
-        .weight(1),
-        Check::new("an HTTP/1.0 client gets no chunks", "RFC 9112 §6.1", coding, |s| {
-            let request = format!("GET {} HTTP/1.0\r\n\r\n", s.path);
-            let is_plain = |a: &Answer| a.fields("transfer-encoding").count() == 0;
-            judged(&request, ask(s, &request), is_plain, "no Transfer-Encoding")
-        }),
-        Check::new("405 names the methods that apply", "RFC 9110 §15.5.6", allow, |s| {
-            let request = get_once("/").replacen("GET", "DELETE", 1);
-            match ask(s, &request) {
-                Ok(a) if a.status != 405 => {
-                    Finding::not_applicable(format!("DELETE / gives {}, not 405", a.status))
-                }
-                answer => judged(
-                    &request,
-                    answer,
-                    |a| a.field("allow").is_some(),
-                    "Allow: with the methods",
-                ),
-            }
-        })
-        .weight(1),
-        Check::new(
-            "100-continue is answered before the content",
-            "RFC 9110 §10.1.1",
-            WAITS,
-            expects,
-        ),
-        Check::new("no target leads out of the folder", "RFC 3986 §5.2.4", outside, leads_out)
-            .weight(3),
-    ]
-}
-
-const WAITS: &str = "a client that waits for 100 sends its content late: curl waits a second";
 
 fn head_as_get(subject: &Subject) -> Finding {
     let request = get_once(&subject.path);
@@ -268,6 +228,7 @@ fn leads_out(subject: &Subject) -> Finding {
 }
 
 /// What a client that has the page asks, with its own TAG and DATE, and what it gets.
+#[rustfmt::skip] // a table
 const CONDITIONS: [(&str, &str, u16); 9] = [
     ("If-None-Match with the tag of the page", "If-None-Match: TAG\r\n", 304),
     ("If-None-Match with the tag in its weak form", "If-None-Match: W/TAG\r\n", 304),
@@ -275,27 +236,16 @@ const CONDITIONS: [(&str, &str, u16); 9] = [
     ("If-None-Match with any tag", "If-None-Match: *\r\n", 304),
     ("If-None-Match with another tag", "If-None-Match: \"x\"\r\n", 200),
     ("If-Modified-Since with the date of the page", "If-Modified-Since: DATE\r\n", 304),
-    (
-        "If-Modified-Since with an earlier date",
-        "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n",
-        200,
-    ),
+    ("If-Modified-Since with an earlier date", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200),
     ("If-Modified-Since that is no date", "If-Modified-Since: yesterday\r\n", 200),
-    (
-        "If-None-Match counts, not If-Modified-Since beside it",
-        "If-None-Match: \"x\"\r\nIf-Modified-Since: DATE\r\n",
-        200,
-    ),
+    ("If-None-Match counts, not If-Modified-Since beside it",
+        "If-None-Match: \"x\"\r\nIf-Modified-Since: DATE\r\n", 200),
 ];
 
-fn conditional() -> Vec<Check> {
+fn conditional((name, lines, status): (&'static str, &'static str, u16)) -> Check {
     let why = "without 304 a client gets again what it has, and with a wrong one it never sees the new page";
-    let check = |(name, lines, status): (&'static str, &'static str, u16)| {
-        let section =
-            if lines.contains("None") { "RFC 9110 §13.1.2" } else { "RFC 9110 §13.1.3" };
-        Check::new(name, section, why, move |s| condition(s, lines, status)).weight(1)
-    };
-    CONDITIONS.into_iter().map(check).collect()
+    let section = if lines.contains("None") { "RFC 9110 §13.1.2" } else { "RFC 9110 §13.1.3" };
+    Check::new(name, section, why, move |s| condition(s, lines, status)).weight(1)
 }
 
 fn condition(subject: &Subject, lines: &str, status: u16) -> Finding {

@@ -8,10 +8,8 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// All checks together; what is left then is not asked.
-const TIME: Duration = Duration::from_secs(45);
 /// So many time-outs in a row, and the rest of the chapter is not asked.
 const TIMEOUTS: usize = 3;
 /// So many in a row in all chapters, and nothing more is asked.
@@ -32,7 +30,7 @@ struct Course<'a> {
 pub(super) fn run(chapters: &[Chapter], subject: &Subject) -> (Vec<Vec<Finding>>, bool) {
     let (has_ended, in_all) = Default::default();
     let timeouts = chapters.iter().map(|_| AtomicUsize::new(0)).collect();
-    let until = Instant::now() + TIME;
+    let until = Instant::now() + subject.time;
     let course = Course { subject, until, has_ended, timeouts, in_all };
     let all: usize = chapters.iter().map(|c| c.checks.len()).sum();
     let (mut done, mut begin, mut findings) = (0, 0, Vec::new());
@@ -104,7 +102,9 @@ impl Course<'_> {
             () if self.has_ended.load(Relaxed) => {
                 "the server takes no connection any more".to_owned()
             }
-            () if Instant::now() > self.until => format!("{} s are over", TIME.as_secs()),
+            () if Instant::now() > self.until => {
+                format!("{} s are over", self.subject.time.as_secs())
+            }
             () if self.in_all.load(Relaxed) >= TIMEOUTS_IN_ALL => {
                 format!("{TIMEOUTS_IN_ALL} checks in a row got no answer in time")
             }

@@ -5,7 +5,7 @@
 
 use super::cases::{self, Accepted, Case, Chunked, Demand, Fault, Section, Verdict};
 use super::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use super::client::{Client, Trouble};
+use super::client::{Client, Trouble, in_words};
 use super::contact::get_once;
 use super::show;
 use std::time::Duration;
@@ -51,8 +51,7 @@ fn check(case: Case, section: &'static str, why: &'static str) -> Check {
     let (demand, section, why) = rule(&case, section, why);
     let refused = case.ours.iter().any(|v| matches!(v, Verdict::Refused(..)));
     let weight = match demand {
-        Demand::Must | Demand::Once if refused => 3,
-        Demand::Must | Demand::Once => 2,
+        Demand::Must | Demand::Once => 2 + u8::from(refused),
         Demand::Should | Demand::May => 1,
     };
     Check::new(case.name, section, why, move |subject| judge(&case, demand, subject)).weight(weight)
@@ -85,31 +84,18 @@ fn does_not_apply(case: &Case, subject: &Subject) -> Option<&'static str> {
 }
 
 /// Whether the server must read the content to find the fault.
+#[rustfmt::skip]
 fn is_in_content(fault: Fault) -> bool {
     use Fault::*;
-    matches!(
-        fault,
-        ChunkSize | ChunkTooLarge | ChunkExtension | ChunkEnd | Trailer | TrailerTooLarge
-    )
+    matches!(fault, ChunkSize | ChunkTooLarge | ChunkExtension | ChunkEnd | Trailer | TrailerTooLarge)
 }
 
 /// Whether the server knows all the same where the request ends: it may go on with the next.
+#[rustfmt::skip]
 fn has_an_end(fault: Fault) -> bool {
     use Fault::*;
-    matches!(
-        fault,
-        HostMissing
-            | HostTwice
-            | HostInvalid
-            | UnknownMethod
-            | RequestTarget
-            | TargetForm
-            | PercentEncoding
-            | Scheme
-            | Authority
-            | Expectation
-            | MaxForwards
-    )
+    matches!(fault, HostMissing | HostTwice | HostInvalid | UnknownMethod | RequestTarget | TargetForm
+        | PercentEncoding | Scheme | Authority | Expectation | MaxForwards)
 }
 
 /// A server that says nothing, as it should.
@@ -236,15 +222,12 @@ fn accepted(
         return step(Outcome::Pass, came, a.method == "CONNECT");
     }
     let (more, has_closed) = client.rest(CLOSE);
-    match (more.trim_ascii().is_empty(), has_closed) {
-        (false, _) => {
-            step(Outcome::Fail, format!("{came}; then more: {}", show::short(&more)), true)
-        }
-        (true, true) => step(Outcome::Pass, came, true),
-        (true, false) => {
-            step(Outcome::Fail, format!("{came}; but the connection stays open"), true)
-        }
-    }
+    let (outcome, came) = match (more.trim_ascii().is_empty(), has_closed) {
+        (true, true) => (Outcome::Pass, came),
+        (true, false) => (Outcome::Fail, format!("{came}; but the connection stays open")),
+        (false, _) => (Outcome::Fail, format!("{came}; then more: {}", show::short(&more))),
+    };
+    step(outcome, came, true)
 }
 
 fn refused(fault: Fault, demand: Demand, subject: &Subject, client: &mut Client) -> Step {
@@ -319,24 +302,21 @@ fn incomplete(case: &Case, client: &mut Client) -> Step {
 /// A server that still holds hidden bytes would answer those, not this.
 fn probe(subject: &Subject, client: &mut Client) -> Step {
     client.send(get_once("/"));
-    let what = "the next request on the connection";
-    match client.answer(false, subject.patience) {
+    let answer = client.answer(false, subject.patience);
+    let timed_out = answer.as_ref().is_err_and(Trouble::is_timeout);
+    let (outcome, came) = match &answer {
         Ok(answer) if is_understood(answer.status, "GET") => {
             let (more, _) = client.rest(CLOSE);
             match more.trim_ascii().is_empty() {
-                true => step(Outcome::Pass, "then the next request is answered", true),
+                true => (Outcome::Pass, "then the next request is answered".to_owned()),
                 false => {
-                    let more = show::short(&more);
-                    step(Outcome::Fail, format!("then one answer too many: {more}"), true)
+                    (Outcome::Fail, format!("then one answer too many: {}", show::short(&more)))
                 }
             }
         }
-        Ok(answer) => step(Outcome::Fail, format!("{what}: {}", answer.summary()), true),
-        Err(trouble) => Step {
-            timed_out: trouble.is_timeout(),
-            ..step(Outcome::Fail, format!("{what}: {trouble}"), true)
-        },
-    }
+        _ => (Outcome::Fail, format!("the next request on the connection: {}", in_words(&answer))),
+    };
+    Step { timed_out, ..step(outcome, came, true) }
 }
 
 /// What is right, in words.

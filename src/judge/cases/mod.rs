@@ -6,14 +6,23 @@
 //! [`Fault`]. Entry points: [`requests`], [`responses()`]. Note: `notes/judge.md`.
 
 // what is wrong with a message, and what the RFCs ask of its recipient
-mod chunked;
-mod connection;
-mod fields;
-mod length;
-mod request_line;
-mod responses;
 mod rules;
+// the rows of the tables; each stays on its line
+#[rustfmt::skip]
+mod chunked;
+#[rustfmt::skip]
+mod connection;
+#[rustfmt::skip]
+mod fields;
+#[rustfmt::skip]
+mod length;
+#[rustfmt::skip]
+mod request_line;
+#[rustfmt::skip]
+mod responses;
+#[rustfmt::skip]
 mod smuggling;
+#[rustfmt::skip]
 mod targets;
 
 pub use Framing::{Chunked, Length, UntilClose};
@@ -76,48 +85,61 @@ pub struct Accepted {
     pub status: u16,
 }
 
-fn case<const N: usize>(name: &'static str, bytes: impl Into<Vec<u8>>, ours: [Verdict; N]) -> Case {
-    let (bytes, ours) = (bytes.into(), ours.into());
+/// A row of the table: name, bytes, and what our own servers make of them.
+fn case(name: &'static str, bytes: impl AsRef<[u8]>, ours: impl Into<Vec<Verdict>>) -> Case {
+    let (bytes, ours) = (bytes.as_ref().to_vec(), ours.into());
     Case { chapter: "", name, bytes, ours, demand: None, because: None }
 }
 
+/// A row for a request line, with Host and no more behind it.
+fn line(name: &'static str, line: &str, ours: impl Into<Vec<Verdict>>) -> Case {
+    case(name, format!("{line}\r\nHost: a\r\n\r\n"), ours)
+}
+
+/// A row for a POST to `/echo` with these field lines behind Host, and this content.
+fn post(
+    name: &'static str,
+    lines: impl AsRef<str>,
+    content: impl AsRef<[u8]>,
+    ours: impl Into<Vec<Verdict>>,
+) -> Case {
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{}\r\n", lines.as_ref());
+    case(name, [head.as_bytes(), content.as_ref()].concat(), ours)
+}
+
+/// What becomes of others that do otherwise (see [`Demand`]); and where that is written, and why.
+#[rustfmt::skip]
 impl Case {
-    /// Others may do otherwise.
-    fn may(self) -> Case {
-        Case { demand: Some(Demand::May), ..self }
-    }
+    fn may(self) -> Case { Case { demand: Some(Demand::May), ..self } }
+    fn should(self) -> Case { Case { demand: Some(Demand::Should), ..self } }
+    fn must(self) -> Case { Case { demand: Some(Demand::Must), ..self } }
+    fn once(self) -> Case { Case { demand: Some(Demand::Once), ..self } }
+    fn because(self, because: (&'static str, &'static str)) -> Case { Case { because: Some(because), ..self } }
+}
 
-    /// Others should not do otherwise.
-    fn should(self) -> Case {
-        Case { demand: Some(Demand::Should), ..self }
-    }
-
-    /// Others must not do otherwise.
-    fn must(self) -> Case {
-        Case { demand: Some(Demand::Must), ..self }
-    }
-
-    /// Others may take it, if they answer nothing that is hidden in it.
-    fn once(self) -> Case {
-        Case { demand: Some(Demand::Once), ..self }
-    }
-
-    fn because(self, section: &'static str, why: &'static str) -> Case {
-        Case { because: Some((section, why)), ..self }
+impl From<Verdict> for Vec<Verdict> {
+    fn from(verdict: Verdict) -> Vec<Verdict> {
+        vec![verdict]
     }
 }
 
+impl From<Fault> for Vec<Verdict> {
+    fn from(fault: Fault) -> Vec<Verdict> {
+        vec![refused(fault)]
+    }
+}
+
+fn refused(fault: Fault) -> Verdict {
+    Verdict::Refused(fault.status(), fault)
+}
+
+const INCOMPLETE: Verdict = Verdict::Incomplete;
+
 /// A request without content.
 fn request(method: &'static str, target: &'static str) -> Verdict {
-    Verdict::Accepted(Accepted {
-        method,
-        target,
-        host: None,
-        framing: Length(0),
-        content: b"",
-        keep_alive: true,
-        status: 200,
-    })
+    let (framing, content) = (Length(0), &b""[..]);
+    let (host, keep_alive, status) = (None, true, 200);
+    Verdict::Accepted(Accepted { method, target, host, framing, content, keep_alive, status })
 }
 
 /// A GET without content.
@@ -125,16 +147,15 @@ fn get(target: &'static str) -> Verdict {
     request("GET", target)
 }
 
-/// A POST to `/echo`.
-fn echo(framing: Framing, content: &'static [u8]) -> Verdict {
-    request("POST", "/echo").with(|a| Accepted { framing, content, ..a })
+/// A POST to `/echo`, whose content has a length.
+fn echo(content: &'static [u8]) -> Verdict {
+    request("POST", "/echo").content(content)
 }
 
-fn refused(status: u16, why: Fault) -> Verdict {
-    Verdict::Refused(status, why)
+/// A POST to `/echo`, whose content comes in chunks.
+fn chunked(content: &'static [u8]) -> Verdict {
+    echo(content).with(|a| Accepted { framing: Chunked, ..a })
 }
-
-const INCOMPLETE: Verdict = Verdict::Incomplete;
 
 impl Verdict {
     fn with(self, change: impl FnOnce(Accepted) -> Accepted) -> Verdict {
@@ -142,6 +163,10 @@ impl Verdict {
             Verdict::Accepted(accepted) => Verdict::Accepted(change(accepted)),
             other => other,
         }
+    }
+
+    fn content(self, content: &'static [u8]) -> Verdict {
+        self.with(|a| Accepted { framing: Length(content.len() as u64), content, ..a })
     }
 
     /// The connection closes after the answer.
@@ -178,12 +203,16 @@ pub struct Section {
 }
 
 /// All requests, chapter by chapter.
+#[rustfmt::skip] // a table
 pub fn sections() -> Vec<Section> {
     let all = "every client may send it: it is a valid request";
     let content = "a server that finds another end takes content for a request, or waits for ever";
     let hidden = "two readers find two ends, and what one takes for content is another's request";
-    let sections = [
-        ("request line", "RFC 9112 §3", all, 0, request_line::line()),
+    let waits = "a client that waits for the wrong one of close and open waits for ever";
+    let order = "requests that arrive together are answered in order";
+    let expects = "a client may wait for 100 before it sends its content";
+    [
+        ("request line", "RFC 9112 §3", all, 0, request_line::lines()),
         ("methods", "RFC 9110 §9", all, 0, request_line::methods()),
         ("target forms", "RFC 9112 §3.2", all, 0, targets::target_forms()),
         ("target characters", "RFC 3986 §3.3", all, 0, targets::target_characters()),
@@ -198,34 +227,16 @@ pub fn sections() -> Vec<Section> {
         ("chunk extensions", "RFC 9112 §7.1.1", content, 0, chunked::extensions()),
         ("ends of chunks", "RFC 9112 §7.1", content, 4, chunked::terminators()),
         ("trailers", "RFC 9112 §7.1.2", content, 0, chunked::trailers()),
-        (
-            "persistence",
-            "RFC 9112 §9.3",
-            "a client that waits for the wrong one of close and open waits for ever",
-            0,
-            connection::persistence(),
-        ),
-        (
-            "pipelining",
-            "RFC 9112 §9.3.2",
-            "requests that arrive together are answered in order",
-            0,
-            connection::pipelining(),
-        ),
-        (
-            "Expect",
-            "RFC 9110 §10.1.1",
-            "a client may wait for 100 before it sends its content",
-            0,
-            connection::expectations(),
-        ),
+        ("persistence", "RFC 9112 §9.3", waits, 0, connection::persistence()),
+        ("pipelining", "RFC 9112 §9.3.2", order, 0, connection::pipelining()),
+        ("Expect", "RFC 9110 §10.1.1", expects, 0, connection::expectations()),
         ("smuggling", "RFC 9112 §11.2", hidden, 0, smuggling::cases()),
-    ];
-    let named = |(name, section, why, lab, mut cases): (_, _, _, _, Vec<Case>)| {
+    ]
+    .map(|(name, section, why, lab, mut cases)| {
         cases.iter_mut().for_each(|case| case.chapter = name);
         Section { name, section, why, lab, cases }
-    };
-    sections.map(named).into()
+    })
+    .into()
 }
 
 /// All requests.

@@ -4,7 +4,7 @@
 //! Note: `notes/judge.md`.
 
 use super::*;
-use Fault as E;
+use Fault::*;
 
 /// Bytes that a backend sends, and what a gateway makes of them.
 pub struct ResponseCase {
@@ -28,234 +28,140 @@ pub enum ResponseVerdict {
     /// It is not to be trusted.
     Refused(Fault),
 }
-use ResponseVerdict::{Accepted as Ok, Incomplete, Refused};
+use ResponseVerdict::{Accepted as Ok, Incomplete};
 
-fn response(
-    name: &'static str,
-    bytes: impl Into<Vec<u8>>,
-    verdict: ResponseVerdict,
-) -> ResponseCase {
-    ResponseCase { name, bytes: bytes.into(), to_head: false, verdict }
+impl From<Fault> for ResponseVerdict {
+    fn from(fault: Fault) -> ResponseVerdict {
+        ResponseVerdict::Refused(fault)
+    }
 }
 
-/// A status line and these field lines.
-fn head(status: &str, lines: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{lines}\r\n")
+/// A row of the table: name, bytes, and what our own load balancer makes of them.
+fn row(name: &'static str, bytes: impl AsRef<[u8]>, verdict: impl Into<ResponseVerdict>) -> ResponseCase {
+    ResponseCase { name, bytes: bytes.as_ref().to_vec(), to_head: false, verdict: verdict.into() }
+}
+
+/// A row for a status line and field lines.
+fn with(name: &'static str, status: &str, lines: &str, verdict: impl Into<ResponseVerdict>) -> ResponseCase {
+    row(name, format!("HTTP/1.1 {status}\r\n{lines}\r\n"), verdict)
+}
+
+/// A row for a status line, with a length of zero.
+fn line(name: &'static str, line: &str, verdict: impl Into<ResponseVerdict>) -> ResponseCase {
+    row(name, format!("{line}\r\nContent-Length: 0\r\n\r\n"), verdict)
+}
+
+/// A row for field lines behind a length of zero.
+fn field(name: &'static str, line: &str, verdict: impl Into<ResponseVerdict>) -> ResponseCase {
+    with(name, "200 OK", &format!("Content-Length: 0\r\n{line}"), verdict)
+}
+
+/// A row for the answer to HEAD.
+fn to_head(name: &'static str, lines: &str) -> ResponseCase {
+    ResponseCase { to_head: true, ..with(name, "200 OK", lines, empty(200)) }
+}
+
+/// Understood, without content, on a connection that persists.
+fn empty(status: u16) -> ResponseVerdict {
+    Ok(status, Length(0), true)
 }
 
 /// All responses.
 pub fn responses() -> Vec<ResponseCase> {
-    let mut all = status_lines();
-    all.extend(framings());
-    all.extend(fields());
-    all.extend(of_the_connection());
-    all
+    [status_lines(), framings(), fields(), of_the_connection()].into_iter().flatten().collect()
 }
 
 /// Fields that are not for the client.
 fn of_the_connection() -> Vec<ResponseCase> {
-    let of = |name, lines| response(name, head("200 OK", lines), Ok(200, Length(0), true));
     vec![
-        of(
-            "fields that Connection names",
-            "Connection: x, date\r\nX: y\r\nDate: then\r\nContent-Length: 0\r\n",
-        ),
-        of(
-            "fields of one connection",
-            "Keep-Alive: x\r\nUpgrade: h2c\r\nTrailer: x\r\nTE: x\r\nContent-Length: 0\r\n",
-        ),
+        with("fields that Connection names", "200 OK",
+            "Connection: x, date\r\nX: y\r\nDate: then\r\nContent-Length: 0\r\n", empty(200)),
+        with("fields of one connection", "200 OK",
+            "Keep-Alive: x\r\nUpgrade: h2c\r\nTrailer: x\r\nTE: x\r\nContent-Length: 0\r\n", empty(200)),
     ]
 }
 
 fn status_lines() -> Vec<ResponseCase> {
-    let line = |name, line: &str, verdict| {
-        response(name, format!("{line}\r\nContent-Length: 0\r\n\r\n"), verdict)
-    };
-    let good = |name, text, status| line(name, text, Ok(status, Length(0), true));
-    let bad = |name, text| line(name, text, Refused(E::StatusLine));
     vec![
-        response("nothing yet", b"", Incomplete),
-        response("half a status line", b"HTTP/1.1 20", Incomplete),
-        response("a status line without fields", b"HTTP/1.1 200 OK\r\n", Incomplete),
-        good("an ordinary status line", "HTTP/1.1 200 OK", 200),
-        good("a reason of several words", "HTTP/1.1 404 Not Found", 404),
-        good("an empty reason", "HTTP/1.1 200 ", 200),
-        good("no reason, and no space before it: many forget it", "HTTP/1.1 200", 200),
-        good("a status that is not known", "HTTP/1.1 299 Who", 299),
-        good("a reason beyond ASCII", "HTTP/1.1 200 d\u{e9}j\u{e0}", 200),
+        row("nothing yet", "", Incomplete),
+        row("half a status line", "HTTP/1.1 20", Incomplete),
+        row("a status line without fields", "HTTP/1.1 200 OK\r\n", Incomplete),
+        line("an ordinary status line", "HTTP/1.1 200 OK", empty(200)),
+        line("a reason of several words", "HTTP/1.1 404 Not Found", empty(404)),
+        line("an empty reason", "HTTP/1.1 200 ", empty(200)),
+        line("no reason, and no space before it: many forget it", "HTTP/1.1 200", empty(200)),
+        line("a status that is not known", "HTTP/1.1 299 Who", empty(299)),
+        line("a reason beyond ASCII", "HTTP/1.1 200 d\u{e9}j\u{e0}", empty(200)),
         line("HTTP/1.0 closes by itself", "HTTP/1.0 200 OK", Ok(200, Length(0), false)),
-        line("a higher minor version", "HTTP/1.3 200 OK", Ok(200, Length(0), true)),
-        line("another major version", "HTTP/2.0 200 OK", Refused(E::MajorVersion)),
-        line("another protocol", "ICYX/1.1 200 OK", Refused(E::Version)),
-        bad("a short protocol name", "ICY 200 OK"),
-        bad("two spaces before the status", "HTTP/1.1  200 OK"),
-        bad("a status of two digits", "HTTP/1.1 20 OK"),
-        bad("a status of four digits", "HTTP/1.1 2000 OK"),
-        bad("a status with a sign", "HTTP/1.1 +20 OK"),
-        bad("a status of letters", "HTTP/1.1 abc OK"),
-        bad("a status below 100", "HTTP/1.1 099 OK"),
-        bad("a status beyond 599 (RFC 9110 §15)", "HTTP/1.1 600 OK"),
-        bad("no status", "HTTP/1.1"),
-        bad("a tab for a space", "HTTP/1.1\t200 OK"),
-        response("an empty line in front", b"\r\nHTTP/1.1 200 OK\r\n\r\n", Refused(E::StatusLine)),
-        response("no HTTP at all", b"hello\r\n\r\n", Refused(E::StatusLine)),
-        response("a lone LF", b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", Refused(E::LoneLf)),
-        response("a bare CR in the reason", b"HTTP/1.1 200 O\rK\r\n\r\n", Refused(E::BareCr)),
-        response("a NUL in the reason", b"HTTP/1.1 200 \0\r\n\r\n", Refused(E::ControlCharacter)),
-        response(
-            "a reason without end",
-            long("HTTP/1.1 200 ", b'a', 9000, ""),
-            Refused(E::FieldSectionTooLarge),
-        ),
+        line("a higher minor version", "HTTP/1.3 200 OK", empty(200)),
+        line("another major version", "HTTP/2.0 200 OK", MajorVersion),
+        line("another protocol", "ICYX/1.1 200 OK", Version),
+        line("a short protocol name", "ICY 200 OK", StatusLine),
+        line("two spaces before the status", "HTTP/1.1  200 OK", StatusLine),
+        line("a status of two digits", "HTTP/1.1 20 OK", StatusLine),
+        line("a status of four digits", "HTTP/1.1 2000 OK", StatusLine),
+        line("a status with a sign", "HTTP/1.1 +20 OK", StatusLine),
+        line("a status of letters", "HTTP/1.1 abc OK", StatusLine),
+        line("a status below 100", "HTTP/1.1 099 OK", StatusLine),
+        line("a status beyond 599 (RFC 9110 §15)", "HTTP/1.1 600 OK", StatusLine),
+        line("no status", "HTTP/1.1", StatusLine),
+        line("a tab for a space", "HTTP/1.1\t200 OK", StatusLine),
+        row("an empty line in front", "\r\nHTTP/1.1 200 OK\r\n\r\n", StatusLine),
+        row("no HTTP at all", "hello\r\n\r\n", StatusLine),
+        row("a lone LF", "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", LoneLf),
+        row("a bare CR in the reason", "HTTP/1.1 200 O\rK\r\n\r\n", BareCr),
+        row("a NUL in the reason", "HTTP/1.1 200 \0\r\n\r\n", ControlCharacter),
+        row("a reason without end", long("HTTP/1.1 200 ", b'a', 9000, ""), FieldSectionTooLarge),
     ]
 }
 
 fn framings() -> Vec<ResponseCase> {
-    let with = |name, status, lines, verdict| response(name, head(status, lines), verdict);
-    let to_head = |name, lines, verdict| ResponseCase {
-        to_head: true,
-        ..response(name, head("200 OK", lines), verdict)
-    };
-    let te = "Transfer-Encoding: chunked\r\n";
-    let length = "Content-Length: 5\r\n";
+    let ok = |name, lines: &str, verdict: ResponseVerdict| with(name, "200 OK", lines, verdict);
+    let bad = |name, lines: &str, fault: Fault| with(name, "200 OK", lines, fault);
+    let (te, length) = ("Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n");
     vec![
-        with("a length", "200 OK", length, Ok(200, Length(5), true)),
-        with("chunked", "200 OK", te, Ok(200, Chunked, true)),
-        with(
-            "neither: the content ends with the connection",
-            "200 OK",
-            "",
-            Ok(200, UntilClose, false),
-        ),
-        to_head(
-            "the answer to HEAD has no content, whatever it says",
-            length,
-            Ok(200, Length(0), true),
-        ),
-        to_head("the answer to HEAD, chunked", te, Ok(200, Length(0), true)),
-        to_head("the answer to HEAD, without either", "", Ok(200, Length(0), true)),
-        with("204 has no content", "204 No Content", "", Ok(204, Length(0), true)),
-        with(
-            "204 has no content, whatever it says",
-            "204 No Content",
-            length,
-            Ok(204, Length(0), true),
-        ),
-        with("304 has no content", "304 Not Modified", length, Ok(304, Length(0), true)),
-        with("an interim response has no content", "100 Continue", "", Ok(100, Length(0), true)),
-        with("103 either", "103 Early Hints", "Link: </a>\r\n", Ok(103, Length(0), true)),
-        with(
-            "both fields",
-            "200 OK",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            Refused(E::LengthAndEncoding),
-        ),
-        with(
-            "two lengths",
-            "200 OK",
-            "Content-Length: 5\r\nContent-Length: 6\r\n",
-            Refused(E::ContentLengthsDiffer),
-        ),
-        with(
-            "one length twice",
-            "200 OK",
-            "Content-Length: 5\r\nContent-Length: 5\r\n",
-            Refused(E::ContentLengthTwice),
-        ),
-        with(
-            "a list of lengths",
-            "200 OK",
-            "Content-Length: 5, 5\r\n",
-            Refused(E::ContentLengthList),
-        ),
-        with(
-            "a length that is no number",
-            "200 OK",
-            "Content-Length: five\r\n",
-            Refused(E::ContentLength),
-        ),
-        with(
-            "a length that is negative",
-            "200 OK",
-            "Content-Length: -1\r\n",
-            Refused(E::ContentLength),
-        ),
-        with(
-            "a length too large for 64 bits",
-            "200 OK",
-            "Content-Length: 18446744073709551616\r\n",
-            Refused(E::ContentLengthTooLarge),
-        ),
-        with(
-            "an invalid length in an answer that has no content",
-            "204 No Content",
-            "Content-Length: x\r\n",
-            Refused(E::ContentLength),
-        ),
-        with(
-            "a coding that is not chunked in the end",
-            "200 OK",
-            "Transfer-Encoding: gzip\r\n",
-            Refused(E::ChunkedNotLast),
-        ),
-        with(
-            "a coding that is not known",
-            "200 OK",
-            "Transfer-Encoding: gzip, chunked\r\n",
-            Refused(E::UnknownEncoding),
-        ),
-        with(
-            "chunked twice",
-            "200 OK",
-            "Transfer-Encoding: chunked, chunked\r\n",
-            Refused(E::ChunkedTwice),
-        ),
-        response(
-            "a coding in HTTP/1.0",
-            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            Refused(E::EncodingInHttp10),
-        ),
+        ok("a length", length, Ok(200, Length(5), true)),
+        ok("chunked", te, Ok(200, Chunked, true)),
+        ok("neither: the content ends with the connection", "", Ok(200, UntilClose, false)),
+        to_head("the answer to HEAD has no content, whatever it says", length),
+        to_head("the answer to HEAD, chunked", te),
+        to_head("the answer to HEAD, without either", ""),
+        with("204 has no content", "204 No Content", "", empty(204)),
+        with("204 has no content, whatever it says", "204 No Content", length, empty(204)),
+        with("304 has no content", "304 Not Modified", length, empty(304)),
+        with("an interim response has no content", "100 Continue", "", empty(100)),
+        with("103 either", "103 Early Hints", "Link: </a>\r\n", empty(103)),
+        bad("both fields", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndEncoding),
+        bad("two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n", ContentLengthsDiffer),
+        bad("one length twice", "Content-Length: 5\r\nContent-Length: 5\r\n", ContentLengthTwice),
+        bad("a list of lengths", "Content-Length: 5, 5\r\n", ContentLengthList),
+        bad("a length that is no number", "Content-Length: five\r\n", ContentLength),
+        bad("a length that is negative", "Content-Length: -1\r\n", ContentLength),
+        bad("a length too large for 64 bits", "Content-Length: 18446744073709551616\r\n", ContentLengthTooLarge),
+        with("an invalid length in an answer that has no content",
+            "204 No Content", "Content-Length: x\r\n", ContentLength),
+        bad("a coding that is not chunked in the end", "Transfer-Encoding: gzip\r\n", ChunkedNotLast),
+        bad("a coding that is not known", "Transfer-Encoding: gzip, chunked\r\n", UnknownEncoding),
+        bad("chunked twice", "Transfer-Encoding: chunked, chunked\r\n", ChunkedTwice),
+        row("a coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", EncodingInHttp10),
     ]
 }
 
 fn fields() -> Vec<ResponseCase> {
-    let with = |name, lines: &str, verdict| {
-        response(name, head("200 OK", &format!("Content-Length: 0\r\n{lines}")), verdict)
-    };
-    let good = |name, lines, keep_alive| with(name, lines, Ok(200, Length(0), keep_alive));
-    let bad = |name, lines, why| with(name, lines, Refused(why));
     vec![
-        good("close", "Connection: close\r\n", false),
-        good("close in a list", "Connection: x, Close\r\n", false),
-        good("keep-alive", "Connection: keep-alive\r\n", true),
-        response(
-            "keep-alive from HTTP/1.0",
-            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
-            Ok(200, Length(0), true),
-        ),
-        bad(
-            "a space before a colon: a gateway could remove it (RFC 9112 §5.1); refused",
-            "A : b\r\n",
-            E::SpaceBeforeColon,
-        ),
-        bad("a folded line", "A: b\r\n\x20c\r\n", E::ObsFold),
-        bad("a line without a colon", "hello\r\n", E::MissingColon),
-        bad("a lone LF", "A: b\nC: d\r\n", E::LoneLf),
-        bad(
-            "a bare CR, which would split the response for a lenient client",
-            "A: b\rSet-Cookie: c\r\n",
-            E::BareCr,
-        ),
-        bad("a NUL", "A: \0\r\n", E::ControlCharacter),
-        response(
-            "too many fields",
-            head("200 OK", &"A: b\r\n".repeat(101)),
-            Refused(E::TooManyFields),
-        ),
-        response(
-            "a field without end",
-            long("HTTP/1.1 200 OK\r\nA: ", b'b', 17000, ""),
-            Refused(E::FieldSectionTooLarge),
-        ),
+        field("close", "Connection: close\r\n", Ok(200, Length(0), false)),
+        field("close in a list", "Connection: x, Close\r\n", Ok(200, Length(0), false)),
+        field("keep-alive", "Connection: keep-alive\r\n", empty(200)),
+        line("keep-alive from HTTP/1.0", "HTTP/1.0 200 OK\r\nConnection: keep-alive", empty(200)),
+        field("a space before a colon: a gateway could remove it (RFC 9112 §5.1); refused",
+            "A : b\r\n", SpaceBeforeColon),
+        field("a folded line", "A: b\r\n c\r\n", ObsFold),
+        field("a line without a colon", "hello\r\n", MissingColon),
+        field("a lone LF", "A: b\nC: d\r\n", LoneLf),
+        field("a bare CR, which would split the response for a lenient client",
+            "A: b\rSet-Cookie: c\r\n", BareCr),
+        field("a NUL", "A: \0\r\n", ControlCharacter),
+        with("too many fields", "200 OK", &"A: b\r\n".repeat(101), TooManyFields),
+        row("a field without end", long("HTTP/1.1 200 OK\r\nA: ", b'b', 17000, ""), FieldSectionTooLarge),
     ]
 }

@@ -38,6 +38,21 @@ macro_rules! faults {
     };
 }
 
+impl Fault {
+    /// The status of the answer that refuses it.
+    pub const fn status(self) -> u16 {
+        use Fault::*;
+        match self {
+            RequestLineTooLong => 414,
+            Expectation => 417,
+            FieldSectionTooLarge | TooManyFields | TrailerTooLarge => 431,
+            UnknownMethod | UnknownEncoding => 501,
+            MajorVersion => 505,
+            _ => 400,
+        }
+    }
+}
+
 faults! {
     LoneLf Should "RFC 9112 §2.2" "a lone LF may count as a line end: two recipients can see two messages"
     BareCr Should "RFC 9112 §2.2" "a bare CR is invalid, or a space: to some programs it ends a line"
