@@ -1,5 +1,5 @@
 //! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
-//! that do not block, a longer listen backlog, a higher limit of open descriptors; and one word
+//! that do not block, a longer listen backlog, a higher limit of open descriptors, sealed memory; and one word
 //! to the allocator.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
