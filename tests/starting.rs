@@ -48,8 +48,11 @@ fn start(mut command: Command, wait: Duration) -> Start {
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    // Some of them start a thousand threads first.
-    let line = first_line.recv_timeout(PATIENCE * 3).expect("it says something");
+    // Some of them start ten thousand threads first.
+    let line = first_line.recv_timeout(PATIENCE * 3).unwrap_or_else(|e| {
+        let _ = child.kill();
+        panic!("it says nothing: {e}")
+    });
     let listens = line
         .split_once(": listening on http://")
         .and_then(|(_, address)| address.trim_end().trim_end_matches('/').parse().ok());
