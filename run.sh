@@ -79,7 +79,8 @@ run_tests() {
 	else
 		echo "== SKIPPED: shellcheck is not installed (apt install shellcheck)"
 	fi
-	check cargo test "$@"
+	# More at once than there are cores: most tests wait.
+	check env RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}" cargo test "$@"
 	check env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items
 	echo "All is well: format, lints, tests and documentation are in order."
 }

@@ -1,8 +1,7 @@
 //! The tests of the whole program, in one binary: it is linked once, and tests that wait do so at the
 //! same time, whatever file they stand in. A file is a topic: `cargo test lb_retry::` runs one.
 //!
-//! How many run at once stands in `.cargo/config.toml`: more than there are cores, since most of
-//! them wait for a timeout of the program.
+//! `./run.sh test` runs more at once than there are cores: most of them wait for a timeout of the program.
 
 mod addresses;
 mod architecture;
