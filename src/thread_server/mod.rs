@@ -9,7 +9,7 @@ mod clients;
 mod socket;
 
 use crate::cli::args::{Failure, Given, Topic, flag};
-use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
+use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::date;
@@ -18,7 +18,7 @@ use crate::net::listener::announce;
 use crate::net::output::Output;
 use crate::site::session::{Context, Session, Wait};
 use crate::site::{Site, serve};
-use clients::{Client, Clients, Slot};
+use clients::{Client, Clients, Slot, State};
 use socket::{BUFFER, Received, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -115,10 +115,13 @@ impl Server {
         let mut head_since = clock.now;
         loop {
             let wait = session.waits_for();
-            if let Wait::Close { linger } = wait {
-                return socket.close(linger);
-            }
-            let received = socket.read(&mut input, self.patience(wait, client, head_since))?;
+            let patience = match wait {
+                Wait::Request => self.idle_time(client),
+                Wait::Head => self.limits.header_timeout.saturating_sub(head_since.elapsed()),
+                Wait::Content => self.limits.content_timeout,
+                Wait::Close { linger } => return socket.close(linger),
+            };
+            let received = socket.read(&mut input, patience)?;
             clock = Clock::read();
             let mut context = Context {
                 site: &self.site,
@@ -130,21 +133,22 @@ impl Server {
                 last_answer: self.others_wait(),
             };
             match received {
-                Received::Bytes => client.set_busy(),
+                Received::Bytes => client.set(State::Busy),
                 Received::End => session.end(&mut output, &mut context),
                 Received::TimedOut => session.time_out(&mut output, &mut context),
             }
             let mut used = 0;
-            loop {
+            while used < input.len() {
                 let n = session.answer(&input[used..], &mut output, &mut context);
                 used += n;
-                if n == 0 || output.is_full() {
+                if n == 0 {
+                    break; // the rest is the beginning of a request
+                }
+                if output.is_full() {
                     output.write_to(&mut &client.stream)?;
                 }
-                if n == 0 {
-                    break;
-                }
             }
+            output.write_to(&mut &client.stream)?;
             input.drain(..used);
             if used > 0 || wait != Wait::Head {
                 head_since = clock.now;
@@ -157,19 +161,12 @@ impl Server {
         }
     }
 
-    /// How long the client may take for what the session waits for.
-    fn patience(&self, wait: Wait, client: &Client, head_since: Instant) -> Duration {
-        match wait {
-            Wait::Request => {
-                client.set_idle();
-                // Only now: a newcomer that this look misses finds an idle client to send away.
-                let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
-                self.limits.idle_timeout.min(most)
-            }
-            Wait::Head => self.limits.header_timeout.saturating_sub(head_since.elapsed()),
-            Wait::Content => self.limits.content_timeout,
-            Wait::Close { .. } => LINGER,
-        }
+    /// How long the client may be idle from now on.
+    fn idle_time(&self, client: &Client) -> Duration {
+        client.set(State::Idle(Instant::now()));
+        // Only now: a newcomer that this look misses finds an idle client to send away.
+        let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
+        self.limits.idle_timeout.min(most)
     }
 
     /// Whether a client must not keep its slot for another request.

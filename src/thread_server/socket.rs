@@ -79,19 +79,13 @@ impl Socket<'_> {
     /// After the last answer. A client that may still be sending (`linger`) gets time to read it:
     /// closed on it at once, the connection would be reset, and the reset would overtake the answer.
     pub fn close(mut self, linger: bool) -> io::Result<()> {
-        if !linger {
-            return Ok(());
-        }
-        self.stream.shutdown(Shutdown::Write)?;
-        let give_up = Instant::now() + LINGER;
-        let mut thrown_away = Vec::new();
-        loop {
-            let left = give_up.saturating_duration_since(Instant::now());
-            let received = self.read(&mut thrown_away, left)?;
-            if received != Received::Bytes || left.is_zero() {
-                return Ok(());
+        if linger {
+            self.stream.shutdown(Shutdown::Write)?;
+            let (begun, mut left) = (Instant::now(), LINGER);
+            while !left.is_zero() && self.read(&mut Vec::new(), left)? == Received::Bytes {
+                left = LINGER.saturating_sub(begun.elapsed());
             }
-            thrown_away.clear();
         }
+        Ok(())
     }
 }
