@@ -28,7 +28,6 @@ pub const fn connections(default: &'static str, help: &'static str) -> Flag {
 
 /// See [`FLAGS`].
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
 pub struct Limits {
     pub head: http::Limits,
     pub content: u64,
@@ -37,8 +36,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub write_timeout: Duration,
     pub drain_timeout: Duration,
-    /// Connections at once; beyond it newcomers wait in the backlog.
-    pub connections: usize,
+    pub connections: usize, // connections at once; beyond it newcomers wait in the backlog
 }
 
 impl Limits {

@@ -33,8 +33,7 @@ struct Counts {
 #[derive(Debug)]
 pub struct Writer {
     lines: Sender<Vec<u8>>,
-    /// Breaks off when the thread ends.
-    thread: Receiver<()>,
+    thread: Receiver<()>, // breaks off when the thread ends
 }
 
 impl Log {

@@ -43,12 +43,9 @@ const fn reason(status: u16) -> &'static str {
 /// What follows the head.
 #[derive(Debug)]
 pub enum Content {
-    /// Bytes in memory.
-    Memory(Bytes),
-    /// An open file, too large to keep in memory, and how many of its next bytes.
-    File(File, u64),
-    /// A file in sealed memory, and its length.
-    Sealed(Arc<File>, u64),
+    Memory(Bytes),          // bytes in memory
+    File(File, u64), // an open file, too large to keep in memory, and how many of its next bytes
+    Sealed(Arc<File>, u64), // A file in sealed memory, and its length
 }
 
 impl Content {
@@ -90,11 +87,9 @@ impl fmt::Debug for Bytes {
 /// once, when it is made; a response that is sent often is made once and cloned.
 #[derive(Debug)]
 pub struct Response {
-    /// The status code.
-    pub status: u16,
+    pub status: u16, // the status code
     head: Arc<[u8]>,
-    /// The content, also where it will not be sent (HEAD).
-    pub content: Content,
+    pub content: Content, // the content, also where it will not be sent (HEAD)
 }
 
 impl Response {
@@ -169,18 +164,15 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A response's head, as a gateway reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // where the name says it
 pub struct Head<'a> {
     pub version: Version,
     pub status: u16,
-    /// The reason phrase, perhaps empty.
-    pub reason: &'a [u8],
+    pub reason: &'a [u8], // the reason phrase, perhaps empty
     pub fields: Fields<'a>,
     pub framing: Framing,
     /// Content-Length, which an answer to HEAD has although no content follows.
     pub content_length: Option<u64>,
-    /// Whether the sender lets the connection persist.
-    pub keep_alive: bool,
+    pub keep_alive: bool, // whether the sender lets the connection persist
 }
 
 /// Reads a response's head. `to_head`: it answers a HEAD request, so no content follows.

@@ -3,7 +3,6 @@
 //! A reverse proxy that understands what it forwards. `--workers` event loops share one
 //! listener and, in [`Shared`], the index that makes the backends take turns.
 //! Entry point: [`run`]. Note: `notes/lb.md`.
-#![allow(missing_docs)] // public for the tables in tests/ only
 
 // which backend is next, and which are up: three policies; the list; active checks
 pub mod balance {

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// What time it was when it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// For deadlines.
-    pub now: Instant,
-    /// For dates: seconds since 1970.
-    pub second: u64,
+    pub now: Instant, // for deadlines
+    pub second: u64,  // for dates: seconds since 1970
 }
 
 impl Clock {

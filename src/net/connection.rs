@@ -82,12 +82,9 @@ impl BufferPool {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filled {
-    /// Bytes; there may be more.
-    Bytes,
-    /// Nothing for now.
-    WouldBlock,
-    /// The peer will send no more.
-    End,
+    Bytes,      // bytes; there may be more
+    WouldBlock, // nothing for now
+    End,        // the peer will send no more
 }
 
 /// See the module.
@@ -96,10 +93,8 @@ pub struct Connection {
     stream: TcpStream,
     pub input: Input,
     pub output: Output,
-    /// What may still be written before [`Connection::release`].
-    share: usize,
-    /// What the poller watches it for; None: it does not.
-    interest: Option<Interest>,
+    share: usize,               // what may still be written before `Connection::release`
+    interest: Option<Interest>, // what the poller watches it for; None: it does not
 }
 
 impl Connection {

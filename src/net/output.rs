@@ -34,10 +34,8 @@ pub trait Peer: Write {
 /// Bytes that wait for the peer.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// The small things.
-    pub bytes: Vec<u8>,
-    /// How many of these have been sent; when all have, they are cleared.
-    sent: usize,
+    pub bytes: Vec<u8>, // the small things
+    sent: usize,        // how many of these have been sent; when all have, they are cleared
     tail: Tail,
     /// Of the tail, the bytes from `at` to `end` are still to be sent (a file's: to be read).
     at: u64,
@@ -48,12 +46,9 @@ pub struct Output {
 enum Tail {
     #[default]
     Nothing,
-    /// Bytes that many may share.
-    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
-    /// A file in sealed memory.
-    Sealed(Arc<File>),
-    /// Another file, from its own position on.
-    File(File),
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>), // bytes that many may share
+    Sealed(Arc<File>),                          // A file in sealed memory
+    File(File),                                 // another file, from its own position on
 }
 
 impl Output {

@@ -10,8 +10,7 @@ use std::ops::{Index, IndexMut};
 pub struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<usize>,
-    /// Freed in this turn.
-    freed: Vec<usize>,
+    freed: Vec<usize>, // freed in this turn
 }
 
 impl<T> Slots<T> {

@@ -62,10 +62,8 @@ pub(crate) const OUT: u32 = 0x004;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollFd {
     pub fd: RawFd,
-    /// What is asked.
-    pub events: i16,
-    /// What the kernel answers.
-    pub revents: i16,
+    pub events: i16,  // what is asked
+    pub revents: i16, // what the kernel answers
 }
 
 /// How many are ready, by the result of a wait. One that a signal interrupted brought nothing.
@@ -106,8 +104,7 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EpollEvent {
     pub events: u32,
-    /// Whatever the owner of the interest wants to find again.
-    pub data: u64,
+    pub data: u64, // whatever the owner of the interest wants to find again
 }
 
 /// Of several epolls that watch one socket, wake one, not all (since Linux 4.5).

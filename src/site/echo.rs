@@ -14,8 +14,7 @@ pub const BUDGET: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Gathered {
     bytes: Vec<u8>,
-    /// The bytes that all clients hold now.
-    held: Arc<AtomicU64>,
+    held: Arc<AtomicU64>, // the bytes that all clients hold now
 }
 
 impl Gathered {

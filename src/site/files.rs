@@ -34,8 +34,7 @@ const BELIEVED: Duration = Duration::from_millis(300);
 pub struct Files {
     root: PathBuf,
     served_by: String,
-    /// Files in memory, by their names below the root.
-    kept: RwLock<HashMap<String, Found>>,
+    kept: RwLock<HashMap<String, Found>>, // files in memory, by their names below the root
     /// Sealed files that are kept or on their way to a client. Slow clients may hold some that are
     /// kept no more: there are as many again of these at most, and as many bytes.
     sealed: Mutex<Vec<(Weak<File>, u64)>>,
@@ -45,11 +44,9 @@ pub struct Files {
 /// A file that may be served.
 #[derive(Debug)]
 pub struct Found {
-    /// The whole file.
-    pub response: Response,
+    pub response: Response, // the whole file
     pub revision: Arc<Revision>,
-    /// When the disk was last asked.
-    checked: Instant,
+    checked: Instant, // when the disk was last asked
 }
 
 /// What tells one state of a file from the next.

@@ -35,21 +35,17 @@ const NOTHING: &str = "There is nothing here by this name.\n";
 /// What to do with a request, decided when its head is known.
 #[derive(Debug)]
 pub enum Reply {
-    /// Answer this; content that comes with the request is read and dropped.
-    With(Response),
-    /// Answer with the request's own content.
-    Echo(Gathered),
+    With(Response), // answer this; content that comes with the request is read and dropped
+    Echo(Gathered), // answer with the request's own content
 }
 
 /// Everything that a server has to say.
 #[derive(Debug)]
 pub struct Site {
-    /// What it calls itself in X-Served-By.
-    pub(crate) name: String,
+    pub(crate) name: String, // what it calls itself in X-Served-By
     home: Response,
     files: Files,
-    /// The bytes that clients of `/echo` hold now.
-    held: Arc<AtomicU64>,
+    held: Arc<AtomicU64>, // the bytes that clients of `/echo` hold now
 }
 
 impl Site {

@@ -12,22 +12,17 @@ use std::time::{Duration, Instant};
 /// A client, known to its own thread and to the one that accepts.
 #[derive(Debug)]
 pub struct Client {
-    /// Its socket, closed when the last of the two forgets it.
-    pub stream: TcpStream,
-    /// Who it is.
-    pub peer: SocketAddr,
+    pub stream: TcpStream, // its socket, closed when the last of the two forgets it
+    pub peer: SocketAddr,  // who it is
     state: Mutex<State>,
 }
 
 /// What a client's thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Reads or answers a request, so the client may not be sent away.
-    Busy,
-    /// Has waited since then for a request to begin.
-    Idle(Instant),
-    /// Has been told that none will come.
-    Dismissed,
+    Busy,          // reads or answers a request, so the client may not be sent away
+    Idle(Instant), // has waited since then for a request to begin
+    Dismissed,     // has been told that none will come
 }
 
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
@@ -45,8 +40,7 @@ pub struct Clients {
 #[derive(Debug)]
 pub struct Slot {
     clients: Arc<Clients>,
-    /// Who has it.
-    pub client: Arc<Client>,
+    pub client: Arc<Client>, // who has it
 }
 
 impl Clients {

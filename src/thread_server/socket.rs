@@ -31,16 +31,14 @@ pub const BUFFER: usize = 4 * 1024;
 pub enum Received {
     Bytes,
     TimedOut,
-    /// The client will send no more.
-    End,
+    End, // the client will send no more
 }
 
 /// A client's stream.
 #[derive(Debug)]
 pub struct Socket<'a> {
     stream: &'a TcpStream,
-    /// The read timeout, set only when it changes.
-    patience: Duration,
+    patience: Duration, // the read timeout, set only when it changes
     /// What a read brings, until it is added to the input. It lies on the stack of the client's thread.
     buffer: [u8; BUFFER],
 }

@@ -45,10 +45,8 @@ pub struct Counters {
     pub in_flight: Count,
     pub open: Count,
     pub idle: Count,
-    /// When bytes of an answer came last, in ms since the start.
-    pub heard: Count,
-    /// [`BUCKETS`], in fours.
-    times: [[Count; 4]; BUCKETS / 4],
+    pub heard: Count, // when bytes of an answer came last, in ms since the start
+    times: [[Count; 4]; BUCKETS / 4], // `BUCKETS`, in fours
 }
 
 /// What is shown of [`Counters`], in the order of [`Sum::counts`]: the name in JSON, the name in
@@ -74,8 +72,7 @@ impl Counters {
 /// The numbers of all workers about one backend.
 #[derive(Debug)]
 pub struct Sum {
-    /// As [`SHOWN`] names them.
-    pub counts: [u64; SHOWN.len()],
+    pub counts: [u64; SHOWN.len()], // as `SHOWN` names them
     times: [u64; BUCKETS],
 }
 

@@ -59,10 +59,8 @@ impl Event {
 /// The strategies, by the names that `--poller` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Plain std: every socket is called ready after a fixed nap.
-    Scan,
-    /// poll(2): the whole list at every wait.
-    Poll,
+    Scan, // plain std: every socket is called ready after a fixed nap
+    Poll, // poll(2): the whole list at every wait
     Epoll,
 }
 
