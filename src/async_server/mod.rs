@@ -38,7 +38,6 @@ struct Server<'a> {
 }
 
 /// One client.
-#[derive(Debug)]
 struct Client {
     connection: Connection,
     session: Session,

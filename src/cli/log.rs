@@ -30,7 +30,6 @@ struct Counts {
 }
 
 /// Ends the log when it is dropped, after the last line has been written.
-#[derive(Debug)]
 pub struct Writer {
     lines: Sender<Vec<u8>>,
     thread: Receiver<()>, // breaks off when the thread ends

@@ -101,7 +101,6 @@ const EXTENSIONS: u32 = 4096;
 const TRAILERS: u32 = 8192;
 
 /// Reads content as it arrives: strips the framing, hands out the data.
-#[derive(Debug)]
 pub struct Body {
     state: State,
     extensions: u32, // bytes of chunk extensions so far

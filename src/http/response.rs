@@ -7,7 +7,6 @@ use super::fields::{self, Field, Fields, write_digits, write_field, write_number
 use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
 use super::{Limits, ParseError, Parsed, Version};
-use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -41,7 +40,6 @@ const fn reason(status: u16) -> &'static str {
 }
 
 /// What follows the head.
-#[derive(Debug)]
 pub enum Content {
     Memory(Bytes),          // bytes in memory
     File(File, u64), // an open file, too large to keep in memory, and how many of its next bytes
@@ -77,15 +75,8 @@ impl Deref for Bytes {
     }
 }
 
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
-    }
-}
-
 /// A response. All of its head that does not depend on the moment or the client is rendered
 /// once, when it is made; a response that is sent often is made once and cloned.
-#[derive(Debug)]
 pub struct Response {
     pub status: u16, // the status code
     head: Arc<[u8]>,

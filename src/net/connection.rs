@@ -88,7 +88,6 @@ pub enum Filled {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     pub input: Input,

@@ -34,7 +34,6 @@ pub const ANSWERS: usize = 64;
 const TRIM_EVERY: Duration = Duration::from_secs(3);
 
 /// What to do next.
-#[derive(Debug)]
 pub enum Next {
     /// A client has connected. Its request has often arrived with it.
     Accepted(TcpStream, SocketAddr),
@@ -46,7 +45,6 @@ pub enum Next {
     Stopping,
 }
 
-#[derive(Debug)]
 pub struct EventLoop {
     pub poller: Poller,
     pub timers: Timers,

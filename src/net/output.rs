@@ -5,7 +5,6 @@
 //! [`Output::send_shared`], [`Output::send_sealed`], [`Output::send_file`], [`Output::write_share`].
 //! Note: `notes/async_server.md`.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -32,7 +31,7 @@ pub trait Peer: Write {
 }
 
 /// Bytes that wait for the peer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Output {
     pub bytes: Vec<u8>, // the small things
     sent: usize,        // how many of these have been sent; when all have, they are cleared
@@ -145,12 +144,6 @@ impl Output {
         if self.at == self.end {
             self.tail = Tail::Nothing;
         }
-    }
-}
-
-impl fmt::Debug for Tail {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("Tail")
     }
 }
 

@@ -6,7 +6,6 @@
 use std::ops::{Index, IndexMut};
 
 /// See the module.
-#[derive(Debug)]
 pub struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<usize>,

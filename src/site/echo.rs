@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub const BUDGET: u64 = 64 * 1024 * 1024;
 
 /// One client's content, which is given back to the budget when it is dropped.
-#[derive(Debug)]
 pub struct Gathered {
     bytes: Vec<u8>,
     held: Arc<AtomicU64>, // the bytes that all clients hold now

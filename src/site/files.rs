@@ -30,7 +30,6 @@ const KEPT_NAMES: usize = 1024;
 /// How long a kept file is believed before the disk is asked again.
 const BELIEVED: Duration = Duration::from_millis(300);
 
-#[derive(Debug)]
 pub struct Files {
     root: PathBuf,
     served_by: String,
@@ -42,7 +41,6 @@ pub struct Files {
 }
 
 /// A file that may be served.
-#[derive(Debug)]
 pub struct Found {
     pub response: Response, // the whole file
     pub revision: Arc<Revision>,

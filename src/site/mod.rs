@@ -33,14 +33,12 @@ const ELSEWHERE: &str = "The video is elsewhere.\n";
 const NOTHING: &str = "There is nothing here by this name.\n";
 
 /// What to do with a request, decided when its head is known.
-#[derive(Debug)]
 pub enum Reply {
     With(Response), // answer this; content that comes with the request is read and dropped
     Echo(Gathered), // answer with the request's own content
 }
 
 /// Everything that a server has to say.
-#[derive(Debug)]
 pub struct Site {
     pub(crate) name: String, // what it calls itself in X-Served-By
     home: Response,

@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// What the session needs from the world for one turn.
-#[derive(Debug)]
 pub struct Context<'a> {
     pub site: &'a Site,
     pub limits: &'a Limits,
@@ -46,7 +45,7 @@ pub enum Wait {
 }
 
 /// The state between two pieces of input; the default is that before the first request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Session {
     waits_for: Wait,
     partial: Partial, // what is known of a head that is not whole
@@ -57,7 +56,6 @@ pub struct Session {
     upload: Option<Box<Upload>>, // its content, while that arrives
 }
 
-#[derive(Debug)]
 struct Upload {
     body: Body,
     left: u64, // so many more bytes of content are accepted

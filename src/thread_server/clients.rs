@@ -10,7 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A client, known to its own thread and to the one that accepts.
-#[derive(Debug)]
 pub struct Client {
     pub stream: TcpStream, // its socket, closed when the last of the two forgets it
     pub peer: SocketAddr,  // who it is
@@ -28,7 +27,6 @@ pub enum State {
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
 
 /// All clients.
-#[derive(Debug)]
 pub struct Clients {
     slots: usize,
     present: Mutex<Vec<Arc<Client>>>,
@@ -37,7 +35,6 @@ pub struct Clients {
 }
 
 /// A client's slot. Dropped, it is free again, however the client's thread ends.
-#[derive(Debug)]
 pub struct Slot {
     clients: Arc<Clients>,
     pub client: Arc<Client>, // who has it

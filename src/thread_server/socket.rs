@@ -35,7 +35,6 @@ pub enum Received {
 }
 
 /// A client's stream.
-#[derive(Debug)]
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Duration, // the read timeout, set only when it changes

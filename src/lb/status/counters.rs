@@ -70,7 +70,6 @@ impl Counters {
 }
 
 /// The numbers of all workers about one backend.
-#[derive(Debug)]
 pub struct Sum {
     pub counts: [u64; SHOWN.len()], // as `SHOWN` names them
     times: [u64; BUCKETS],

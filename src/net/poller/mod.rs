@@ -93,7 +93,7 @@ pub type Poller = Box<dyn Strategy>;
 
 /// What each strategy answers in a file of its own, all in the same order, so that a diff of two
 /// of them is the lesson.
-pub trait Strategy: std::fmt::Debug + Send {
+pub trait Strategy: Send {
     /// Watches a socket. Before the owner closes it, it calls `remove` or `closing`. Each socket
     /// has a token of its own.
     fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
