@@ -25,7 +25,6 @@ fn token(slot: usize) -> Token {
     slot + 1
 }
 
-/// The loop and all it knows.
 struct Server<'a> {
     events: EventLoop,
     clients: Slots<Client>,
@@ -37,7 +36,6 @@ struct Server<'a> {
     lines: Vec<u8>, // lines of the log of this turn
 }
 
-/// One client.
 struct Client {
     connection: Connection,
     session: Session,
@@ -283,7 +281,6 @@ impl Client {
     }
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let by_name = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name);
@@ -293,7 +290,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
 }
 
-/// `progjar async_server`
 pub const TOPIC: Topic = Topic {
     name: "async_server",
     summary: "an HTTP server: one thread waits for all clients (step 2)",

@@ -17,7 +17,6 @@ pub struct Flag {
     pub help: Str,    // one line of help; empty: the help does not show it
 }
 
-/// A line of a table of flags.
 pub const fn flag(name: Str, value: Str, default: Str, help: Str) -> Flag {
     Flag { name, value, default, help }
 }
@@ -141,7 +140,6 @@ impl Given {
         Ok(takes_value)
     }
 
-    /// Whether the flag was given.
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -152,7 +150,6 @@ impl Given {
         given.find(|name| names.contains(name))
     }
 
-    /// Every value that was given for the flag.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.flags.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
@@ -183,12 +180,10 @@ impl Given {
         self.value(name, &wanted, |t| t.parse().ok().filter(|n| range.contains(n)))
     }
 
-    /// The flag's value as a length of time (see [`duration`]).
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
         self.value(name, "give seconds (2, 0.5s) or milliseconds (250ms)", duration)
     }
 
-    /// The flag's value as a size in bytes (see [`size`]).
     pub fn size(&self, name: &str) -> Result<Option<u64>, String> {
         self.value(name, "give bytes (8192), KiB (64k), MiB (16M) or GiB (2G)", size)
     }

@@ -7,7 +7,6 @@ use crate::cli::args::{self, Flag, Given, flag};
 use crate::http;
 use std::time::Duration;
 
-/// The options, for a topic's table of flags.
 pub const FLAGS: &[Flag] = &[
     flag("--max-request-line", "SIZE", "8k", "longest request line, else 414"),
     flag("--max-header-size", "SIZE", "16k", "largest field section, else 431"),
@@ -26,7 +25,6 @@ pub const fn connections(default: &'static str, help: &'static str) -> Flag {
     flag("--max-connections", "N", default, help)
 }
 
-/// See [`FLAGS`].
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub head: http::Limits,
@@ -40,7 +38,6 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the options.
     pub fn from(given: &Given) -> Result<Limits, String> {
         // No system call takes a timeout of zero for what it says.
         let time = |name| {

@@ -54,7 +54,6 @@ impl Log {
         Ok((Log(Some((lines.clone(), counts))), Some(Writer { lines, thread })))
     }
 
-    /// Whether nobody wants lines.
     pub fn is_quiet(&self) -> bool {
         self.0.is_none()
     }

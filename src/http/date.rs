@@ -36,7 +36,6 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Begins with the date of that second.
     pub fn new(second: u64) -> Cached {
         Cached { second, text: format(second) }
     }

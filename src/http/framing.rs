@@ -127,7 +127,6 @@ enum State {
 }
 
 impl Body {
-    /// At the start of content that is framed so.
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
             Framing::Length(0) => State::Done,
@@ -138,7 +137,6 @@ impl Body {
         Body { state, extensions: 0, trailers: 0 }
     }
 
-    /// Whether the content has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }

@@ -129,7 +129,6 @@ parse_errors! {
 }
 
 impl ParseError {
-    /// The status code of the answer.
     pub const fn status(self) -> u16 {
         self.parts().0
     }

@@ -32,7 +32,6 @@ impl Method {
     const NAMES: [&str; 9] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-    /// As it stands in the request line.
     pub const fn name(self) -> &'static str {
         Method::NAMES[self as usize]
     }

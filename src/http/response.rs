@@ -61,7 +61,6 @@ impl Content {
 pub struct Bytes(pub Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl Bytes {
-    /// The bytes of `owner`.
     pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
         Bytes(Arc::new(owner))
     }
@@ -78,7 +77,7 @@ impl Deref for Bytes {
 /// A response. All of its head that does not depend on the moment or the client is rendered
 /// once, when it is made; a response that is sent often is made once and cloned.
 pub struct Response {
-    pub status: u16, // the status code
+    pub status: u16,
     head: Arc<[u8]>,
     pub content: Content, // the content, also where it will not be sent (HEAD)
 }
@@ -108,7 +107,6 @@ impl Response {
         Response::new(status, served_by, &all, Content::Memory(Bytes::new(text.to_owned())))
     }
 
-    /// The answer to a request that was wrong: the sentence that says what.
     pub fn error(error: ParseError, served_by: &str) -> Response {
         let (status, sentence) = error.parts();
         Response::text(status, served_by, &[], &format!("{sentence}.\n"))

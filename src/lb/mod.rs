@@ -81,7 +81,6 @@ fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
     })
 }
 
-/// What all workers share.
 struct Shared {
     backends: Backends,
     limits: Limits,
@@ -125,7 +124,6 @@ impl Shared {
     }
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (port, limits) = (given.port()?, Limits::from(given)?);
     let time = |name| given.duration(name).map(Option::unwrap_or_default);
@@ -240,7 +238,6 @@ fn cap(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String
     Ok(Limits { connections: limits.connections.min(each), ..limits })
 }
 
-/// `progjar lb`
 pub const TOPIC: Topic = Topic {
     name: "lb",
     summary: "a load balancer: each request to the next backend (step 3)",

@@ -77,7 +77,6 @@ pub enum Verdict {
     Cut, // cut the client's connection: nothing else tells it that the answer is not complete
 }
 
-/// See the module.
 pub fn decide(at: &Situation) -> Verdict {
     let is_late = matches!(at.fault, Fault::SendTimeout | Fault::ResponseTimeout);
     match at.fault {

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What time it was when it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     pub now: Instant, // for deadlines
@@ -12,13 +11,11 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Reads the time.
     pub fn read() -> Clock {
         Clock { now: Instant::now(), second: unix_time().as_secs() }
     }
 }
 
-/// The time since 1970.
 pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

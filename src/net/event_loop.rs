@@ -94,7 +94,6 @@ impl EventLoop {
         })
     }
 
-    /// Whether the stop flag has been seen.
     pub fn is_stopping(&self) -> bool {
         self.listener.is_none()
     }

@@ -51,7 +51,6 @@ enum Tail {
 }
 
 impl Output {
-    /// Whether everything has been sent.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && matches!(self.tail, Tail::Nothing)
     }

@@ -43,7 +43,6 @@ impl Timers {
         }
     }
 
-    /// How many timers are set.
     pub fn count(&self) -> usize {
         self.timers.len()
     }

@@ -19,7 +19,7 @@ const KEPT_FILE: u64 = 8 * 1024 * 1024;
 /// Files from this size on are kept in sealed memory, which the kernel sends without a copy; for
 /// smaller ones the second system call costs more than the copy.
 const SEALED_FILE: u64 = 128 * 1024;
-/// Where the system has no sealed memory, larger files are streamed.
+/// Where there is no sealed memory for it, a larger file is streamed.
 const KEPT_BYTES: u64 = 1024 * 1024;
 /// How much is kept in all; beyond it the store starts anew.
 const KEPT_TOTAL: u64 = 64 * 1024 * 1024;

@@ -38,7 +38,6 @@ pub enum Reply {
     Echo(Gathered), // answer with the request's own content
 }
 
-/// Everything that a server has to say.
 pub struct Site {
     pub(crate) name: String, // what it calls itself in X-Served-By
     home: Response,
@@ -58,7 +57,6 @@ impl Site {
         })
     }
 
-    /// Decides what to answer.
     pub fn reply(&self, request: &Request, now: Instant) -> Reply {
         use Method::*;
         let path = request.target.split('?').next().filter(|path| !path.is_empty());

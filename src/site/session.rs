@@ -66,7 +66,6 @@ struct Upload {
 type Used = Result<usize, ParseError>;
 
 impl Session {
-    /// What it waits for.
     pub fn waits_for(&self) -> Wait {
         self.waits_for
     }
@@ -107,7 +106,6 @@ impl Session {
         self.waits_for = Wait::Close { linger: false };
     }
 
-    /// The client took too long.
     pub fn time_out(&mut self, output: &mut Output, context: &mut Context) {
         match self.waits_for {
             Wait::Head => self.refuse(ParseError::HeadTimeout, output, context),

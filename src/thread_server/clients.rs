@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A client, known to its own thread and to the one that accepts.
 pub struct Client {
     pub stream: TcpStream, // its socket, closed when the last of the two forgets it
-    pub peer: SocketAddr,  // who it is
+    pub peer: SocketAddr,
     state: Mutex<State>,
 }
 
@@ -26,7 +26,6 @@ pub enum State {
 
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
 
-/// All clients.
 pub struct Clients {
     slots: usize,
     present: Mutex<Vec<Arc<Client>>>,
@@ -41,7 +40,6 @@ pub struct Slot {
 }
 
 impl Clients {
-    /// Nobody yet, and so many slots.
     pub fn new(slots: usize) -> Arc<Clients> {
         Arc::new(Clients {
             slots,
@@ -68,12 +66,10 @@ impl Clients {
         has_room
     }
 
-    /// Whether somebody waits for a slot.
     pub fn somebody_waits(&self) -> bool {
         self.somebody_waits.load(SeqCst)
     }
 
-    /// Gives a client a slot.
     pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Slot {
         let state = Mutex::new(State::Busy);
         let client = Arc::new(Client { stream, peer, state });

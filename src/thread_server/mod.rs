@@ -28,7 +28,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
 
-/// What all threads share.
 struct Server {
     site: Site,
     limits: Limits,
@@ -198,14 +197,12 @@ fn start_pool(size: usize) -> io::Result<ThreadPool> {
     Ok(pool.thread_stack_size(STACK).build())
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
     serve::start(given, |listener, site, log| run(listener, site, limits, pool, log, stop))
 }
 
-/// `progjar thread_server`
 pub const TOPIC: Topic = Topic {
     name: "thread_server",
     summary: "an HTTP server: one thread waits for one client (step 6)",

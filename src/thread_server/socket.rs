@@ -34,7 +34,6 @@ pub enum Received {
     End, // the client will send no more
 }
 
-/// A client's stream.
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Duration, // the read timeout, set only when it changes

@@ -17,7 +17,6 @@ impl Count {
         self.set(self.get().wrapping_add(1));
     }
 
-    /// Takes one away; likewise.
     pub fn down(&self) {
         self.set(self.get().wrapping_sub(1));
     }
@@ -26,7 +25,6 @@ impl Count {
         self.0.store(n, Relaxed);
     }
 
-    /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -44,7 +44,6 @@ impl Worker<'_> {
         self.go_on(slot, step);
     }
 
-    /// The connection to the backend is of no more use.
     pub fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
         let Some(exchange) = &mut self.clients[slot].exchange else { return Step::Wait };
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };

@@ -69,7 +69,6 @@ impl Kind {
 
     pub const BEST: Kind = Kind::Epoll;
 
-    /// An empty set.
     pub fn poller(self) -> io::Result<Poller> {
         Ok(match self {
             Kind::Scan => Box::<scan::Scan>::default(),
@@ -78,7 +77,6 @@ impl Kind {
         })
     }
 
-    /// The word for it on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Scan => "scan",
@@ -98,10 +96,8 @@ pub trait Strategy: Send {
     /// has a token of its own.
     fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Replaces the interest of a watched socket.
     fn modify(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Watches it no more.
     fn remove(&mut self, fd: &dyn AsFd, token: Token) -> io::Result<()>;
 
     /// Waits until something is ready or `timeout` has passed, and replaces
