@@ -50,7 +50,7 @@ struct Client {
 /// What a client is waited for, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Idle,    // A request
+    Idle,    // a request
     Head,    // the rest of a head: the time runs from its first byte
     Held,    // that `--delay` passes
     Content, // more content: the time runs from the last piece

@@ -8,7 +8,6 @@ use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
 use super::{Limits, ParseError, Parsed, Version};
 use std::fs::File;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// The reason phrase of a status code (RFC 9110 §15).
@@ -41,15 +40,15 @@ const fn reason(status: u16) -> &'static str {
 
 /// What follows the head.
 pub enum Content {
-    Memory(Bytes),          // bytes in memory
+    Memory(Bytes),
     File(File, u64), // an open file, too large to keep in memory, and how many of its next bytes
-    Sealed(Arc<File>, u64), // A file in sealed memory, and its length
+    Sealed(Arc<File>, u64), // a file in sealed memory, and its length
 }
 
 impl Content {
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Content::Memory(bytes) => bytes.len() as u64,
+            Content::Memory(bytes) => (**bytes).as_ref().len() as u64,
             Content::File(_, length) | Content::Sealed(_, length) => *length,
         }
     }
@@ -57,22 +56,7 @@ impl Content {
 
 /// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
 /// an owner can count what is still to be sent.
-#[derive(Clone)]
-pub struct Bytes(pub Arc<dyn AsRef<[u8]> + Send + Sync>);
-
-impl Bytes {
-    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
-        Bytes(Arc::new(owner))
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A response. All of its head that does not depend on the moment or the client is rendered
 /// once, when it is made; a response that is sent often is made once and cloned.
@@ -104,7 +88,7 @@ impl Response {
     pub fn text(status: u16, served_by: &str, fields: &[(&str, &str)], text: &str) -> Response {
         let mut all = vec![("Content-Type", "text/plain; charset=utf-8")];
         all.extend_from_slice(fields);
-        Response::new(status, served_by, &all, Content::Memory(Bytes::new(text.to_owned())))
+        Response::new(status, served_by, &all, Content::Memory(Arc::new(text.to_owned())))
     }
 
     pub fn error(error: ParseError, served_by: &str) -> Response {
@@ -115,7 +99,7 @@ impl Response {
     /// The same response once more; None if its content is a file, which is read but once.
     pub fn share(&self) -> Option<Response> {
         let content = match &self.content {
-            Content::Memory(content) => Content::Memory(content.clone()),
+            Content::Memory(bytes) => Content::Memory(Arc::clone(bytes)),
             Content::Sealed(file, length) => Content::Sealed(Arc::clone(file), *length),
             Content::File(..) => return None,
         };

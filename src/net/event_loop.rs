@@ -37,7 +37,7 @@ const TRIM_EVERY: Duration = Duration::from_secs(3);
 pub enum Next {
     /// A client has connected. Its request has often arrived with it.
     Accepted(TcpStream, SocketAddr),
-    Ready(Event),   // A socket is ready
+    Ready(Event),   // a socket is ready
     Expired(Token), // the deadline that was set for this token has passed
     TurnEnd, // everyone who was ready has been served: what is done once per turn is done now
     /// The stop flag was raised: nobody is accepted any more, and the loop ends with the last

@@ -46,7 +46,7 @@ enum Tail {
     #[default]
     Nothing,
     Memory(Arc<dyn AsRef<[u8]> + Send + Sync>), // bytes that many may share
-    Sealed(Arc<File>),                          // A file in sealed memory
+    Sealed(Arc<File>),                          // a file in sealed memory
     File(File),                                 // another file, from its own position on
 }
 

@@ -4,7 +4,7 @@
 //! Entry point: [`Files::find`]. Note: `notes/http.md`.
 
 use crate::http::date;
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Content, Response};
 use crate::net::sys::{self, is_shortage};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -182,7 +182,7 @@ impl Files {
         }
         let mut bytes = Vec::with_capacity(length as usize);
         file.take(length).read_to_end(&mut bytes)?;
-        Ok(Content::Memory(Bytes::new(bytes)))
+        Ok(Content::Memory(Arc::new(bytes)))
     }
 
     /// The content in sealed memory, if there is room for it and the system has such.

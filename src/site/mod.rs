@@ -14,7 +14,7 @@ pub(crate) mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Content, Response};
 use crate::http::{Version, date};
 use echo::Gathered;
 use files::{Files, Revision};
@@ -111,7 +111,7 @@ impl Site {
         };
         let fields =
             [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")];
-        Response::new(200, &self.name, &fields, Content::Memory(Bytes::new(content)))
+        Response::new(200, &self.name, &fields, Content::Memory(Arc::new(content)))
     }
 
     fn text(&self, status: u16, fields: &[(&str, &str)], text: &str) -> Response {
@@ -129,7 +129,7 @@ impl Site {
         let (response, mut bytes) = (self.overloaded(to), Vec::new());
         response.write_head(&mut bytes, date, Version::Http11, false);
         if let Content::Memory(text) = response.content {
-            bytes.extend_from_slice(&text);
+            bytes.extend_from_slice((*text).as_ref());
         }
         bytes
     }
@@ -140,7 +140,7 @@ impl Site {
     }
 
     fn empty(&self, status: u16, fields: &[(&str, &str)]) -> Response {
-        Response::new(status, &self.name, fields, Content::Memory(Bytes::new("")))
+        Response::new(status, &self.name, fields, Content::Memory(Arc::new("")))
     }
 }
 

@@ -201,7 +201,7 @@ impl Session {
         response.write_head(&mut output.bytes, date, self.version, keep_alive);
         if !self.to_head {
             match response.content {
-                Content::Memory(bytes) => output.send_shared(bytes.0),
+                Content::Memory(bytes) => output.send_shared(bytes),
                 Content::File(file, length) => output.send_file(file, length),
                 Content::Sealed(file, length) => output.send_sealed(file, length),
             }

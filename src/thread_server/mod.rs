@@ -14,12 +14,13 @@ use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::date;
 use crate::net::clock::Clock;
+use crate::net::connection::Filled;
 use crate::net::listener::announce;
 use crate::net::output::Output;
 use crate::site::session::{Context, Session, Wait};
 use crate::site::{Site, serve};
 use clients::{Client, Clients, Slot, State};
-use socket::{BUFFER, Received, Socket};
+use socket::{BUFFER, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -132,9 +133,9 @@ impl Server {
                 last_answer: self.others_wait(),
             };
             match received {
-                Received::Bytes => client.set(State::Busy),
-                Received::End => session.end(&mut output, &mut context),
-                Received::TimedOut => session.time_out(&mut output, &mut context),
+                Filled::Bytes => client.set(State::Busy),
+                Filled::End => session.end(&mut output, &mut context),
+                Filled::WouldBlock => session.time_out(&mut output, &mut context),
             }
             let mut used = 0;
             while used < input.len() {

@@ -4,6 +4,7 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
+use crate::net::connection::Filled;
 use crate::net::listener;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -26,14 +27,6 @@ pub fn accept(listener: &TcpListener, patience: Duration) -> Option<(TcpStream, 
 /// Bytes read at once, and the most that a buffer keeps while its thread waits.
 pub const BUFFER: usize = 4 * 1024;
 
-/// What a read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    Bytes,
-    TimedOut,
-    End, // the client will send no more
-}
-
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Duration, // the read timeout, set only when it changes
@@ -50,8 +43,8 @@ impl Socket<'_> {
         Ok(Socket { stream, patience: Duration::ZERO, buffer: [0; BUFFER] })
     }
 
-    /// Reads once, behind what is in `input`.
-    pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Received> {
+    /// Reads once, behind what is in `input`. `WouldBlock`: nothing came within `patience`.
+    pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Filled> {
         // Zero would mean "for ever" to the kernel.
         let patience = patience.max(Duration::from_millis(1));
         if self.patience != patience {
@@ -60,12 +53,12 @@ impl Socket<'_> {
         }
         loop {
             return match self.stream.read(&mut self.buffer) {
-                Ok(0) => Ok(Received::End),
+                Ok(0) => Ok(Filled::End),
                 Ok(n) => {
                     input.extend_from_slice(&self.buffer[..n]);
-                    Ok(Received::Bytes)
+                    Ok(Filled::Bytes)
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Received::TimedOut),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Filled::WouldBlock),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };
@@ -78,7 +71,7 @@ impl Socket<'_> {
         if linger {
             self.stream.shutdown(Shutdown::Write)?;
             let (begun, mut left) = (Instant::now(), LINGER);
-            while !left.is_zero() && self.read(&mut Vec::new(), left)? == Received::Bytes {
+            while !left.is_zero() && self.read(&mut Vec::new(), left)? == Filled::Bytes {
                 left = LINGER.saturating_sub(begun.elapsed());
             }
         }
