@@ -18,9 +18,8 @@ pub mod date;
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     Http10, // the connection closes after an answer unless the client asked for keep-alive
-    /// The connection persists unless someone says close.
     #[default]
-    Http11,
+    Http11, // the connection persists unless someone says close
 }
 
 /// How much of a head is accepted; each limit has its status.

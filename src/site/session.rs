@@ -32,9 +32,8 @@ pub struct Context<'a> {
 /// wait may last.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The first byte of a request.
     #[default]
-    Request,
+    Request, // the first byte of a request
     Head,    // the rest of a request's head
     Content, // more of a request's content
     /// Nothing: the last answer has been given. `linger`: the client may still be sending, and

@@ -24,7 +24,8 @@ use socket::{BUFFER, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::panic;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
@@ -179,23 +180,14 @@ impl Server {
 /// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
-/// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
-const SPARE_THREADS: usize = 8;
-
-/// The package panics where it cannot start a thread, so it is tried first whether all can be.
+/// The package panics where it cannot start a thread: here that is an error with a sentence.
 fn start_pool(size: usize) -> io::Result<ThreadPool> {
-    let gate = Mutex::new(());
-    let closed = gate.lock();
-    thread::scope(|scope| {
-        let thread = || thread::Builder::new().stack_size(STACK);
-        let wait = || drop(gate.lock());
-        let tried = (0..size + SPARE_THREADS)
-            .try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
-        drop(closed);
-        tried
-    })?;
-    let pool = threadpool::Builder::new().num_threads(size);
-    Ok(pool.thread_stack_size(STACK).build())
+    let pool = threadpool::Builder::new().num_threads(size).thread_stack_size(STACK);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {})); // it would print the panic
+    let started = panic::catch_unwind(|| pool.build());
+    panic::set_hook(hook);
+    started.map_err(|_| io::Error::other(format!("the system cannot start {size} threads")))
 }
 
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
