@@ -283,10 +283,14 @@ impl Client {
 
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
-    let by_name = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name);
-    let kind = given.value("--poller", "give scan, poll or epoll", by_name)?;
+    let kind = match given.text("--poller") {
+        None => Kind::BEST,
+        Some(name) => Kind::ALL.iter().copied().find(|k| k.name() == name).ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|k| k.name()).collect();
+            format!("async_server: --poller {name}: this system has {}", known.join(", "))
+        })?,
+    };
     let delay = given.duration("--delay")?.unwrap_or_default();
-    let kind = kind.unwrap_or(Kind::BEST);
     serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
 }
 
@@ -299,7 +303,7 @@ pub const TOPIC: Topic = Topic {
         &[
             serve::HOST,
             serve::ROOT,
-            flag("--poller", "KIND", "epoll", "or poll, or scan"),
+            flag("--poller", "KIND", "", "epoll, poll or scan [the best there is]"),
             flag("--name", "NAME", "", "X-Served-By [async_server:PORT]"),
             serve::QUIET,
             flag("--delay", "TIME", "0", "answer late, to show what a slow backend does"),

@@ -92,7 +92,7 @@ fn run(listener: TcpListener, backends: &[SocketAddr], stop: &Stop) -> io::Resul
     let mut floor = Floor { poller, sides, idle, backends, turn, message };
     let mut events = Vec::new();
     while !stop.is_raised() {
-        floor.poller.wait(&mut events, TICK)?;
+        floor.poller.wait(&mut events, Some(TICK))?;
         for event in &events {
             if event.token != LISTENER {
                 floor.ready(event.token - 1);

@@ -169,7 +169,7 @@ impl EventLoop {
             Some(at) => at.saturating_duration_since(Instant::now()).min(self.longest_wait),
             None => self.longest_wait,
         };
-        self.poller.wait(&mut self.events, timeout)?;
+        self.poller.wait(&mut self.events, Some(timeout))?;
         self.clock = Clock::read();
         Ok(())
     }

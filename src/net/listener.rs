@@ -80,7 +80,7 @@ pub fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAdd
 /// Waits until a client has connected, `patience` at most. Whether one has, [`accept`] says.
 pub fn wait_for_client(listener: &TcpListener, patience: Duration) {
     let fd = sys::PollFd { fd: listener.as_raw_fd(), events: sys::IN as i16, revents: 0 };
-    let _ = sys::poll(&mut [fd], patience);
+    let _ = sys::poll(&mut [fd], Some(patience));
 }
 
 /// Makes a listener ready to be watched: non-blocking, and without Nagle's algorithm, since an

@@ -218,7 +218,7 @@ impl<'a> Client<'a> {
                 return Ok(());
             }
             let timeout = self.patience(last);
-            let waited = self.poller.wait(&mut events, timeout);
+            let waited = self.poller.wait(&mut events, Some(timeout));
             waited.map_err(|e| format!("cannot wait for sockets: {e}"))?;
             if events.is_empty() && timeout.is_zero() {
                 std::thread::yield_now();

@@ -38,7 +38,7 @@ impl Strategy for Epoll {
         epoll_ctl(&self.epoll, Op::Remove, fd.as_fd(), 0, token)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Duration) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let n = epoll_wait(&self.epoll, &mut self.ready, timeout)?;
         events.clear();
         events.extend(self.ready[..n].iter().map(|r| Event::new(r.data as Token, r.events)));

@@ -9,6 +9,7 @@ mod scan;
 // hands the kernel the whole list at every wait: poll(2)
 mod poll;
 // keeps the list in the kernel: epoll(7)
+#[cfg(target_os = "linux")]
 mod epoll;
 
 use super::sys;
@@ -60,19 +61,28 @@ impl Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Scan, // plain std: every socket is called ready after a fixed nap
-    Poll, // poll(2): the whole list at every wait
+    Poll, // poll(2), on every Unix: the whole list at every wait
+    #[cfg(target_os = "linux")]
     Epoll,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Scan, Kind::Poll, Kind::Epoll];
+    /// What this system offers, the best last.
+    pub const ALL: &[Kind] = &[
+        Kind::Scan,
+        Kind::Poll,
+        #[cfg(target_os = "linux")]
+        Kind::Epoll,
+    ];
 
-    pub const BEST: Kind = Kind::Epoll;
+    /// The best that this system offers.
+    pub const BEST: Kind = Kind::ALL[Kind::ALL.len() - 1];
 
     pub fn poller(self) -> io::Result<Poller> {
         Ok(match self {
             Kind::Scan => Box::<scan::Scan>::default(),
             Kind::Poll => Box::<poll::Poll>::default(),
+            #[cfg(target_os = "linux")]
             Kind::Epoll => Box::new(epoll::Epoll::new()?),
         })
     }
@@ -81,6 +91,7 @@ impl Kind {
         match self {
             Kind::Scan => "scan",
             Kind::Poll => "poll",
+            #[cfg(target_os = "linux")]
             Kind::Epoll => "epoll",
         }
     }
@@ -100,9 +111,9 @@ pub trait Strategy: Send {
 
     fn remove(&mut self, fd: &dyn AsFd, token: Token) -> io::Result<()>;
 
-    /// Waits until something is ready or `timeout` has passed, and replaces
+    /// Waits until something is ready or `timeout` has passed (None: for ever), and replaces
     /// the content of `events`. A signal that interrupts the wait counts as "no events".
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Duration) -> io::Result<()>;
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Watches a listener that other pollers watch too: where the system can, one newcomer
     /// wakes one of them, not all.

@@ -43,7 +43,7 @@ impl Strategy for Poll {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Duration) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let mut ready = sys::poll(&mut self.fds, timeout)?;
         events.clear();
         for (fd, &token) in self.fds.iter().zip(&self.tokens) {

@@ -32,8 +32,8 @@ impl Strategy for Scan {
         self.interests.remove(&token).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Duration) -> io::Result<()> {
-        thread::sleep(timeout.min(NAP));
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        thread::sleep(timeout.map_or(NAP, |t| t.min(NAP)));
         events.clear();
         for (&token, interest) in &self.interests {
             if *interest != Interest::NONE {
