@@ -4,12 +4,10 @@
 //! mount namespace (`unshare`), and an IPv6 loopback.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Folder, Server, eventually, free_port};
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use support::{Folder, Server, eventually};
 
 const NAME: &str = "two-addresses";
 
@@ -72,9 +70,7 @@ fn a_backend_whose_name_has_two_addresses_serves_on_either() {
 #[test]
 fn when_all_addresses_of_a_name_refuse_its_backend_has_failed() {
     let Some(folder) = hosts() else { return };
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let dead = format!("{NAME}:{}", free.local_addr().expect("it is bound").port());
-    drop(free);
+    let dead = format!("{NAME}:{}", free_port());
     let start = [PROGRAM, "lb", "0", "--quiet", "--backend", &dead];
     let lb = Server::run("lb", with_hosts(&folder, &start));
     eventually("it is ejected", || {

@@ -142,3 +142,17 @@ fn the_only_packages_are_threadpool_and_ctrlc() {
     }
     assert_eq!(packages, ["ctrlc", "threadpool"]);
 }
+
+#[test]
+fn each_file_of_tests_is_a_module_of_the_one_binary() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let all = fs::read_to_string(folder.join("all.rs")).expect("readable");
+    for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "all") else {
+            continue;
+        };
+        let line = format!("mod {module};");
+        assert!(all.lines().any(|l| l == line), "tests/all.rs lacks {line}: it would not run");
+    }
+}

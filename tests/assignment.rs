@@ -1,7 +1,7 @@
 //! `progjar all` as a student runs it, on free ports and with few requests.
 
-mod support;
-
+use crate::support::{Folder, text, within};
+use progjar::assignment::fetch::check_rotation as check_rotation_of;
 use progjar::assignment::ports::check_free;
 use progjar::cli::shutdown::Stop;
 use progjar::net::ports::{WHAT_TO_DO, is_held_by_a_client};
@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,10 +27,6 @@ fn all(folder: &Folder, arguments: &[&str]) -> Command {
         .current_dir(folder.path())
         .stdin(Stdio::null());
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The rows of the assignment's tables: the cells of each.
@@ -80,7 +75,13 @@ fn wait(child: &mut Child) -> ExitStatus {
 #[test]
 fn the_assignment_is_carried_out_and_handed_in() {
     let folder = Folder::new();
-    let Output { status, stdout, stderr } = all(&folder, &["--free-ports"]).output().expect("runs");
+    folder.write("notes/lb.md", b"# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n");
+    folder.write("notes/bench.md", b"<!-- measured: bench -->\n<!-- end -->\n");
+    let ab = folder.write("bin/ab", AB.as_bytes());
+    fs::set_permissions(&ab, PermissionsExt::from_mode(0o755)).expect("it can be run");
+    let programs = format!("{}/bin:/usr/bin:/bin", folder.text());
+    let mut command = all(&folder, &["--free-ports", "--notes", "notes"]);
+    let Output { status, stdout, stderr } = command.env("PATH", programs).output().expect("runs");
     let (stdout, stderr) = (text(&stdout), text(&stderr));
     assert!(status.success() && stderr.is_empty(), "{stdout}{stderr}");
     check_rows(&stdout);
@@ -115,6 +116,18 @@ fn the_assignment_is_carried_out_and_handed_in() {
     check_rotation(&folder, &servers[..4]);
     check_csv(&folder.read("report/results.csv"));
     check_html(&folder.read("report/report.html"));
+    check_notes(&folder);
+}
+
+/// The results blocks of notes are filled from the run.
+fn check_notes(folder: &Folder) {
+    // ab was asked at three levels of four, for each of three systems.
+    let beside = folder.read("notes/bench.md");
+    assert_eq!(beside.matches("|24,267 (24,267–24,267)|3|\n").count(), 9, "{beside}");
+    let new = folder.read("notes/lb.md");
+    assert!(new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "), "{new}");
+    assert!(new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"), "{new}");
+    assert_eq!(rows(&new).len(), 4, "{new}");
 }
 
 /// The report shows sixteen lines of the lb's log, in which each backend has its turn four times.
@@ -167,33 +180,15 @@ Requests per second:    24267.13 [#/sec] (mean)'
 ";
 
 #[test]
-fn the_results_blocks_of_notes_are_filled_from_the_run() {
+fn a_results_block_of_an_unknown_name_is_refused_before_anything_starts() {
     let folder = Folder::new();
-    let note = folder.path().join("lb.md");
-    let path = note.parent().and_then(Path::to_str).expect("UTF-8");
-    let arguments = ["--free-ports", "--notes", path];
-    let bench = folder.write("bench.md", b"<!-- measured: bench -->\n<!-- end -->\n");
-    fs::write(&note, "# lb\n<!-- measured: lb -->\nold\n<!-- end -->\nthe rest\n")
-        .expect("written");
-    let ab = folder.write("bin/ab", AB.as_bytes());
-    fs::set_permissions(&ab, PermissionsExt::from_mode(0o755)).expect("it can be run");
-    let programs = format!("{path}/bin:/usr/bin:/bin");
-    let output = all(&folder, &arguments).env("PATH", programs).output().expect("runs");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let beside = fs::read_to_string(bench).expect("it is there");
-    // At three levels of four, for each of three systems.
-    assert_eq!(beside.matches("|24,267 (24,267–24,267)|3|\n").count(), 9, "{beside}");
-    let new = folder.read("lb.md");
-    assert!(new.starts_with("# lb\n<!-- measured: lb -->\nCommand: "), "{new}");
-    assert!(new.ends_with("<!-- end -->\nthe rest\n") && !new.contains("old"), "{new}");
-    assert_eq!(rows(&new).len(), 4, "{new}");
-
-    fs::write(&note, "<!-- measured: nginx -->\n<!-- end -->\n").expect("written");
-    let output = all(&folder, &arguments).output().expect("runs");
+    folder.write("lb.md", b"<!-- measured: nginx -->\n<!-- end -->\n");
+    let output = all(&folder, &["--free-ports", "--notes", folder.text()]).output().expect("runs");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("lb.md: line 1") && stderr.contains("thread_server"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(addresses(&text(&output.stdout)), []);
 }
 
 #[test]
@@ -205,7 +200,7 @@ fn a_block_that_is_not_whole_is_named_by_its_line() {
     };
     assert_eq!(check("```\n<!-- measured: NAME -->\n```\n"), Ok(()), "only shown");
     assert_eq!(check("<!-- measured: exhibit-spin -->\n```text\nold\n```\n<!-- end -->\n"), Ok(()));
-    let known = progjar::lab::notes::NAMES.join(", ");
+    let known = progjar::lab::notes::names().join(", ");
     for (text, says) in [
         ("\n<!-- measured: nginx -->\n<!-- end -->\n", known.as_str()),
         ("\n<!-- measured: lb -->\n", "no end"),
@@ -365,5 +360,14 @@ fn wrong_usage_and_a_missing_page_are_said_in_one_line() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_rotation_repeats_four_different_backends() {
+    assert!(check_rotation_of(&["c", "d", "a", "b", "c", "d", "a"]).is_ok());
+    for order in [["a", "a", "b", "c", "d"], ["a", "b", "c", "d", "b"], ["a", "b", "a", "b", "a"]] {
+        let error = check_rotation_of(&order).expect_err("no rotation");
+        assert!(error.ends_with(&order.join(", ")), "{error}");
     }
 }

@@ -1,7 +1,6 @@
 //! `progjar bench` as its users start it, against small servers that behave, or do not.
 
-mod support;
-
+use crate::support::{Folder, json, tool};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -9,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, tool};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nServer: test/1.0 more\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
 
@@ -611,22 +609,23 @@ fn closing_after_the_next_request(received: Arc<AtomicUsize>) -> SocketAddr {
 
 #[test]
 fn what_was_due_and_not_answered_is_counted_and_makes_the_server_look_as_slow_as_it_is() {
-    let ended = bench("--rate 200 -t 0.5 -c 10 -k", silent_after(50));
+    let ended = bench("--rate 200 -t 1.5 -c 10 -k", silent_after(50));
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert_eq!(ended.counts(), (50.0, 0.0, String::new()));
-    assert_eq!(ended.field("Unanswered requests"), Some(50.0));
+    assert_eq!(ended.field("Unanswered requests"), Some(250.0));
     let response = ended.text.lines().find(|l| l.starts_with("Response time:"));
     let p99 = response.and_then(|l| l.split_whitespace().skip_while(|w| *w != "p99").nth(1));
     let p99: f64 = p99.and_then(|p| p.parse().ok()).expect("a p99");
     assert!(p99 > 200.0, "{}", ended.text);
     assert!(ended.text.contains("short"), "said in words: {}", ended.text);
     // In every other output too.
-    let json = bench("--rate 200 -t 0.5 -c 10 -k --json", silent_after(50)).text;
-    assert!(json.contains("\"unanswered\":50"), "{json}");
-    let csv = bench("--rate 200 -t 0.5 -c 10 -k --threads 3 --csv", silent_after(50)).text;
-    assert_eq!(column(&csv, "unanswered"), ["50"], "{csv}");
-    let table = bench("--rate 200 -t 0.5 -c 10 -k --table", silent_after(50)).text;
-    assert!(table.contains("|50|"), "{table}");
+    let json = bench("--rate 200 -t 1.5 -c 10 -k --json", silent_after(50)).text;
+    let counts = ["complete", "unanswered"].map(|name| number(&json, name));
+    assert_eq!(counts, [50.0, 250.0], "{json}");
+    let csv = bench("--rate 200 -t 1.5 -c 10 -k --threads 3 --csv", silent_after(50)).text;
+    assert_eq!(column(&csv, "unanswered"), ["250"], "{csv}");
+    let table = bench("--rate 200 -t 1.5 -c 10 -k --table", silent_after(50)).text;
+    assert!(table.contains("|250|"), "{table}");
     // A closed loop has a request waiting on each connection.
     let closed = bench("-t 0.5 -c 10 -k", silent_after(50));
     assert_eq!(closed.field("Unanswered requests"), Some(10.0), "{}", closed.text);
@@ -835,6 +834,16 @@ fn a_saved_run_says_where_it_comes_from_and_can_be_compared_with() {
     let now = bench_all(&options, &[("server", slow)]);
     assert_eq!(now.code, Some(0), "{}", now.errors);
     assert!(now.text.contains("x as fast as server now ("), "{}", now.text);
+    // What it cannot be compared with is said, also below a lone run; rows for programs hold no verdict.
+    for (more, code, says) in [
+        ("--rounds 8 -c 2", Some(0), "- c = 2: the saved run has no server at this level"),
+        ("--rounds 1", Some(0), "No verdict: 1 round is too few"),
+        ("--rounds 8 --csv", Some(2), "--against gives verdicts, --csv and --json hold none"),
+    ] {
+        let told = bench_all(&format!("-q -k -n 4 {more} --against {old}"), &[("server", quick)]);
+        let text = told.text + &told.errors;
+        assert!(told.code == code && text.contains(says), "{more}: {text}");
+    }
     let half = &saved[..saved.len() / 2];
     for broken in
         ["", "[]", "{}", half, saved.trim_end().trim_end_matches('}'), &(saved.clone() + "1")]
@@ -855,7 +864,7 @@ fn a_saved_run_is_json_and_is_read_as_it_was_written() {
     let (name, server) = ("q\"uo\\te\u{1}é", always(HELLO));
     let saved =
         bench_all("-q -k -n 20 --rounds 6 --json", &[(name, server), ("other", server)]).text;
-    let json = support::json::parse(&saved).expect("RFC 8259");
+    let json = json::parse(&saved).expect("RFC 8259");
     let cells = json.get("cells").items();
     assert_eq!((cells[0].get("target").text(), cells[1].get("target").text()), (name, "other"));
     assert_eq!(cells[0].get("runs").items().len(), 6);
@@ -931,4 +940,22 @@ fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
     let outcome = progjar::bench::run(&plan, &stop).expect("it ran");
     assert_eq!((outcome.tally.good, outcome.succeeded()), (1, 1));
     assert_eq!((outcome.tally.non_2xx, outcome.tally.failed.all()), (9, 9));
+}
+
+#[test]
+fn idle_connections_have_one_answer_each_and_are_open_beside_those_that_load() {
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = received.clone();
+    let address = server(move |mut peer| {
+        while peer.request().is_some() {
+            count.fetch_add(1, SeqCst);
+            peer.say(HELLO);
+        }
+    });
+    let ended = bench("-q -k -n 30 -c 3 --idle 20", address);
+    assert_eq!((ended.code, ended.field("Complete requests")), (Some(0), Some(30.0)));
+    assert_eq!(received.load(SeqCst), 50, "{}", ended.text);
+    let refused = bench("-q -k -n 30 --idle 20", resetting());
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    assert!(refused.errors.contains("idle connection 0 of 20"), "{}", refused.errors);
 }

@@ -2,13 +2,11 @@
 //! leaves nothing behind.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Folder, text, tool, within};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{Folder, tool, within};
 
 /// How long anything may take; far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,10 +29,6 @@ fn compare(folder: &Folder, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null());
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The rows of a table, by the first of its heading's cells.

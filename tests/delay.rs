@@ -1,10 +1,8 @@
 //! `--delay`: every request is answered so much later, once, however it arrives.
 
-mod support;
-
+use crate::support::{Reader, Server};
 use std::io::Write;
 use std::time::{Duration, Instant};
-use support::{Reader, Server};
 
 const DELAY: Duration = Duration::from_millis(200);
 

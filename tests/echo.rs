@@ -1,12 +1,10 @@
 //! `/echo` holds what it is sent until it has sent it back: all of it together stays below a
 //! bound, however many clients there are, and nothing of it is lost to those who vanish.
 
-mod support;
-
+use crate::support::{Answer, Reader, Server, eventually};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{Answer, Reader, Server, eventually};
 
 const SERVERS: [&str; 2] = ["async_server", "thread_server"];
 /// What all clients' content together may take, as `src/site/echo.rs` states it.

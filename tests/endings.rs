@@ -1,15 +1,13 @@
 //! How connections end: for a client that never stops sending, and for answers that break off.
 
-mod support;
-
+use crate::support::backend::{Backend, before, read_head, switch, wait_while};
+use crate::support::{Server, eventually};
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::backend::{Backend, before, read_head, switch, wait_while};
-use support::{Server, eventually};
 
 /// Three times the two seconds that a client gets to read its last answer.
 const THREE_LINGERS: Duration = Duration::from_secs(6);

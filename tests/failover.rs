@@ -1,13 +1,11 @@
 //! Backends that die, hang and come back under a steady load: no client notices, as long as
 //! one backend is left. The long variants, whose figures stand in the notes:
-//! `cargo test --release --test failover -- --ignored --nocapture --test-threads 1`.
+//! `cargo test --release failover:: -- --ignored --nocapture --test-threads 1`.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::load::Load;
+use crate::support::{Answer, Server, eventually};
 use std::time::{Duration, Instant};
-use support::load::Load;
-use support::{Answer, Server, eventually};
 
 /// How much of it: a few seconds for every day, or as long as figures need.
 #[derive(Clone, Copy)]

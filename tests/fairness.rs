@@ -2,8 +2,7 @@
 //! theirs. What they wait is counted in the server's own time, so that a busy machine is not
 //! taken for a busy loop.
 
-mod support;
-
+use crate::support::{Folder, Random, Reader, Said, Server, eventually, half_close};
 use progjar::net::output::{Output, SHARE};
 use progjar::net::sys;
 use progjar::net::timers::Timers;
@@ -15,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use support::{Folder, Random, Reader, Said, Server, eventually};
 
 /// Requests per measurement, and how long one may go on: it has shown enough by then.
 const ASKED: usize = 100;
@@ -176,7 +174,7 @@ fn requests_beyond_a_turns_share_are_answered_with_every_poller() {
         let mut stream = server.connect();
         let requests = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n".repeat(COUNT);
         stream.write_all(&requests).expect("it is sent");
-        support::half_close(&stream);
+        half_close(&stream);
         let mut reader = Reader::new(stream);
         for number in 0..COUNT {
             let answer = reader.answer(false);
@@ -204,7 +202,8 @@ fn a_peer_that_takes_everything_gets_a_share_at_a_time_and_in_the_end_all() {
             0 => output.send_shared(Arc::new(Arc::clone(&all))),
             1 => output.send_file(File::open(&path).expect("it is there"), all.len() as u64),
             _ => {
-                let (file, length) = sys::seal(&*all).expect("the system has sealed memory");
+                let (file, length) =
+                    sys::seal(&*all, all.len() as u64).expect("the system has sealed memory");
                 output.send_sealed(Arc::new(file), length);
             }
         }

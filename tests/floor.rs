@@ -1,9 +1,7 @@
 //! `progjar floor`: the same answer to everybody, alone and in front of others.
 
-mod support;
-
+use crate::support::{Reader, Server};
 use std::io::Write;
-use support::{Reader, Server};
 
 const QUESTION: &[u8] = b"GET /anything HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -1,12 +1,10 @@
 //! What the load balancer makes of a head: field by field, at the limits, and who may read what
 //! it says of itself.
 
-mod support;
-
+use crate::support::backend::{Backend, before};
+use crate::support::{Answer, Reader, Server};
 use std::io::Write;
 use std::net::TcpListener;
-use support::backend::{Backend, before};
-use support::{Answer, Reader, Server};
 
 fn ask(server: &Server, bytes: &[u8]) -> Answer {
     let mut stream = server.connect();

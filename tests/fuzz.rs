@@ -5,10 +5,8 @@
 //! The seeds are the cases of `src/judge/cases/`; the damage is what attackers do: a byte changed, a
 //! delimiter put in, a piece doubled, two messages spliced.
 
-mod recipient;
-mod support;
-
-#[allow(dead_code, missing_docs)]
+use crate::recipient::{Heard, Recipient, conversation};
+use crate::support::Random;
 use http::framing::{Body, Framing};
 use http::request::{self, Method, Request};
 use http::response;
@@ -18,10 +16,8 @@ use progjar::judge::cases;
 use progjar::lb::rewrite;
 use progjar::net::clock::Clock;
 use progjar::site::Site;
-use recipient::{Heard, Recipient, conversation};
 use std::path::Path;
 use std::time::Instant;
-use support::Random;
 
 const REQUESTS: usize = 400_000;
 const RESPONSES: usize = 300_000;

@@ -2,20 +2,17 @@
 //! conversation without a socket, and the servers over TCP. However the bytes are cut, the
 //! verdict is the same.
 
-mod recipient;
-mod support;
-
+use crate::recipient::{Heard, Recipient, conversation};
+use crate::support::{Reader, Server, half_close};
 use progjar::http::request::{self, Partial};
 use progjar::http::{Limits, ParseError, response};
 use progjar::judge::cases::{self, Accepted, Case, Verdict};
 use progjar::net::clock::Clock;
 use progjar::site::Site;
-use recipient::{Heard, Recipient, conversation};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::Write;
 use std::path::Path;
-use support::{Reader, Server};
 
 /// Whether two types that know nothing of each other, the judge's and ours, mean the same: their
 /// names are the same, the judge's method is written as it is sent.
@@ -245,7 +242,7 @@ fn answers_are_right(case: &Case, stream: std::net::TcpStream) -> Result<(), Str
             // The client goes silent and ends: half a request is told so, nothing is not.
             Verdict::Incomplete if case.bytes.is_empty() => break,
             Verdict::Incomplete => {
-                support::half_close(reader.get_mut());
+                half_close(reader.get_mut());
                 match case.name.starts_with("HEAD") {
                     true => ("HEAD", 400, None),
                     false => ("GET", 400, Some(ParseError::EndedEarly)),
@@ -422,7 +419,7 @@ fn a_head_that_is_cut_short_or_timed_out_gets_no_content_either() {
                     assert_eq!(reader.answer(false).expect("an answer").status, 200);
                 }
                 if ends {
-                    support::half_close(reader.get_mut());
+                    half_close(reader.get_mut());
                 }
                 let answer = reader.answer(true).expect("it is answered");
                 assert_eq!(answer.status, status, "{topic}: {begun:?}");

@@ -1,8 +1,7 @@
 //! The parts of the instrument by themselves: where an answer ends, what a request says, what
 //! times and figures come to, when two systems differ.
 
-mod support;
-
+use crate::support::Random;
 use progjar::bench::Outcome;
 use progjar::bench::cpu::{Cpu, Stat, of_this_thread, parse_stat};
 use progjar::bench::options::{Format, TOPIC, parse};
@@ -14,8 +13,9 @@ use progjar::bench::stats::{Histogram, RELATIVE_ERROR, Spread, median_run};
 use progjar::bench::table::{COLUMNS, Table};
 use progjar::bench::tally::{Class, Failed, Tally};
 use progjar::bench::verdict::{Pair, Verdict, between, compare, holm, judge, rounds_needed};
+use progjar::lab::chart::Scale;
+use progjar::lab::page::number;
 use std::time::{Duration, Instant};
-use support::Random;
 
 /// Feeds `bytes` in pieces that end at the given places, then ends the stream.
 fn read(bytes: &[u8], cuts: &[usize], head_only: bool) -> Result<Option<Answer>, &'static str> {
@@ -457,7 +457,14 @@ fn outcome() -> Outcome {
     tally.failed.0[Class::Length as usize] += 1;
     (tally.done, tally.keep_alive, tally.non_2xx, tally.transferred) = (4, 4, 4, 524);
     (tally.software, tally.document) = ("test/1.0".to_owned(), Some(31));
-    Outcome { plan, wall: Duration::from_millis(100), tally, cpu: None, interrupted: false }
+    Outcome {
+        plan,
+        wall: Duration::from_millis(100),
+        tally,
+        cpu: None,
+        idle_memory: None,
+        interrupted: false,
+    }
 }
 
 const GOLDEN: &str = "
@@ -653,6 +660,7 @@ fn threads_that_came_and_went_are_counted_in_ticks() {
         threads: threads.iter().copied().collect(),
         ticks: [ticks / 4, ticks - ticks / 4],
         processes: 1,
+        preempted: 0,
     };
     let then = cpu(&[(1, 1_000), (2, 500)], 10);
     for (now, ticks, expected) in [
@@ -674,4 +682,24 @@ fn a_process_and_a_thread_know_their_time() {
     let then = Cpu::of(&[std::process::id()]).expect("readable");
     assert!(then.since(&then).is_zero());
     assert!(of_this_thread().is_some_and(|time| !time.is_zero()));
+}
+
+#[test]
+fn numbers_are_written_as_people_write_them() {
+    let shown = [0.0421, 9.876, 42.04, 151.3, 23_999.3, 1_234_567.0].map(number);
+    assert_eq!(shown, ["0.042", "9.88", "42.0", "151", "23,999", "1,234,567"]);
+}
+
+#[test]
+fn ticks_are_round_and_few_and_every_value_lies_within() {
+    let names = |scale: &Scale| scale.ticks.iter().map(|t| t.1.clone()).collect::<Vec<_>>();
+    let zero = names(&Scale::from_zero(83_000.0));
+    assert_eq!(zero, ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]);
+    let log = Scale::log(0.011, 0.9);
+    assert_eq!(names(&log), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
+    assert!((log.share(0.1) - 0.5).abs() < 1e-9);
+    assert_eq!((log.share(0.0), log.share(99.0)), (0.0, 1.0));
+    let counts = [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)]
+        .map(|(low, high)| Scale::log(low, high).ticks.len());
+    assert!(counts.iter().all(|count| (2..=18).contains(count)), "{counts:?}");
 }

@@ -2,8 +2,9 @@
 //! server gets one clear line in a bounded time.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::json::{self, Json};
+use crate::support::neighbour::{self, Neighbour, ROOT};
+use crate::support::{Server, each, eventually, free_port, installed, text, tool};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -12,9 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::json::{self, Json};
-use support::neighbour::{self, Neighbour, ROOT};
-use support::{Server, eventually, installed, tool};
 
 /// The chapter of the level hostile, which measures how long others wait.
 const MEASURED: &str = "what the others feel";
@@ -29,10 +27,6 @@ fn judge(address: &str, arguments: &[&str]) -> Output {
     let output = command.output().expect("it runs");
     assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
     output
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The report in JSON.
@@ -54,16 +48,6 @@ fn cases(report: &Json, outcome: &str) -> Vec<String> {
             }));
     }
     names
-}
-
-/// Does this with each at the same time.
-fn each<T: Send>(list: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
-    let act = &act;
-    thread::scope(|scope| {
-        for item in list {
-            scope.spawn(move || act(item));
-        }
-    });
 }
 
 #[test]
@@ -126,10 +110,7 @@ fn says(answer: &'static [u8]) -> String {
 
 #[test]
 fn what_is_no_server_gets_one_line() {
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        listener.local_addr().expect("it is bound").to_string()
-    };
+    let closed = format!("127.0.0.1:{}", free_port());
     let silent = peer(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let lines = [
         (closed, "takes no connection (connection refused); start the server first"),

@@ -3,15 +3,12 @@
 //! each of three broken ones is caught by the name of its fault.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{PATIENCE, each, eventually, free_port, json, tool};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::sync::{PoisonError, RwLock, mpsc};
 use std::thread;
-use support::{PATIENCE, json, tool};
+use std::time::Instant;
 
 const ENDLESS: &str = "a head that never ends is given up";
 
@@ -123,14 +120,13 @@ fn is_done(role: &str, program: &Program, lab: &str, arguments: &[&str]) {
 }
 
 /// What becomes of this case, which alone is asked. On a busy machine two pieces may arrive as one,
-/// and a thread that goes round for ever gets little of the CPU: so it gets three tries too.
+/// and a thread that goes round for ever gets little of the CPU: so it is asked for up to a minute.
 fn is_caught(role: &str, program: &Program, arguments: &[&str], case: &str, by: &str) -> Verdict {
     let all = [&["--only", case], arguments].concat();
+    let give_up = Instant::now() + PATIENCE * 3;
     let mut verdict = judge(role, program, &all);
-    for _ in 0..2 {
-        if verdict.outcome(case) != by {
-            verdict = judge(role, program, &all);
-        }
+    while verdict.outcome(case) != by && Instant::now() < give_up {
+        verdict = judge(role, program, &all);
     }
     assert!(!verdict.is_done, "{verdict:?}");
     assert_eq!(verdict.outcome(case), by, "{verdict:?}");
@@ -144,29 +140,9 @@ fn is_stopped(role: &str, program: &Program, lab: &str, arguments: &[&str], case
     assert!(verdict.last_line.starts_with(&begin), "{verdict:?}");
 }
 
-/// Four ports that nobody has, and that the system gives to nobody who does not name them.
-fn free_ports() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 29_000 + (std::process::id() % 1_000) as u16;
-    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, SeqCst) % 1_000);
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let free: Vec<String> = ports.filter(is_free).take(4).map(|p| p.to_string()).collect();
-    free.join(",")
-}
-
-/// Does this with each at the same time.
-fn each<T: Send>(list: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
-    let act = &act;
-    thread::scope(|scope| {
-        for item in list {
-            scope.spawn(move || act(item));
-        }
-    });
-}
-
 /// The solution of lab 6 or 7, and the judge's options for it.
 fn start_lb(file: &str) -> (Program, [String; 2]) {
-    let ports = free_ports();
+    let ports = [(); 4].map(|()| free_port().to_string()).join(",");
     (Program::start(file, &[], &[&ports]), ["--backends".to_owned(), ports])
 }
 
@@ -338,6 +314,6 @@ fn each_program_ends_when_it_is_told_to() {
         let status = Command::new("sh").args(["-c", &kill]).status();
         assert!(status.is_ok_and(|s| s.success()), "{kill}");
         let has_ended = || !matches!(program.child.try_wait(), Ok(None));
-        support::eventually(&format!("{file} ends"), has_ended);
+        eventually(&format!("{file} ends"), has_ended);
     }
 }

@@ -3,38 +3,23 @@
 //! bytes is judged in tests/judge_labs.rs.
 #![cfg(unix)]
 
-mod support;
-
-use std::net::{SocketAddr, TcpListener};
+use crate::support::backend::NOBODY;
+use crate::support::json::{self, Json};
+use crate::support::neighbour::{Neighbour, configuration, start_haproxy, start_nginx};
+use crate::support::{Server, free_port, text, tool};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::json::{self, Json};
-use support::neighbour::{Neighbour, configuration, start_haproxy, start_nginx};
-use support::{Server, tool};
 
 /// Everything is judged in 60 s; a busy machine gets some more.
 const BOUND: Duration = Duration::from_secs(90);
 
-/// Four ports where nobody listens, below those that the system gives to clients. Somebody may take
-/// one a moment later: then the judge says so, and the test takes others.
+/// Four of them. Somebody may take one a moment later: then the judge says so, and the test takes
+/// others.
 fn free_ports() -> [u16; 4] {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = 12_000 + (std::process::id() % 1000) as u16 * 20;
-    [(); 4].map(|()| {
-        loop {
-            let port = begin + NEXT.fetch_add(1, SeqCst) % 500;
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    [(); 4].map(|()| free_port())
 }
 
 /// Runs `progjar judge lb ADDRESS --backends PORTS ARGUMENTS`.
@@ -184,7 +169,7 @@ fn a_post_that_is_sent_twice_is_seen() {
 #[test]
 fn what_cannot_be_judged_gets_one_line() {
     // Nobody listens.
-    let nobody = support::backend::NOBODY.parse().expect("an address");
+    let nobody = NOBODY.parse().expect("an address");
     let output = judged(|_| (), |()| nobody, &[]);
     let said = text(&output.stderr);
     assert_eq!(said.lines().count(), 1, "{said}");

@@ -1,8 +1,10 @@
 //! The load balancer as an operator relies on it: turns, connections kept, heads rewritten,
 //! failures retried, mistakes told, and what it shows of itself.
 
-mod support;
-
+use crate::support::backend::{Backend, NOBODY, before, ok};
+use crate::support::client::Client;
+use crate::support::json::Json;
+use crate::support::{PATIENCE, Reader, Server, connect, eventually, free_port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -10,10 +12,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use support::backend::{Backend, NOBODY, before, ok};
-use support::client::Client;
-use support::json::Json;
-use support::{PATIENCE, Reader, Server, connect, eventually};
 
 fn async_servers<const N: usize>() -> [Server; N] {
     [(); N].map(|()| Server::start("async_server", &[]))
@@ -491,11 +489,9 @@ fn mistakes_are_told_at_the_start_in_one_line() {
 #[test]
 fn the_load_balancer_is_not_its_own_backend() {
     for host in ["127.0.0.1", "0.0.0.0"] {
-        // A port that was free a moment ago; somebody may take it, so it tries again.
+        // Somebody may take the port, so it tries again.
         let is_told = (0..5).any(|_| {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            let port = free.local_addr().expect("it is bound").port().to_string();
-            drop(free);
+            let port = free_port().to_string();
             let own = format!("127.0.0.1:{port}");
             let mut command = Command::new(env!("CARGO_BIN_EXE_progjar"));
             command.args(["lb", &port, "--host", host, "--backend", &own]);

@@ -2,17 +2,17 @@
 //! it did itself, and whoever waits for one that was ejected moves on.
 #![cfg(target_os = "linux")] // reads /proc
 
-mod support;
-
+use crate::support::backend::{
+    Backend, before, nobody_is_ejected, ok, read_head, switch, wait_while,
+};
+use crate::support::client::Client;
+use crate::support::json::{self, Json};
+use crate::support::{PATIENCE, Server, allow_many_descriptors, eventually};
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use support::backend::{Backend, before, nobody_is_ejected, ok, read_head, switch, wait_while};
-use support::client::Client;
-use support::json::{self, Json};
-use support::{PATIENCE, Server, allow_many_descriptors, eventually};
 
 fn nobody_is_blamed(status: &Json) {
     nobody_is_ejected(status);

@@ -1,8 +1,7 @@
 //! What the load balancer decides without a socket: what follows when a backend does not serve,
 //! whom that speaks against, what is waited for, and how much of a request is held.
 
-mod support;
-
+use crate::support::Random;
 use progjar::cli::limits::READ;
 use progjar::http::framing::{Body, Framing};
 use progjar::http::{Limits, ParseError, request};
@@ -13,7 +12,6 @@ use progjar::lb::retry::{Blame, History, Situation, blame, decide};
 use progjar::lb::rewrite::Forwarded;
 use progjar::lb::worker::wait::{Phase, phase};
 use std::time::Instant;
-use support::Random;
 
 const BAD: Fault = BadAnswer(ParseError::StatusLine);
 

@@ -2,15 +2,13 @@
 //! nothing is left of its last exchange, and shared only by those who may share it.
 #![cfg(target_os = "linux")] // reads /proc
 
-mod support;
-
+use crate::support::backend::{Backend, before, ok, read_head, switch, wait_while};
+use crate::support::client::Client;
+use crate::support::{Server, eventually};
 use std::io::{BufReader, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use support::backend::{Backend, before, ok, read_head, switch, wait_while};
-use support::client::Client;
-use support::{Server, eventually};
 
 /// All of these arrive in one turn of the event loop.
 fn send_at_once(lb: &Server, clients: &mut [Client], request: impl Fn(usize) -> String) {

@@ -2,15 +2,13 @@
 //! sent again, what is too large, what comes before the final answer, and what comes after it.
 //! Where the servers promise the same, all three are asked.
 
-mod support;
-
+use crate::support::backend::{Backend, NOBODY, before, ok, read_head};
+use crate::support::client::Client;
+use crate::support::{Answer, Reader, Server, eventually, half_close, read_to_close};
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use support::backend::{Backend, NOBODY, before, ok, read_head};
-use support::client::Client;
-use support::{Answer, Reader, Server, eventually, half_close};
 
 const TOPICS: [&str; 3] = ["async_server", "thread_server", "lb"];
 
@@ -189,7 +187,7 @@ fn an_interim_answer_is_the_backends_own() {
     stream.write_all(head.as_bytes()).expect("it is sent");
     eventually("the backend has the head", || has_head.load(SeqCst));
     stream.write_all(b"hi").expect("it is sent");
-    let answer = support::read_to_close(&mut stream);
+    let answer = read_to_close(&mut stream);
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

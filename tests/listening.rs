@@ -1,14 +1,12 @@
 //! How servers come to their clients: newcomers who leave before they are taken, and a port that
 //! a client's connection holds.
 
-mod support;
-
+use crate::support::Server;
 use progjar::net::{ports, sys};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::Server;
 
 /// The three servers at this address; an lb needs somebody behind it.
 fn start_all(host: &str) -> Vec<Server> {

@@ -2,14 +2,12 @@
 //! stands first in the table, 502, 504 or a cut connection, never half an answer that looks whole;
 //! and nobody else gets a byte of it.
 
-mod support;
-
+use crate::support::backend::{Backend, ok};
+use crate::support::{Reader, Server};
 use progjar::judge::lb::lies::Sees::{self, Content, Cut, Error};
 use progjar::judge::lb::lies::lies;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
-use support::backend::{Backend, ok};
-use support::{Reader, Server};
 
 fn asks(server: &Server, method: &str, target: &str) -> Reader<TcpStream> {
     let mut stream = server.connect();

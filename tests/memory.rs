@@ -1,12 +1,10 @@
 //! What a server holds when its clients have gone: as little as before they came.
 
-mod support;
-
+use crate::support::{Reader, Server, allow_many_descriptors};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Reader, Server};
 
 /// How far from its rest a server may stay, and how long it may take to come back.
 const MEMORY_KIB: u64 = 12 * 1024;
@@ -27,7 +25,7 @@ fn held(server: &Server) -> (u64, usize) {
 
 /// Every client has its answer while all the others are there too.
 fn many_clients(server: &Server) {
-    let size = support::allow_many_descriptors().min(CLIENTS);
+    let size = allow_many_descriptors().min(CLIENTS);
     let mut clients: Vec<TcpStream> = (0..size).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.write_all(REQUEST).expect("it is sent");
@@ -76,7 +74,7 @@ fn comes_back(topic: &str, server: &Server, storm: fn(&Server)) {
 }
 
 fn both_come_back(storm: fn(&Server)) {
-    support::allow_many_descriptors();
+    allow_many_descriptors();
     let backends = [(); 4].map(|()| Server::start("async_server", &[]));
     let backends: Vec<&Server> = backends.iter().collect();
     let lb = Server::start_lb(&backends, &["--upstream-idle-timeout", "1s"]);

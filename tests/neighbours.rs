@@ -2,16 +2,14 @@
 //! this load balancer before nginx. Only ports are changed in what the note shows.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::load::Load;
+use crate::support::neighbour::{ROOT, configuration, start_haproxy, start_nginx};
+use crate::support::{Answer, Reader, Server, connect, tool};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use support::load::Load;
-use support::neighbour::{ROOT, configuration, start_haproxy, start_nginx};
-use support::{Answer, Reader, Server, connect, tool};
 
 /// Four servers, and the configuration with their ports in it.
 fn with_four_servers(name: &str) -> ([Server; 4], String) {

@@ -3,13 +3,11 @@
 //! Needs root and `ip`; traffic stays in the namespaces of this test.
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::load::Load;
+use crate::support::{Server, eventually};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::load::Load;
-use support::{Server, eventually};
 
 fn ip(arguments: &str) -> Result<(), String> {
     let output = Command::new("ip")

@@ -16,13 +16,13 @@
 
 // the core path: its length, its terms, its sentences
 mod course;
-mod support;
 
+use crate::support::{free_port, tool};
 use progjar::cli::args::Topic;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -352,7 +352,7 @@ fn measured_blocks_are_well_formed_and_no_figure_of_ours_stands_outside_of_them(
     }
     // Each measurement has its one place.
     names.sort();
-    let mut known = progjar::lab::notes::NAMES.to_vec();
+    let mut known = progjar::lab::notes::names();
     known.sort_unstable();
     assert_eq!(names, known);
 }
@@ -472,7 +472,7 @@ fn every_command_line_is_one_that_the_program_takes() {
                 && let Some(name) = rest.first()
             {
                 let block = format!("exhibit-{name}");
-                let is_one = progjar::lab::notes::NAMES.contains(&block.as_str());
+                let is_one = progjar::lab::notes::names().contains(&block);
                 assert!(is_one, "{here}: no such exhibit");
             }
             if first == "bench" && !rest.iter().any(|w| w == "URL") {
@@ -567,12 +567,6 @@ impl Servers {
     }
 }
 
-/// A port that nobody has, and that the system gives to nobody who does not name it.
-fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    (first..).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
-}
-
 /// Starts a server and waits for its line; None: it ended instead.
 fn spawn(program: &str, arguments: &[String]) -> Option<(Server, u16)> {
     let mut child = Command::new(program)
@@ -627,7 +621,7 @@ fn matches(line: &str, wanted: &str) -> bool {
 }
 
 fn has_curl() -> bool {
-    let Some(curl) = support::tool("curl", "curl") else { return false };
+    let Some(curl) = tool("curl", "curl") else { return false };
     let version = Command::new(curl).arg("--version").output();
     version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("telnet"))
 }
@@ -676,7 +670,8 @@ fn try_it(name: &str) {
 
 #[cfg(target_os = "linux")]
 mod the_commands_do_what_the_note_says {
-    use super::{support::tool, try_it};
+    use super::try_it;
+    use crate::support::tool;
 
     #[test]
     fn in_from_python() {
@@ -738,7 +733,7 @@ mod the_commands_do_what_the_note_says {
 
 #[test]
 fn the_loop_in_python_answers_a_client_while_another_has_sent_half_a_request() {
-    if support::tool("python3", "python3").is_none() {
+    if tool("python3", "python3").is_none() {
         return;
     }
     let mut servers = Servers::default();

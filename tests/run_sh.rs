@@ -1,13 +1,11 @@
 //! run.sh and .ci/run, with a stand-in for cargo: nothing is built here.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::{Folder, text, tool};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
-use support::{Folder, tool};
 
 const RUN_SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
 const CI_RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/run");
@@ -45,10 +43,6 @@ impl Stage {
             .current_dir(self.0.path());
         command.output().expect("run.sh runs")
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

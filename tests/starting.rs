@@ -1,7 +1,6 @@
 //! A server that says it listens serves; whatever else it is given, one line tells why not.
 
-mod support;
-
+use crate::support::{Folder, PATIENCE, connect};
 use progjar::cli::args::{Given, Topic, duration, flag, size};
 use progjar::lab::{compare, exhibit, floor};
 use progjar::{assignment, async_server, bench, lb, thread_server};
@@ -12,7 +11,6 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Folder, PATIENCE};
 
 const WWW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_progjar");
@@ -50,7 +48,8 @@ fn start(mut command: Command, wait: Duration) -> Start {
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    let line = first_line.recv_timeout(PATIENCE).expect("it says something");
+    // Some of them start a thousand threads first.
+    let line = first_line.recv_timeout(PATIENCE * 3).expect("it says something");
     let listens = line
         .split_once(": listening on http://")
         .and_then(|(_, address)| address.trim_end().trim_end_matches('/').parse().ok());
@@ -69,7 +68,7 @@ fn start(mut command: Command, wait: Duration) -> Start {
 }
 
 fn asks(address: SocketAddr, wait: Duration) -> bool {
-    let Ok(mut stream) = support::connect(address) else {
+    let Ok(mut stream) = connect(address) else {
         return false;
     };
     let _ = stream.set_read_timeout(Some(wait));
@@ -231,7 +230,8 @@ fn a_tool_takes_any_extreme_of_its_options_or_refuses_it_in_one_line() {
     // Each is given something that it cannot do, so that it ends as soon as it has understood.
     let folder = Folder::new();
     let report = ["--report", folder.text()];
-    let cannot_be = ["--root", "/no/such/folder"];
+    // Two of them, since the option that is tried replaces one.
+    let cannot_be = ["--root", "/no/such/folder", "--notes", "/no/such/folder"];
     let all = [&["--free-ports"], &report[..], &cannot_be[..]].concat();
     let tricks = [&["tricks", "--patches", "/no/such/folder"], &report[..]].concat();
     let topics: [(&Topic, &[&str]); 4] = [

@@ -2,15 +2,13 @@
 //! and whoever is in a hurry sends a second signal. With `--nocapture`: the figures.
 #![cfg(unix)]
 
-mod support;
-
+use crate::support::{Answer, PATIENCE, Reader, Server, eventually};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Answer, PATIENCE, Reader, Server, eventually};
 
 const CLIENTS: usize = 16;
 

@@ -3,15 +3,13 @@
 //! passes; with `--nocapture` the growth of its memory is printed.
 #![cfg(target_os = "linux")] // reads /proc
 
-mod support;
-
+use crate::support::backend::{Backend, read_head};
+use crate::support::{PATIENCE, Server, eventually, half_close};
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use support::backend::{Backend, read_head};
-use support::{PATIENCE, Server, eventually};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -314,7 +312,7 @@ fn a_client_that_resets_its_connection_cancels_its_request_and_costs_no_cpu() {
             )
             .expect("they are sent");
         stream.peek(&mut [0; 1]).expect("the first is answered");
-        support::half_close(&stream);
+        half_close(&stream);
         eventually("the backend is asked", || asked.load(SeqCst));
         drop(stream); // with bytes that it has not read: that sends a reset
         let before = lb.cpu_time();

@@ -1,15 +1,13 @@
 //! From request-target to file: what names a file below the root is served, what does not is
 //! not, however it is spelt; and nobody learns where the root lies.
 
-mod support;
-
+use crate::support::{Answer, Folder, Reader, Server, eventually, read_to_close};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Answer, Folder, Reader, Server, eventually};
 
 const SERVERS: [&str; 2] = ["async_server", "thread_server"];
 const SECRET: &str = "the secret that lies outside";
@@ -264,7 +262,7 @@ fn head_says_what_get_says_and_sends_no_content() {
 
 /// Bytes in which every shift and every loss shows.
 fn large_content(length: usize) -> Vec<u8> {
-    let mut random = support::Random::new(8);
+    let mut random = crate::support::Random::new(8);
     (0..length / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
@@ -335,6 +333,27 @@ fn a_kept_file_that_is_changed_on_the_way_arrives_as_it_was() {
             assert!(said.ends_with(&content), "{topic}: {length} bytes, {what}: other bytes came");
             let changed = fs::read(&path).expect("it is there");
             eventually("the change is seen", || is_seen(&changed));
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn sealed_memory_holds_what_was_read_however_long_it_is() {
+    let huge_page = 2 << 20;
+    for length in [1, huge_page - 1, huge_page, huge_page + 1, 3 * huge_page + 5] {
+        let mut content = large_content(length + 8);
+        content.truncate(length);
+        // A file may shrink or grow between the look at its length and the reading.
+        for expected in [0, length, length + 1, length + 2 * huge_page] {
+            let sealed = progjar::net::sys::seal(&content[..], expected as u64);
+            let (file, said) = sealed.expect("there is room");
+            let mut bytes = vec![0; length + 1];
+            let n = file.read_at(&mut bytes, 0).expect("it is read");
+            assert_eq!((said, n), (length as u64, length), "expected {expected}");
+            assert!(bytes[..n] == content, "{length} bytes, expected {expected}: others came");
+            let past_the_end = file.write_at(b"x", length as u64);
+            assert!(file.write_at(b"x", 0).is_err() && past_the_end.is_err(), "it can be changed");
         }
     }
 }
@@ -435,7 +454,7 @@ fn a_file_that_shrinks_on_the_way_ends_in_a_cut_connection_not_in_other_bytes() 
             .open(&path)
             .and_then(|file| file.set_len(1 << 20))
             .expect("the file can be cut");
-        said.extend(support::read_to_close(&mut stream));
+        said.extend(read_to_close(&mut stream));
         let text = b"\r\n\r\n";
         let head = said.windows(4).position(|w| w == text).expect("there is a head") + 4;
         assert!(said.len() - head < content.len(), "{topic}: more came than there is");

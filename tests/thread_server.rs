@@ -1,11 +1,9 @@
 //! What a thread per client costs, and who makes room for whom when all places are taken.
 
-mod support;
-
+use crate::support::{Reader, Server, allow_many_descriptors, eventually};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use support::{Reader, Server, eventually};
 
 const GET: &[u8] = b"GET /santai HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -32,7 +30,7 @@ impl Client {
         let stream = self.0.get_mut();
         stream.set_read_timeout(Some(how_long)).expect("it can");
         let result = stream.read(&mut [0; 1]).map_err(|e| e.kind());
-        stream.set_read_timeout(Some(support::PATIENCE)).expect("it can");
+        stream.set_read_timeout(Some(crate::support::PATIENCE)).expect("it can");
         matches!(result, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 }
@@ -112,7 +110,7 @@ fn a_stop_answers_those_who_wait_for_a_place() {
 #[test]
 fn two_thousand_clients_that_came_and_went_leave_less_than_30_mib_after_15_seconds() {
     const MOST_KIB: u64 = 30 * 1024;
-    let size = support::allow_many_descriptors().min(2000);
+    let size = allow_many_descriptors().min(2000);
     let server = Server::start("thread_server", &["--max-connections", "5000"]);
     let request = b"GET /page.html HTTP/1.1\r\nHost: a\r\n\r\n";
     let visit = || {

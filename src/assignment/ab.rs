@@ -1,7 +1,8 @@
 //! The same runs by ab, where it is installed: its figures beside ours, and pairs to be judged.
 //!
-//! Entry points: [`Ab::run`], [`table`], [`pairs`]. Note: `notes/README.md`.
+//! Entry points: [`run`], [`table`], [`pairs`]. Note: `notes/README.md`.
 
+use super::measure::{Measured, SYSTEMS};
 use super::report::Findings;
 use crate::bench::rounds::Cell;
 use crate::bench::stats::Spread;
@@ -10,30 +11,21 @@ use crate::bench::verdict::Pair;
 use crate::bench::{Outcome, Plan};
 use crate::cli::shutdown::Stop;
 use crate::lab::page::spread;
-use crate::lab::process::{installed, output};
-use std::path::PathBuf;
+use crate::lab::process::output;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 /// A run that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Ab(PathBuf);
-
 /// A run as ab reports it: its rate, and how many requests failed.
 pub(super) type AbRun = [f64; 2];
 
-impl Ab {
-    pub fn find() -> Option<Ab> {
-        installed("ab").map(Ab)
-    }
-
-    /// The same run; None if ab did not end well or is not understood.
-    pub fn run(&self, plan: &Plan, stop: &Stop) -> Option<AbRun> {
-        let same = format!("-q {} {}", same(plan), plan.target.url());
-        let mut command = Command::new(&self.0);
-        read(&output(command.args(same.split(' ')), PATIENCE, stop).ok()?)
-    }
+/// The same run by the program `ab`; None if it did not end well or is not understood.
+pub(super) fn run(ab: &Path, plan: &Plan, stop: &Stop) -> Option<AbRun> {
+    let same = format!("-q {} {}", same(plan), plan.target.url());
+    read(&output(Command::new(ab).args(same.split(' ')), PATIENCE, stop).ok()?)
 }
 
 /// The options that ab and bench have in common for this plan.
@@ -50,18 +42,17 @@ fn read(text: &str) -> Option<AbRun> {
 }
 
 /// Each of our cells with ab's runs, by round, where there are any; in the order of the tables.
-fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &[Option<AbRun>])> {
-    findings.in_order().filter_map(|cell| {
-        let runs = findings.measured.ab_runs(cell);
-        runs.iter().any(Option::is_some).then_some((cell, runs))
+fn beside(findings: &Findings) -> impl Iterator<Item = (&Cell, &Vec<Option<AbRun>>)> {
+    let Measured { cells, ab, .. } = &findings.measured;
+    SYSTEMS.iter().flat_map(move |(_, title)| {
+        let both = cells.iter().zip(ab).filter(move |(cell, _)| cell.name() == *title);
+        both.filter(|(_, runs)| runs.iter().any(Option::is_some))
     })
 }
 
-/// ab's figures beside ours.
 pub(super) fn table(findings: &Findings) -> Table {
-    let heading =
-        ["System", "Level", "progjar bench (requests/s)", "ab (requests/s)", "ab: failed"];
-    let mut table = Table::new(&heading);
+    let cells = ["System", "Level", "progjar bench (requests/s)", "ab (requests/s)", "ab: failed"];
+    let mut table = Table::new(&cells);
     for (cell, runs) in beside(findings) {
         let figures = |place: usize| runs.iter().flatten().map(move |run| run[place]);
         let rates = Spread::of(figures(0)).unwrap_or_default();
@@ -76,8 +67,8 @@ pub(super) fn table(findings: &Findings) -> Table {
 
 /// Ours and ab's of each row, in the rounds in which ab had one too.
 pub(super) fn pairs(findings: &Findings) -> Vec<Pair> {
-    let pair = |(cell, runs): (&Cell, &[Option<AbRun>])| {
-        let both = cell.runs().iter().zip(runs);
+    let pair = |(cell, runs): (&Cell, &Vec<Option<AbRun>>)| {
+        let both = cell.runs.iter().zip(runs);
         let rates = both.filter_map(|(ours, ab)| Some((ours.rate(), ab.as_ref()?[0])));
         let (ours, theirs) = rates.unzip();
         Pair {

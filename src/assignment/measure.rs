@@ -3,12 +3,13 @@
 //!
 //! Entry point: [`run`]. Note: `notes/README.md`.
 
-use super::ab::{Ab, AbRun};
+use super::ab::{self, AbRun};
 use crate::bench::Plan;
 use crate::bench::rounds::{Cell, Turn, WARMUP, load_curve, measure};
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use crate::lab::fleet::Fleet;
-use crate::lab::process::say;
+use crate::lab::process::{installed, say};
 use std::time::Duration;
 
 /// The assignment's concurrency levels.
@@ -26,25 +27,12 @@ pub(super) struct Measured {
     /// A cell per system and level.
     pub cells: Vec<Cell>,
     /// ab's runs of each cell, by round; empty without ab.
-    ab: Vec<Vec<Option<AbRun>>>,
+    pub ab: Vec<Vec<Option<AbRun>>>,
     /// A cell per system and rate.
     pub curve: Vec<Cell>,
 }
 
-impl Measured {
-    pub fn ab_runs(&self, cell: &Cell) -> &[Option<AbRun>] {
-        let place = self.cells.iter().position(|c| std::ptr::eq(c, cell));
-        place.and_then(|place| self.ab.get(place)).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Measures lb, one async_server, and thread_server.
-pub(super) fn run(
-    fleet: &Fleet,
-    requests: u64,
-    rounds: usize,
-    stop: &Stop,
-) -> Result<Measured, String> {
+pub(super) fn run(fleet: &Fleet, requests: u64, rounds: usize, stop: &Stop) -> Result<Measured> {
     let mut plans = Vec::new();
     for concurrency in LEVELS {
         for (topic, title) in SYSTEMS {
@@ -55,16 +43,16 @@ pub(super) fn run(
             plans.push(Plan { requests, concurrency, keep_alive: true, go_on: true, ..plan });
         }
     }
-    let ab = Ab::find();
-    if ab.is_none() {
+    let program = installed("ab");
+    if program.is_none() {
         say("      ab is not installed (apt install apache2-utils): our figures stand alone");
     }
     let mut runs: Vec<Vec<Option<AbRun>>> = plans.iter().map(|_| Vec::new()).collect();
     let watch = &mut |turn: &Turn| {
         let place = plans.iter().position(|plan| std::ptr::eq(plan, turn.plan));
         let (Some(place), 1..) = (place, turn.round) else { return };
-        if let Some(ab) = ab.as_ref().filter(|_| !stop.is_raised()) {
-            runs[place].push(ab.run(turn.plan, stop));
+        if let Some(program) = program.as_ref().filter(|_| !stop.is_raised()) {
+            runs[place].push(ab::run(program, turn.plan, stop));
         }
         if place == 0 {
             say(&format!("      round {}/{}", turn.round, turn.rounds));
@@ -80,9 +68,12 @@ pub(super) fn run(
     say("      load curve: at ever higher rates, all systems in turn");
     let scheduled = load_curve(&busiest, stop)?;
     let curve = measure(&scheduled, CURVE_ROUNDS, Duration::ZERO, stop, &mut |_| {});
-    let curve = curve.even_unanswered()?;
+    // Also where no request was answered in time: on a schedule that is a result.
+    if let Some(why) = curve.broken {
+        return Err(why);
+    }
     if stop.is_raised() {
         return Err("stopped".to_owned());
     }
-    Ok(Measured { cells, ab: runs, curve })
+    Ok(Measured { cells, ab: runs, curve: curve.cells })
 }

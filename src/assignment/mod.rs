@@ -8,7 +8,7 @@
 // the assignment's ports, and whether they are free
 pub mod ports;
 // fetches the page through the lb and checks it
-mod fetch;
+pub mod fetch;
 // the performance test and the load curve
 mod measure;
 // the same runs by ab
@@ -81,7 +81,7 @@ fn carry_out(given: &Given, requests: u64, rounds: usize, stop: &Stop) -> Result
     say(&format!("      {}", SYSTEMS.map(|(_, title)| title).join(", ")));
     let measured = measure::run(&fleet, requests, rounds, stop)?;
     fleet.check_running()?;
-    let (started, fetched) = (fleet.all().to_vec(), fetched.into_iter().map(|f| f.line).collect());
+    let (started, fetched) = (fleet.servers.clone(), fetched.into_iter().map(|f| f.line).collect());
     let findings = Findings { requests, rounds, started, fetched, rotation, measured };
     step(7, &format!("writing the report in {}", report.display()));
     report::write(&findings, report)?;
@@ -117,7 +117,7 @@ fn start(fleet: &mut Fleet, servers: &[(&str, u16)]) -> Result<(), String> {
 /// Step 5: every backend in turn, as the answers and the log say.
 fn look_at_rotation(log: &Path, fetched: &[Fetched], stop: &Stop) -> Result<Vec<String>, String> {
     step(5, "looking at the rotation in the log of lb");
-    fetch::check_rotation(fetched)?;
+    fetch::check_rotation(&fetched.iter().map(|f| &*f.served_by).collect::<Vec<_>>())?;
     let deadline = Instant::now() + LOG_PATIENCE;
     // Besides ours stand the line that says "listening", and whoever else found the port. Two
     // workers may log two answers in another order than they gave them.

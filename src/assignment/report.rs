@@ -8,14 +8,14 @@ use super::ab;
 use super::measure::{LEVELS, Measured, SYSTEMS};
 use crate::bench::Outcome;
 use crate::bench::report::{Parts, ab_text};
-use crate::bench::rounds::WARMUP;
-use crate::bench::rounds::{self, Cell};
-use crate::bench::saved;
+use crate::bench::rounds::{self, Cell, WARMUP};
+use crate::bench::saved::{self, now};
+use crate::bench::stats::Spread;
 use crate::bench::table;
 use crate::bench::verdict::{self, Verdict};
-use crate::lab::chart::{Chart, Point, Scale, Series};
+use crate::lab::chart::{Chart, Scale, Series};
 use crate::lab::fleet::Server;
-use crate::lab::notes::{circumstances, compiler, now};
+use crate::lab::notes::{circumstances, compiler};
 use crate::lab::page::{Page, Part, put};
 use crate::lab::process::lines;
 use std::path::Path;
@@ -32,7 +32,6 @@ const SOAL: &str = "\
 The programs here are `progjar async_server`, `progjar lb` and `progjar thread_server` in place of
 async_server.py, lb.py and server_thread_http; `./run.sh all` wrote this report.";
 
-/// All that a run of `all` found out.
 pub(super) struct Findings {
     pub requests: u64,
     /// Runs of each system at each level.
@@ -46,14 +45,8 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// The levels of one system, in order.
-    fn cells_of<'a>(&'a self, title: &'a str) -> impl Iterator<Item = &'a Cell> {
-        of(&self.measured.cells, title)
-    }
-
-    /// All cells, table by table.
     pub fn in_order(&self) -> impl Iterator<Item = &Cell> {
-        SYSTEMS.iter().flat_map(|(_, title)| self.cells_of(title))
+        SYSTEMS.iter().flat_map(|(_, title)| of(&self.measured.cells, title))
     }
 
     /// What makes the tables worth less than they look: one sentence, if there is any.
@@ -69,8 +62,7 @@ impl Findings {
         })
     }
 
-    /// The verdicts of the report, corrected together: on each two systems at each level, and then
-    /// on each row of ours beside ab's.
+    /// Corrected together: on each two systems at each level; on each row of ours beside ab's.
     fn verdicts(&self) -> (Vec<Verdict>, Vec<Verdict>) {
         let mut pairs = rounds::pairs(&self.measured.cells);
         let systems = pairs.len();
@@ -81,19 +73,17 @@ impl Findings {
     }
 }
 
-/// The cells of one system.
 fn of<'a>(cells: &'a [Cell], title: &'a str) -> impl Iterator<Item = &'a Cell> {
     cells.iter().filter(move |cell| cell.plan().target.name == title)
 }
 
-/// The title as a heading.
 fn heading(title: &str) -> &str {
     if title == "Async" { "Async (satu async_server, tanpa load balancer)" } else { title }
 }
 
 /// Each system's table, with exactly the assignment's columns; each row is the median run.
 fn tables(findings: &Findings) -> Vec<Part> {
-    let table = |title| Part::Table(table::table(findings.cells_of(title)));
+    let table = |title| Part::Table(table::table(of(&findings.measured.cells, title)));
     SYSTEMS.iter().flat_map(|(_, title)| [Part::heading(3, heading(title)), table(title)]).collect()
 }
 
@@ -110,7 +100,6 @@ fn markdown(parts: Vec<Part>) -> String {
     Page { title: String::new(), lang: "", parts }.markdown()
 }
 
-/// All tables, and what the evidence says, for the terminal.
 pub(super) fn summary(findings: &Findings) -> String {
     let (systems, beside_ab) = findings.verdicts();
     let mut parts = tables(findings);
@@ -184,15 +173,12 @@ fn performance_parts(findings: &Findings) -> Vec<Part> {
     let mut parts = vec![Part::heading(2, "Performance Test"), Part::text(intro)];
     for (_, title) in SYSTEMS {
         parts.push(Part::heading(3, heading(title)));
-        parts.extend(findings.cells_of(title).map(|cell| {
+        parts.extend(of(&findings.measured.cells, title).map(|cell| {
             let (same, url) = (ab::same(cell.plan()), cell.plan().target.url());
             let (rounds, warmup) = (findings.rounds, WARMUP.as_millis());
             let ours = format!("./run.sh bench {same} --rounds {rounds} --warmup {warmup}ms {url}");
             let output = ab_text(cell.median(), Parts::default());
-            Part::Fold(
-                format!("ab {same} {url}"),
-                format!("$ {ours}\n{}", output.trim_matches('\n')),
-            )
+            Part::Fold(format!("ab {same} {url}"), format!("$ {ours}\n{}", output.trim()))
         }));
     }
     parts
@@ -230,7 +216,7 @@ fn chart(
     [x_label, y_label]: [&'static str; 2],
     x: Scale,
     from_zero: bool,
-    points: impl Fn(&'static str) -> Vec<Point>,
+    points: impl Fn(&'static str) -> Vec<(f64, Spread)>,
 ) -> Chart {
     let short = |title: &str| title.replace("Load Balancer", "LB");
     let series = SYSTEMS.map(|(_, title)| Series { name: short(title), points: points(title) });
@@ -244,8 +230,8 @@ pub(super) fn requests_chart(findings: &Findings) -> Chart {
     let x = Scale::places(LEVELS.iter().map(usize::to_string));
     chart("Requests per second", labels, x, true, |title| {
         let rates = |cell: &Cell| cell.spread(|run| run.rate() / 1000.0);
-        let cells = (0..).zip(findings.cells_of(title));
-        cells.map(|(x, cell)| Point { x: f64::from(x), y: rates(cell) }).collect()
+        let cells = (0..).zip(of(&findings.measured.cells, title));
+        cells.map(|(x, cell)| (f64::from(x), rates(cell))).collect()
     })
 }
 
@@ -255,9 +241,7 @@ fn load_curve(findings: &Findings, share: f64, title: &str) -> Chart {
     let highest = findings.measured.curve.iter().map(rate).fold(0.0, f64::max);
     let labels = ["thousand requests/s that are due", "response time, ms (log scale)"];
     chart(title, labels, Scale::from_zero(highest), false, |title| {
-        of(&findings.measured.curve, title)
-            .map(|c| Point { x: rate(c), y: c.spread(time) })
-            .collect()
+        of(&findings.measured.curve, title).map(|c| (rate(c), c.spread(time))).collect()
     })
 }
 
@@ -295,11 +279,11 @@ pub(super) fn block(findings: &Findings, name: &str) -> Option<String> {
     ))];
     match SYSTEMS.iter().find(|(topic, _)| *topic == name) {
         Some((_, title)) => {
-            parts.push(Part::Table(table::table(findings.cells_of(title))));
+            parts.push(Part::Table(table::table(of(&findings.measured.cells, title))));
             parts.push(Part::text(
                 "<details><summary>Lowest and highest rate of each row</summary>",
             ));
-            parts.push(remarks(findings.cells_of(title)));
+            parts.push(remarks(of(&findings.measured.cells, title)));
             parts.push(Part::text("</details>"));
         }
         None if name == "bench" => parts.extend(ab_parts(findings).into_iter().skip(1)),

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-/// The kernel counts CPU time for `/proc/PID/stat` in ticks; USER_HZ is 100 on every Linux that
-/// Rust runs on.
+/// `/proc/PID/stat` counts CPU time in ticks; USER_HZ is 100 on every Linux that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
 
 /// What one line of `/proc/PID/stat` says that matters here.
@@ -33,13 +32,19 @@ fn schedstat(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
 }
 
+/// The first number behind a label of such a file as `/proc/PID/status`.
+pub(crate) fn number_behind(label: &str, path: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(label))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
 /// The numbers among the names in a folder of `/proc`.
 pub(crate) fn numbers_in(folder: &str) -> Vec<u32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// `/proc/PID/stat`.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -51,6 +56,8 @@ pub struct Cpu {
     pub threads: BTreeMap<u32, u64>,
     /// Of all threads, also those that have ended, in ticks: in the programs, and in the kernel.
     pub ticks: [u64; 2],
+    /// How often a thread that lives lost a core that it still wanted.
+    pub preempted: u64,
     /// How many these are.
     pub processes: u32,
 }
@@ -64,10 +71,12 @@ impl Cpu {
             cpu.ticks[0] += user;
             cpu.ticks[1] += system;
             // A thread may end while we look.
-            let times = numbers_in(&format!("/proc/{pid}/task")).into_iter().filter_map(|thread| {
-                Some((thread, schedstat(&format!("/proc/{pid}/task/{thread}/schedstat"))?))
-            });
-            cpu.threads.extend(times);
+            for thread in numbers_in(&format!("/proc/{pid}/task")) {
+                let file = |name| format!("/proc/{pid}/task/{thread}/{name}");
+                cpu.threads.extend(schedstat(&file("schedstat")).map(|time| (thread, time)));
+                let lost = number_behind("nonvoluntary_ctxt_switches:", &file("status"));
+                cpu.preempted += lost.unwrap_or(0);
+            }
         }
         Some(cpu)
     }

@@ -12,6 +12,8 @@ pub mod options;
 pub mod reader;
 // the client threads: each with many connections and one poller
 mod client;
+// connections that say nothing
+mod idle;
 // what is counted
 pub mod tally;
 // times in bounded memory, medians
@@ -42,14 +44,14 @@ use rounds::{Cell, Turn};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+use tally::Tally;
 
 /// Descriptors beside those of the connections: standard streams, pollers, files.
 const OTHER_DESCRIPTORS: u64 = 16;
 /// How long to try each address of a name that has several.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the plan, to its end or until `stop`. The error is one line: the target refuses, or
-/// something broke and the plan does not say to go on.
+/// Runs the plan, until `stop` at most. The error is one line: the target refuses, or the run broke.
 pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
     let mut outcome = attempt(plan, stop)?;
     outcome.tally.broken.take().map_or(Ok(outcome), Err)
@@ -57,17 +59,25 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
 
 /// The same, but a run that breaks is an outcome too, as far as it came.
 fn attempt(plan: &Plan, stop: &Stop) -> Result<Outcome, String> {
-    let connections = plan.concurrency;
-    let threads = plan.threads.clamp(1, connections);
+    let connections = plan.concurrency + plan.idle;
+    let threads = plan.threads.clamp(1, plan.concurrency);
     let limit = sys::raise_descriptor_limit()
         .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
     if (connections + threads) as u64 + OTHER_DESCRIPTORS > limit {
         return Err(format!(
-            "-c {connections} needs more open descriptors than the limit of {limit} allows: \
-             choose a lower -c, or raise the hard limit (ulimit -Hn)"
+            "{connections} connections need more open descriptors than the limit of {limit} allows: \
+             choose a lower -c or --idle, or raise the hard limit (ulimit -Hn)"
         ));
     }
-    client::run(Plan { threads, ..plan.clone() }, resolve(&plan.target)?, stop)
+    let (address, plan) = (resolve(&plan.target)?, Plan { threads, ..plan.clone() });
+    match idle::beside(&plan, address, stop, || client::run(plan.clone(), address, stop)) {
+        Ok((outcome, idle_memory)) => Ok(Outcome { idle_memory, ..outcome? }),
+        // Whatever is compared with it is worth its time all the same.
+        Err(why) => {
+            let (wall, tally) = (Duration::ZERO, Tally { reason: Some(why), ..Tally::default() });
+            Ok(Outcome { plan, wall, tally, cpu: None, idle_memory: None, interrupted: false })
+        }
+    }
 }
 
 /// The target's address. Only a name with several addresses is tried out: a lone probe would
@@ -86,9 +96,9 @@ fn resolve(target: &Target) -> Result<SocketAddr, String> {
 /// `progjar bench`: the report goes to stdout, progress to stderr.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     if given.has("-h") || given.has("-V") {
-        let version = concat!("progjar bench ", env!("CARGO_PKG_VERSION"));
-        let version = || format!("{version}, ab's options and report\n");
-        print(&if given.has("-h") { TOPIC.help() } else { version() });
+        let version =
+            concat!("progjar bench ", env!("CARGO_PKG_VERSION"), ", ab's options and report\n");
+        print(&if given.has("-h") { TOPIC.help() } else { version.to_owned() });
         return Ok(());
     }
     let mut options = Options::of(given).map_err(Failure::Usage)?;
@@ -118,11 +128,15 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn text_of(cells: &[Cell], options: &Options) -> String {
-    let old_pairs = options.against.iter().flat_map(|old| old.pairs(cells));
-    let pairs = rounds::pairs(cells).into_iter().chain(old_pairs);
     let origin = || saved::origin(options.rounds, options.warmup);
     match options.format {
-        Format::Table => table::tables(cells, pairs.collect()),
+        Format::Table => {
+            let (mut pairs, mut alone) = (rounds::pairs(cells), Vec::new());
+            for pair in options.against.iter().flat_map(|old| old.pairs(cells)) {
+                pair.map_or_else(|why| alone.push(why), |pair| pairs.push(pair));
+            }
+            table::tables(cells, pairs, alone)
+        }
         Format::Csv => saved::csv(cells, &origin()),
         Format::Json => saved::json(cells, &origin()),
         Format::Text => cells.iter().map(|c| report::ab_text(c.median(), options.parts)).collect(),

@@ -64,6 +64,7 @@ const FLAGS: &[Flag] = flags! {
     "--warmup" "time" "0" "load each target first, uncounted (2s, 250ms)"
     "--rate" "R" "" "requests/s on a schedule, counted from when due; 1k,5k or auto: a curve"
     "--against" "FILE" "" "verdicts also against a run saved by --json"
+    "--idle" "N" "0" "so many more connections, with one answer each and then silent"
     "--cpu" "PID,…" "" "CPU time per request of these processes"
     "--http11" "" "" "send HTTP/1.1, as browsers do"
     "--threads" "T" "" "client threads [1 per 4 cores]"
@@ -141,6 +142,9 @@ impl Options {
         if many && (given.has("-g") || given.has("-e")) {
             return Err(TOPIC.wrong("-g and -e hold one run: give one URL, one level, one round"));
         }
+        if against.is_some() && (given.has("--csv") || given.has("--json")) {
+            return Err(TOPIC.wrong("--against gives verdicts, --csv and --json hold none"));
+        }
         let requests = plans[0].requests;
         if !many && !given.has("-q") && requests > WORTH_LINES {
             plans[0].progress = (requests / 10).max(100);
@@ -148,7 +152,7 @@ impl Options {
         let format = match () {
             () if given.has("--json") => Format::Json,
             () if given.has("--csv") => Format::Csv,
-            () if given.has("--table") || many => Format::Table,
+            () if given.has("--table") || many || against.is_some() => Format::Table,
             () => Format::Text,
         };
         Ok(Options {
@@ -234,6 +238,7 @@ fn plan(given: &Given) -> Result<Plan, String> {
     plan.any_length = given.has("-l");
     plan.verbosity = given.number("-v", 0..=9)?.unwrap_or(0);
     plan.rows = given.text("-g").map(PathBuf::from);
+    plan.idle = given.number("--idle", 0..=1_000_000)?.unwrap_or(0) as usize;
     let pids =
         |text: &str| list(text, |pid| pid.parse().ok()).filter(|pids| Cpu::of(pids).is_some());
     let wanted = "give process ids that /proc knows: 4711,4712";

@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// Where the requests go.
@@ -100,15 +99,15 @@ pub struct Plan {
     pub go_on: bool,
     /// -l: bodies may differ in length.
     pub(crate) any_length: bool,
-    /// --rate: requests per second on a fixed schedule; None: each connection sends its next
-    /// request when it has the answer to the last.
+    /// --rate: requests per second, on a schedule; None: a closed loop.
     pub rate: Option<f64>,
     /// --http11: as browsers send it; otherwise HTTP/1.0, as ab does.
     pub(crate) http11: bool,
+    /// --idle: so many more connections are open and say nothing.
+    pub(crate) idle: usize,
     /// --cpu: the processes whose CPU time is read before and after.
     pub(crate) processes: Vec<u32>,
-    /// --threads. Unless given, one for each four cores: on a small machine a second one would
-    /// take the server's place.
+    /// --threads; by default one per four cores: a second one may take the place of the server.
     pub(crate) threads: usize,
     /// -v.
     pub(crate) verbosity: u64,
@@ -128,7 +127,7 @@ impl Plan {
             requests: 1,
             concurrency: 1,
             timeout: Duration::from_secs(30),
-            threads: available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1)),
+            threads: (cores() / 4).max(1),
             ..Plan::default()
         })
     }
@@ -171,12 +170,11 @@ impl Plan {
 
     /// The same for so long, whatever the number of requests, and without a word.
     pub(super) fn for_time(&self, limit: Duration) -> Plan {
-        let quiet = Plan { rows: None, verbosity: 0, progress: 0, ..self.clone() };
+        let quiet = Plan { rows: None, verbosity: 0, progress: 0, idle: 0, ..self.clone() };
         Plan { time_limit: Some(limit), requests: u64::MAX, ..quiet }
     }
 
-    /// Whether a request may be sent once more when nobody knows what became of it (RFC 9110,
-    /// section 9.2.2).
+    /// Whether a request may be sent again although the first may have arrived (RFC 9110, 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(&self.method.as_str())
     }
@@ -190,6 +188,11 @@ impl Plan {
         let rate = self.rate.map(|rate| format!(", {rate} requests/s"));
         format!("c = {}{}", self.concurrency, rate.unwrap_or_default())
     }
+}
+
+/// As many as this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// RFC 4648, section 4.

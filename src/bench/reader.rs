@@ -41,8 +41,7 @@ enum State {
     Trailer,
 }
 
-/// The reader of one connection. It has no memory of its own as long as heads and lines arrive
-/// whole, as nearly all do.
+/// The reader of one connection. It has no memory of its own while heads and lines come whole.
 #[derive(Debug, Default)]
 pub struct Reader {
     state: State,
@@ -73,8 +72,7 @@ impl Reader {
         self.answer.total
     }
 
-    /// Takes the bytes that came next. With the last of a response it gives the answer, and is ready
-    /// for a new response; until then None.
+    /// Takes the bytes that came next; with the last of a response it gives the answer, else None.
     #[inline]
     pub fn feed(&mut self, bytes: &[u8], heads: &mut Heads) -> Fed<Option<Answer>> {
         self.answer.total += bytes.len() as u64;
@@ -82,8 +80,7 @@ impl Reader {
         Ok(is_whole.then(|| std::mem::take(self).answer))
     }
 
-    /// The whole response if the connection has ended now; None if that cuts it short, or if it
-    /// never began.
+    /// The whole response if the connection has ended now; None: cut short, or it never began.
     pub fn end(&self) -> Option<Answer> {
         self.awaits_close().then_some(self.answer)
     }
@@ -160,8 +157,7 @@ impl Reader {
     }
 }
 
-/// Behind the line end that ends a line, or with `is_head` behind the empty line that ends a head; it
-/// lies at `from` or later.
+/// Behind the next line end from `from` on; with `is_head`, the empty line that ends a head.
 fn end_of_text(bytes: &[u8], from: usize, is_head: bool) -> Option<usize> {
     let mut line_ends = bytes.iter().enumerate().skip(from).filter(|(_, b)| **b == b'\n');
     let is_end = |before: &[u8]| {
@@ -170,8 +166,7 @@ fn end_of_text(bytes: &[u8], from: usize, is_head: bool) -> Option<usize> {
     line_ends.find(|(i, _)| is_end(&bytes[..*i])).map(|(i, _)| i + 1)
 }
 
-/// The status code, whether the connection persists (RFC 9112, section 9.3), and how the body
-/// ends (section 6.3).
+/// Status code, whether the connection persists (RFC 9112, 9.3), how the body ends (6.3).
 fn head(text: &[u8], head_only: bool) -> Fed<(u16, bool, State)> {
     // A bare LF ends a line too (RFC 9112, section 2.2).
     let lines = text.split(|&b| b == b'\n');

@@ -71,7 +71,6 @@ pub fn ab_text(outcome: &Outcome, parts: Parts) -> String {
     text
 }
 
-/// The report's upper part.
 fn fields(text: &mut String, outcome: &Outcome) {
     let (plan, tally) = (&outcome.plan, &outcome.tally);
     let length = format!("{} bytes", tally.document.unwrap_or(0));
@@ -208,9 +207,8 @@ pub(super) fn percentages(outcome: &Outcome) -> String {
     text
 }
 
-/// Creates ab's file of -g, with its heading. ab keeps every request in memory and sorts them at
-/// the end; here rows are written as answers complete, so that memory stays constant however long
-/// the run is.
+/// Creates ab's file of -g, with its heading. ab sorts all requests at the end; here rows are
+/// written as answers complete, so that memory stays constant.
 pub(super) fn row_file(path: &Path) -> Result<BufWriter<File>, String> {
     let mut file = BufWriter::new(File::create(path).map_err(no_rows)?);
     file.write_all(b"starttime\tseconds\tctime\tdtime\tttime\twait\n").map_err(no_rows)?;
@@ -221,8 +219,7 @@ pub(super) fn no_rows(error: io::Error) -> String {
     format!("cannot write the file of -g: {error}")
 }
 
-/// A request that began at `begun`; then connect, processing and waiting, in nanoseconds. Times
-/// have fractions; starttime is UTC.
+/// Of a request that began at `begun`: connect, processing, waiting in ns; starttime is UTC.
 pub(super) fn row(begun: Instant, times: [u64; 3]) -> String {
     let seconds = clock::unix_time().saturating_sub(begun.elapsed()).as_secs();
     let [connect, processing, waiting] = times.map(|nanos| nanos as f64 / 1e6);

@@ -13,19 +13,15 @@ use std::time::Duration;
 /// All runs of one target at one level, by round; at least one.
 #[derive(Debug)]
 pub struct Cell {
-    runs: Vec<Outcome>,
+    pub(crate) runs: Vec<Outcome>,
 }
 
 impl Cell {
-    pub(crate) fn runs(&self) -> &[Outcome] {
-        &self.runs
-    }
-
     pub(crate) fn plan(&self) -> &Plan {
         &self.runs[0].plan
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.plan().target.name
     }
 
@@ -34,7 +30,6 @@ impl Cell {
         median_run(&self.runs, Outcome::rate)
     }
 
-    /// One figure of each run, by round.
     pub(crate) fn samples(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
         self.runs.iter().map(figure).collect()
     }
@@ -48,13 +43,19 @@ impl Cell {
         format!("{:.3}", self.spread(|o| o.tally.response.quantile_ms(q)).median)
     }
 
+    /// For a table: the median CPU time per request of --cpu's processes, in µs.
+    pub(crate) fn cpu_time(&self) -> String {
+        let times: Option<Vec<f64>> = self.runs.iter().map(Outcome::cpu_per_request).collect();
+        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
+        time.unwrap_or("?".to_owned())
+    }
+
     /// The sum over all runs, so that no failure hides behind a median.
     pub(crate) fn sum(&self, of: fn(&Outcome) -> u64) -> u64 {
         self.runs.iter().map(of).sum()
     }
 
-    /// To be judged beside the figures of another at the same level: the rate; where a schedule
-    /// fixes it, the 99th percentile of the response time.
+    /// To be judged: the rate; where a schedule fixes it, the 99th percentile of the response time.
     pub(super) fn compared_with(&self, names: [String; 2], theirs: Vec<f64>) -> Pair {
         let low_is_good = if self.plan().rate.is_some() { "response time (p99)" } else { "" };
         let samples = [self.compared(), theirs];
@@ -72,9 +73,9 @@ impl Cell {
 /// What was measured: a cell for each plan that ran, in their order.
 #[derive(Debug)]
 pub struct Measurement {
-    pub(super) cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
     /// Why it ended before its time: a target refused, or a run broke.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Measurement {
@@ -83,14 +84,8 @@ impl Measurement {
         self.failure().map_or(Ok(self.cells), Err)
     }
 
-    /// The cells, also where no request was answered in time: on a schedule that is a result. The
-    /// error says why there are not all of them.
-    pub(crate) fn even_unanswered(self) -> Result<Vec<Cell>, String> {
-        self.broken.map_or(Ok(self.cells), Err)
-    }
-
     pub(super) fn failure(&self) -> Option<String> {
-        let runs = || self.cells.iter().flat_map(Cell::runs);
+        let runs = || self.cells.iter().flat_map(|cell| &cell.runs);
         self.broken.clone().or_else(|| runs().find_map(Outcome::failure))
     }
 }
@@ -105,8 +100,7 @@ pub struct Turn<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-/// Runs each plan in turn, `rounds` times, after `warmup` for each. On stop, and when a run
-/// breaks, it returns what there is.
+/// Runs each plan in turn, `rounds` times, after a warm-up, until stop or until a run breaks.
 pub(crate) fn measure(
     plans: &[Plan],
     rounds: usize,
@@ -159,17 +153,14 @@ pub(crate) fn pairs(cells: &[Cell]) -> Vec<Pair> {
     pairs
 }
 
-/// How others that compare load each target before the first round, so that it is not the only cold
-/// one.
+/// How long others that compare load each target first, so that none is the only cold one.
 pub(crate) const WARMUP: Duration = Duration::from_millis(200);
 /// How long `--rate auto` loads a target to see what it can do.
 const PROBE: Duration = Duration::from_millis(500);
-/// The points of its curve, of the highest rate of a closed loop: where the curve is flat, where it
-/// bends, and beyond.
+/// The points of its curve, as parts of a closed loop's rate: where it is flat, bends, and beyond.
 const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1];
 
-/// `--rate auto`: for each level the rates that are parts of what the best target does there in a
-/// closed loop.
+/// `--rate auto`: for each level, parts of the rate of the best target in a closed loop.
 pub(crate) fn load_curve(plans: &[Plan], stop: &Stop) -> Result<Vec<Plan>, String> {
     let mut scheduled = Vec::new();
     for level in plans.chunk_by(Plan::is_same_level) {

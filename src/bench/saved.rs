@@ -2,12 +2,13 @@
 //!
 //! Entry points: [`csv`], [`json`], [`Saved::read`]. Note: `notes/bench.md`.
 
-use super::plan::Target;
+use super::plan::{Target, cores};
 use super::rounds::Cell;
+use super::stats::PERCENTILES;
 use super::table::{Column, Table};
 use super::verdict::Pair;
 use super::{Outcome, Plan};
-use crate::cli::{self, quoted};
+use crate::cli::{self, Result, quoted};
 use crate::net::clock;
 use std::fmt::Display;
 use std::path::Path;
@@ -28,11 +29,15 @@ pub(crate) fn origin(rounds: usize, warmup: Duration) -> Origin {
     );
     [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("date", cli::date(clock::unix_time().as_secs())),
+        ("date", now()),
         ("command", format!("progjar {}", words.join(" "))),
         ("method", method),
         ("machine", machine()),
     ]
+}
+
+pub(crate) fn now() -> String {
+    cli::date(clock::unix_time().as_secs())
 }
 
 /// The CPU, how many cores of it we may use, and the kernel.
@@ -41,8 +46,7 @@ pub(crate) fn machine() -> String {
     let cpu = read("/proc/cpuinfo");
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
     let cpu = cpu.unwrap_or("unknown CPU").trim_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (os, release) = (std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
+    let (cores, os, release) = (cores(), std::env::consts::OS, read("/proc/sys/kernel/osrelease"));
     format!("{cpu}, {cores} cores, {os} {}", release.trim())
 }
 
@@ -59,7 +63,7 @@ fn plain(json: &str) -> String {
 }
 
 /// What a run comes to, with its names in JSON and CSV; NaN: it has none.
-const FIGURES: [Column<Outcome, f64>; 32] = [
+const FIGURES: [Column<Outcome, f64>; 22] = [
     ("complete", |o| o.tally.done as f64),
     ("failed", |o| o.tally.failed.all() as f64),
     ("failed_connect", |o| o.tally.failed.0[0] as f64),
@@ -82,27 +86,21 @@ const FIGURES: [Column<Outcome, f64>; 32] = [
     ("cpu_us_per_request", |o| o.cpu_per_request().unwrap_or(f64::NAN)),
     ("mean_ms", |o| o.tally.total.mean() / 1e6),
     ("stddev_ms", |o| o.tally.total.deviation() / 1e6),
-    ("p50_ms", |o| o.tally.total.quantile_ms(0.5)),
-    ("p90_ms", |o| o.tally.total.quantile_ms(0.9)),
-    ("p99_ms", |o| o.tally.total.quantile_ms(0.99)),
-    ("p99.9_ms", |o| o.tally.total.quantile_ms(0.999)),
-    ("max_ms", |o| o.tally.total.quantile_ms(1.0)),
-    ("response_p50_ms", |o| o.tally.response.quantile_ms(0.5)),
-    ("response_p90_ms", |o| o.tally.response.quantile_ms(0.9)),
-    ("response_p99_ms", |o| o.tally.response.quantile_ms(0.99)),
-    ("response_p99.9_ms", |o| o.tally.response.quantile_ms(0.999)),
-    ("response_max_ms", |o| o.tally.response.quantile_ms(1.0)),
 ];
 
 /// A name, and its value as JSON.
-type Member = (&'static str, String);
+type Member = (String, String);
 
 fn figures(outcome: &Outcome) -> impl Iterator<Item = Member> {
-    FIGURES.iter().map(|(name, of)| (*name, number(of(outcome))))
+    let times = [("", &outcome.tally.total), ("response_", &outcome.tally.response)];
+    let quantiles = times.into_iter().flat_map(|(of, times)| {
+        PERCENTILES.map(|(name, q)| (format!("{of}{name}_ms"), number(times.quantile_ms(q))))
+    });
+    FIGURES.iter().map(|(name, of)| ((*name).to_owned(), number(of(outcome)))).chain(quantiles)
 }
 
 fn texts(origin: &Origin) -> impl Iterator<Item = Member> {
-    origin.iter().map(|(name, text)| (*name, quoted(text)))
+    origin.iter().map(|(name, text)| ((*name).to_owned(), quoted(text)))
 }
 
 /// What a cell is about, and how far its rounds are apart.
@@ -115,11 +113,12 @@ fn about(cell: &Cell) -> [Member; 10] {
         ("concurrency", number(plan.concurrency as f64)),
         ("rate_asked", number(plan.rate.unwrap_or(f64::NAN))),
         ("threads", number(plan.threads as f64)),
-        ("rounds", number(cell.runs().len() as f64)),
+        ("rounds", number(cell.runs.len() as f64)),
         ("median_requests_per_second", number(spread.median)),
         ("lowest_requests_per_second", number(spread.lowest)),
         ("highest_requests_per_second", number(spread.highest)),
     ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 /// A line per target and level: the median run, and the lowest and highest rate of all rounds.
@@ -127,7 +126,7 @@ pub(crate) fn csv(cells: &[Cell], origin: &Origin) -> String {
     let mut table = Table::default();
     for cell in cells {
         let members = about(cell).into_iter().chain(figures(cell.median())).chain(texts(origin));
-        let (heading, row) = members.map(|(name, json)| (name.to_owned(), plain(&json))).unzip();
+        let (heading, row) = members.map(|(name, json)| (name, plain(&json))).unzip();
         if table.rows.is_empty() {
             table.rows.push(heading);
         }
@@ -144,7 +143,7 @@ pub(crate) fn json(cells: &[Cell], origin: &Origin) -> String {
         let histogram = list(buckets.map(|(low, width, n)| format!("[{low},{width},{n}]")));
         object(figures(run), "histogram", histogram)
     };
-    let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs().iter().map(run)));
+    let cell = |cell: &Cell| object(about(cell), "runs", list(cell.runs.iter().map(run)));
     object(texts(origin), "cells", list(cells.iter().map(cell))) + "\n"
 }
 
@@ -158,7 +157,6 @@ fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))
 }
 
-/// What `--against` compares with.
 #[derive(Debug)]
 pub struct Saved {
     date: String,
@@ -168,7 +166,7 @@ pub struct Saved {
 
 impl Saved {
     /// Reads what `bench --json` wrote. The error is one line.
-    pub(super) fn read(path: &Path) -> Result<Saved, String> {
+    pub(super) fn read(path: &Path) -> Result<Saved> {
         let wrong = |what: &dyn Display| format!("--against '{}': {what}", path.display());
         let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
         Saved::of(&text).ok_or_else(|| wrong(&"this is not what bench --json writes"))
@@ -197,21 +195,22 @@ impl Saved {
         Some(saved).filter(|saved| is_whole && !saved.cells.is_empty())
     }
 
-    /// Each cell beside the saved one of the same target and level. Where both measured one target
-    /// only, it may have another name.
-    pub(super) fn pairs(&self, cells: &[Cell]) -> Vec<Pair> {
+    /// Each cell beside the saved one of the same target and level, or a sentence if there is none.
+    /// Where both measured one target only, it may have another name.
+    pub(super) fn pairs<'a>(&'a self, cells: &'a [Cell]) -> impl Iterator<Item = Result<Pair>> {
         let first = &self.cells[0].0.target.name;
         let lone = self.cells.iter().all(|(old, _)| old.target.name == *first)
             && cells.iter().all(|cell| cell.name() == cells[0].name());
-        let pair = |cell: &Cell| {
+        cells.iter().map(move |cell| {
             let is_same = |(old, _): &&(Plan, Vec<f64>)| {
                 old.is_same_level(cell.plan()) && (lone || old.target.name == cell.name())
             };
-            let (old, samples) = self.cells.iter().find(is_same)?;
+            let (name, level) = (cell.name(), cell.plan().level());
+            let none = || format!("{level}: the saved run has no {name} at this level");
+            let (old, samples) = self.cells.iter().find(is_same).ok_or_else(none)?;
             let then = format!("{} of {}", old.target.name, self.date);
-            Some(cell.compared_with([format!("{} now", cell.name()), then], samples.clone()))
-        };
-        cells.iter().filter_map(pair).collect()
+            Ok(cell.compared_with([format!("{name} now"), then], samples.clone()))
+        })
     }
 }
 

@@ -10,8 +10,7 @@ const PER_DOUBLING: usize = 1 << PRECISION;
 /// Enough for every u64.
 const BUCKETS: usize = (64 - PRECISION as usize + 1) * PER_DOUBLING;
 
-/// The most by which [`Histogram::quantile`] may miss, relative to the true value: half the
-/// width of a bucket, since the middle of the bucket is reported.
+/// The most by which [`Histogram::quantile`] may miss, relatively: it gives the middle of a bucket.
 pub const RELATIVE_ERROR: f64 = 1.0 / (2 * PER_DOUBLING) as f64;
 
 /// Times in nanoseconds, counted in buckets whose width grows with the time: 59 KB for any number.
@@ -152,8 +151,7 @@ pub(crate) fn median(sorted: &[f64]) -> f64 {
     (sorted[(count - 1) / 2] + sorted[count / 2]) / 2.0
 }
 
-/// The run with the median figure, of two in the middle the lower one: a run that was made.
-/// There must be one.
+/// The run with the median figure, of two in the middle the lower one; there must be a run.
 pub fn median_run<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> &T {
     let mut order: Vec<&T> = runs.iter().collect();
     order.sort_by(|a, b| figure(a).total_cmp(&figure(b)));

@@ -34,8 +34,7 @@ impl Table {
         self.rows.iter().map(line).collect()
     }
 
-    /// For a note or a report, in the assignment's own spelling: the rule below the heading is
-    /// as wide as its words.
+    /// For a note or a report, in the assignment's spelling: the rule is as wide as the heading.
     pub fn markdown(&self) -> String {
         let Some((heading, rows)) = self.rows.split_first() else { return String::new() };
         let rule = heading.iter().map(|cell| format!(":{}:", "-".repeat(cell.chars().count())));
@@ -81,13 +80,11 @@ const CURVE: [Column<Cell, String>; 7] = [
     ("Unanswered", |c| c.sum(|o| o.tally.unanswered).to_string()),
 ];
 
-/// One row of the assignment's table.
 pub(crate) fn row(outcome: &Outcome) -> Vec<String> {
     COLUMNS.iter().map(|(_, of)| of(outcome)).collect()
 }
 
-/// The table of these cells: the assignment's, with a row for the median run; or, on a schedule,
-/// the load curve.
+/// The assignment's table, with a row for each median run; or, on a schedule, the load curve.
 pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
     let cells: Vec<&Cell> = cells.into_iter().collect();
     let mut table = match cells.iter().any(|cell| cell.plan().rate.is_some()) {
@@ -101,16 +98,15 @@ pub(crate) fn table<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Table {
             Some(_) => CURVE.iter().map(|(_, of)| of(cell)).collect(),
             None => row(cell.median()),
         };
-        let times: Option<Vec<f64>> = cell.runs().iter().map(Outcome::cpu_per_request).collect();
-        let time = times.and_then(Spread::of).map(|cpu| format!("{:.1}", cpu.median));
-        row.extend(with_cpu.then(|| time.unwrap_or("?".to_owned())));
+        row.extend(with_cpu.then(|| cell.cpu_time()));
         table.rows.push(row);
     }
     table
 }
 
-/// A table per target, with what it does not show below it; then the verdicts on these pairs.
-pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
+/// A table per target, with what it does not show below it; then the verdicts on these pairs, and
+/// of what there was nothing to judge beside.
+pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>, alone: Vec<String>) -> String {
     // The first level has each target once.
     let targets = cells.iter().filter(|cell| cell.plan().is_same_level(cells[0].plan()));
     let parts = targets.map(|target| {
@@ -118,7 +114,8 @@ pub(super) fn tables(cells: &[Cell], pairs: Vec<Pair>) -> String {
         let (title, table) = (target.name(), table(of_name()).markdown());
         format!("### {title}\n\n{table}{}", list(of_name().flat_map(remarks).collect()))
     });
-    parts.collect::<Vec<_>>().join("\n") + &list(verdict::sentences(&verdict::judge(pairs)))
+    let verdicts = verdict::sentences(&verdict::judge(pairs));
+    parts.collect::<Vec<_>>().join("\n") + &list([verdicts, alone].concat())
 }
 
 fn list(sentences: Vec<String>) -> String {
@@ -130,7 +127,7 @@ fn list(sentences: Vec<String>) -> String {
 
 /// What the row of a cell does not show.
 pub(crate) fn remarks(cell: &Cell) -> Vec<String> {
-    let (runs, Spread { lowest, highest, .. }) = (cell.runs(), cell.spread(Outcome::rate));
+    let (runs, Spread { lowest, highest, .. }) = (&cell.runs, cell.spread(Outcome::rate));
     let rounds = runs.len();
     let [done, failed, late, non_2xx, unanswered, retried] = [
         |o: &Outcome| o.tally.done,

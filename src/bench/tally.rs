@@ -2,6 +2,7 @@
 //!
 //! Knows neither sockets nor reports. Entry points: [`Tally`], [`Outcome`]. Note: `notes/bench.md`.
 
+use super::cpu::Cpu;
 use super::plan::Plan;
 use super::reader::Answer;
 use super::stats::Histogram;
@@ -142,8 +143,10 @@ pub struct Outcome {
     pub wall: Duration,
     /// Everything counted.
     pub tally: Tally,
-    /// CPU time of the processes of --cpu meanwhile; None if they cannot be read.
-    pub cpu: Option<Duration>,
+    /// What the processes of --cpu had used before and after; None if they cannot be read.
+    pub cpu: Option<[Cpu; 2]>,
+    /// Bytes by which they had grown for each connection of --idle.
+    pub idle_memory: Option<f64>,
     /// Ctrl-C ended it early.
     pub interrupted: bool,
 }
@@ -165,8 +168,7 @@ impl Outcome {
         Some(format!("{url}: no request succeeded; the first failed with {why}"))
     }
 
-    /// On a schedule: which part of the rate was not answered, if that is more than the end of a
-    /// run can explain.
+    /// On a schedule: the part of the rate not answered, if it is more than a run's end explains.
     pub(crate) fn shortfall(&self) -> Option<f64> {
         let part = 1.0 - self.rate() / self.plan.rate?;
         Some(part).filter(|part| *part > 0.05 || self.tally.unanswered > 0)
@@ -190,7 +192,8 @@ impl Outcome {
 
     /// Microseconds of CPU time of the processes of --cpu per request that succeeded.
     pub(crate) fn cpu_per_request(&self) -> Option<f64> {
-        Some(self.cpu?.as_secs_f64() * 1e6 / self.succeeded() as f64)
+        let [before, after] = self.cpu.as_ref()?;
+        Some(after.since(before).as_secs_f64() * 1e6 / self.succeeded() as f64)
     }
 
     /// Requests per second; failed ones do not count.
@@ -198,8 +201,7 @@ impl Outcome {
         self.per_second(self.succeeded() as f64)
     }
 
-    /// ab's "Time per request" in milliseconds: the mean as one connection sees it; 0 if no
-    /// request succeeded.
+    /// ab's "Time per request" in ms: the mean as one connection sees it; 0 if none succeeded.
     pub(crate) fn time_per_request(&self) -> f64 {
         let (time, succeeded) = (self.wall.as_secs_f64() * 1e3, self.succeeded());
         let all = if succeeded > 0 { time / succeeded as f64 } else { 0.0 };

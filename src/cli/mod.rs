@@ -10,6 +10,9 @@ pub mod shutdown;
 // lines of the log, from any thread to stdout, without waiting for stdout
 pub mod log;
 
+/// Of work that fails with a sentence for the user.
+pub type Result<T, E = String> = std::result::Result<T, E>;
+
 /// That second since 1970 in UTC, for reports: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn date(second: u64) -> String {
     String::from_utf8_lossy(&crate::http::date::format(second)).into_owned()

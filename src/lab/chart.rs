@@ -9,8 +9,7 @@ use super::page::number;
 use crate::bench::stats::Spread;
 use std::fmt::Write;
 
-/// The size of a chart, in its own units: about as wide as a phone, so that its letters stay
-/// readable there.
+/// In units of their own: about as wide as a phone, so that letters stay readable there.
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 316.0;
 /// The place of the plot in it.
@@ -22,28 +21,18 @@ const BOTTOM: f64 = 266.0;
 /// The colours and lines of all charts; in a page it is needed once.
 pub(crate) const STYLE: &str = include_str!("chart.css");
 
-/// A place across, and what was measured there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Point {
-    pub x: f64,
-    pub y: Spread,
-}
-
-/// One system's points, in the order of x.
+/// One system's points, in the order of places across: each with what was measured there.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// As in the legend.
     pub name: String,
-    pub points: Vec<Point>,
+    pub points: Vec<(f64, Spread)>,
 }
 
 /// All that a chart shows. The first five series have looks of their own.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
     pub title: String,
-    /// What lies across, with its unit.
     pub x_label: &'static str,
-    /// What goes up, with its unit.
     pub y_label: &'static str,
     pub x: Scale,
     /// Whether what goes up does so from zero, or else on a logarithmic scale.
@@ -76,7 +65,7 @@ impl Chart {
         if names.len() > 1 {
             self.legend(&mut svg);
         }
-        let values = || self.series.iter().flat_map(|s| &s.points).map(|p| p.y);
+        let values = || self.series.iter().flat_map(|s| &s.points).map(|(_, y)| y);
         let highest = values().map(|y| y.highest).fold(0.0, f64::max);
         let y = match self.from_zero {
             true => Scale::from_zero(highest),
@@ -131,11 +120,11 @@ impl Chart {
     }
 
     fn draw(&self, svg: &mut String, i: usize, series: &Series, y: &Scale) {
-        let has_spans = series.points.iter().any(|p| p.y.lowest < p.y.highest);
+        let has_spans = series.points.iter().any(|(_, y)| y.lowest < y.highest);
         // Side by side, so that the bars of systems that are equally fast do not hide each other.
         let middle = (self.series.len() as f64 - 1.0) / 2.0;
         let aside = if has_spans { (i as f64 - middle) * 5.0 } else { 0.0 };
-        let place = |p: &Point| (self.across(p.x) + aside, up(y, p.y.median));
+        let place = |(x, at): &(f64, Spread)| (self.across(*x) + aside, up(y, at.median));
         if self.has_lines {
             let path = series.points.iter().map(place).map(|(x, y)| format!("{x:.1} {y:.1}"));
             let path = path.collect::<Vec<_>>().join("L");
@@ -144,7 +133,7 @@ impl Chart {
         for point in &series.points {
             let (x, middle) = place(point);
             if has_spans {
-                let (low, high) = (up(y, point.y.lowest), up(y, point.y.highest));
+                let (low, high) = (up(y, point.1.lowest), up(y, point.1.highest));
                 let bar = format!("M{x:.1} {low:.1}V{high:.1}m-3 0h6M{:.1} {low:.1}h6", x - 3.0);
                 let _ = writeln!(svg, "<path class=\"span s{i}\" d=\"{bar}\"/>");
             }
@@ -174,12 +163,12 @@ fn marker(svg: &mut String, i: usize, x: f64, y: f64) {
 
 /// From values to places on an axis, and the few round values that are written beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct Scale {
+pub struct Scale {
     low: f64,
     high: f64,
     is_log: bool,
     /// Where there is a tick, and what stands beside it.
-    ticks: Vec<(f64, String)>,
+    pub ticks: Vec<(f64, String)>,
 }
 
 impl Scale {
@@ -194,9 +183,8 @@ impl Scale {
         Scale { low: 0.0, high: count as f64 * step, is_log: false, ticks }
     }
 
-    /// Logarithmic, over at least all the values: the ends and the ticks lie on 1, 2 or 5; where
-    /// there are many decades, on 1.
-    fn log(low: f64, high: f64) -> Scale {
+    /// Logarithmic over all the values: ends and ticks lie on 1, 2 or 5; over many decades, on 1.
+    pub fn log(low: f64, high: f64) -> Scale {
         let low = low.max(1e-9);
         let high = high.max(low * 2.0);
         let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
@@ -218,7 +206,7 @@ impl Scale {
     }
 
     /// The share of the axis below `value`, from 0 to 1.
-    fn share(&self, value: f64) -> f64 {
+    pub fn share(&self, value: f64) -> f64 {
         let share = match self.is_log {
             true => (value.max(1e-12) / self.low).ln() / (self.high / self.low).ln(),
             false => (value - self.low) / (self.high - self.low),
@@ -234,23 +222,4 @@ fn plain(value: f64) -> String {
     }
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_round_and_few_and_every_value_lies_within() {
-        let names = |scale: &Scale| scale.ticks.iter().map(|t| t.1.clone()).collect::<Vec<_>>();
-        let zero = names(&Scale::from_zero(83_000.0));
-        assert_eq!(zero, ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]);
-        let log = Scale::log(0.011, 0.9);
-        assert_eq!(names(&log), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
-        assert!((log.share(0.1) - 0.5).abs() < 1e-9);
-        assert_eq!((log.share(0.0), log.share(99.0)), (0.0, 1.0));
-        let counts = [(0.003, 90.0), (1.0, 1.0), (0.0, 0.0), (5e-7, 1e7), (0.02, 1.9)]
-            .map(|(low, high)| Scale::log(low, high).ticks.len());
-        assert!(counts.iter().all(|count| (2..=18).contains(count)), "{counts:?}");
-    }
 }

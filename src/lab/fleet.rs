@@ -6,6 +6,7 @@
 //! [`Fleet::start_other`]. Note: `notes/README.md`.
 
 use super::process::{NAP, lines, pause};
+use crate::cli::Result;
 use crate::cli::shutdown::{Stop, UNTIL_EOF};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -38,7 +39,8 @@ pub(crate) struct Fleet {
     /// For logs; an absolute path where others are started.
     pub folder: PathBuf,
     root: PathBuf,
-    servers: Vec<Server>,
+    /// In the order of their start.
+    pub servers: Vec<Server>,
     processes: Vec<Process>,
     is_scratch: bool,
     /// Ends every wait.
@@ -46,9 +48,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// None yet. Our servers will serve `root`; logs go into `folder`, which has none of another
-    /// run then.
-    pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet, String> {
+    /// None yet. Ours will serve `root`; logs go into `folder`, from which older ones are removed.
+    pub fn new(folder: &Path, root: &Path, stop: &Stop) -> Result<Fleet> {
         let wrong = |e| format!("cannot write in '{}': {e}", folder.display());
         fs::create_dir_all(folder).map_err(wrong)?;
         for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -70,21 +71,15 @@ impl Fleet {
     }
 
     /// In a folder that goes with the fleet; there is nothing to serve but `/`.
-    pub fn in_scratch(stop: &Stop) -> Result<Fleet, String> {
+    pub fn in_scratch(stop: &Stop) -> Result<Fleet> {
         let folder = std::env::temp_dir().join(format!("progjar-{}", std::process::id()));
         let mut fleet = Fleet::new(&folder, &folder, stop)?;
         fleet.is_scratch = true;
         Ok(fleet)
     }
 
-    /// Starts `progjar TOPIC PORT ARGUMENTS` and waits for the line that says it listens; on port
-    /// 0 that is any free port.
-    pub fn start<A: AsRef<str>>(
-        &mut self,
-        topic: &str,
-        port: u16,
-        arguments: &[A],
-    ) -> Result<Server, String> {
+    /// Starts `progjar TOPIC PORT ARGS`, and waits until it listens; port 0 is any free port.
+    pub fn start<A: AsRef<str>>(&mut self, topic: &str, port: u16, args: &[A]) -> Result<Server> {
         let number = self.servers.iter().filter(|server| server.topic == topic).count();
         let log = match (number, topic) {
             (_, "async_server") if port > 0 => format!("{topic}-{port}"),
@@ -92,7 +87,7 @@ impl Fleet {
             _ => format!("{topic}-{}", number + 1),
         };
         let port = port.to_string();
-        let words: Vec<&str> = arguments.iter().map(A::as_ref).collect();
+        let words: Vec<&str> = args.iter().map(A::as_ref).collect();
         let mut command = Command::new(&self.program);
         command.args([UNTIL_EOF, topic, &port]).args(&words);
         if matches!(topic, "async_server" | "thread_server") {
@@ -116,7 +111,7 @@ impl Fleet {
         arguments: &[&str],
         settings: &str,
         words: &[(&str, String)],
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let (address, folder) = (free_address()?, self.folder.join(name));
         let ours = [
             ("ADDRESS", address.to_string()),
@@ -149,7 +144,7 @@ impl Fleet {
         mut command: Command,
         log: &str,
         address: &dyn Fn(&[String]) -> Option<SocketAddr>,
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let log = self.folder.join(format!("{log}.log"));
         let output = File::create(&log)
             .and_then(|output| Ok((output.try_clone()?, output)))
@@ -177,19 +172,13 @@ impl Fleet {
         Ok(server)
     }
 
-    /// All, in the order of their start.
-    pub fn all(&self) -> &[Server] {
-        &self.servers
-    }
-
-    /// The first of a topic.
-    pub fn one(&self, topic: &str) -> Result<&Server, String> {
+    pub fn one(&self, topic: &str) -> Result<&Server> {
         let found = self.servers.iter().find(|server| server.topic == topic);
         found.ok_or_else(|| format!("{topic} has not been started"))
     }
 
     /// Whether all are still there; the error names the log of one that is not.
-    pub fn check_running(&mut self) -> Result<(), String> {
+    pub fn check_running(&mut self) -> Result<()> {
         let mut all = self.servers.iter().zip(&mut self.processes);
         match all.find_map(|(server, process)| process.has_ended().then_some(server)) {
             None => Ok(()),
@@ -246,9 +235,8 @@ impl Drop for Process {
     }
 }
 
-/// An address whose port nobody uses. Somebody may take it before its program does; then that
-/// program says so and the command ends.
-pub(crate) fn free_address() -> Result<SocketAddr, String> {
+/// An address whose port nobody uses yet; a program that finds it taken says so and ends.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_err(|e| format!("cannot find a free port: {e}"))

@@ -138,7 +138,6 @@ impl Floor<'_> {
         }
     }
 
-    /// Asks a backend on behalf of a client.
     fn ask(&mut self, client: usize) -> io::Result<()> {
         let place = self.idle.pop().map_or_else(|| self.connect(), Ok)?;
         (self.sides[client].other, self.sides[place].other) = (Some(place), Some(client));

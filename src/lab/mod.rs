@@ -8,9 +8,9 @@ pub(crate) mod process;
 // servers as processes, ours and others'
 pub(crate) mod fleet;
 // axes, lines, markers, a legend: one chart as SVG
-pub(crate) mod chart;
+pub mod chart;
 // headings, text, tables, charts: Markdown and HTML
-pub(crate) mod page;
+pub mod page;
 // results blocks in the notes, and what they come from
 pub mod notes;
 // what is left of a server that does not think: the bound for all others

@@ -6,55 +6,41 @@
 //! Note: `notes/README.md`.
 
 use super::chart::Chart;
+use super::exhibit;
 use super::page::put_charts;
 use super::process::say;
-use crate::bench::saved::machine;
-use crate::net::clock;
+use crate::bench::saved::{machine, now};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The names of the blocks.
-pub const NAMES: [&str; 16] = [
-    "async_server",
-    "lb",
-    "thread_server",
-    "bench",
-    "compare",
-    "pollers",
-    "tricks",
-    "peers",
-    "exhibit-spin",
-    "exhibit-not-found",
-    "exhibit-dead-port",
-    "exhibit-omission",
-    "exhibit-noise",
-    "exhibit-policies",
-    "exhibit-pipeline",
-    "exhibit-cost",
-];
+pub fn names() -> Vec<String> {
+    let names = "async_server lb thread_server bench compare pollers tricks peers".split(' ');
+    let exhibits = exhibit::names().map(|name| format!("exhibit-{name}"));
+    names.map(str::to_owned).chain(exhibits).collect()
+}
 
 const BEGIN: &str = "<!-- measured: ";
 const END: &str = "<!-- end -->";
 
 /// Looks through the folder's notes without changing them. The error names the line.
 pub fn check(folder: &Path) -> Result<(), String> {
-    for (path, text) in notes(folder)? {
+    for (path, text) in texts(folder, "md")? {
         replace(&text, &|_| None).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())
 }
 
-/// Puts what `block` says of a name into the blocks of that name in the folder's notes, leaves
-/// those of which it says nothing, and draws the charts anew. No note is written before all have
-/// been understood.
+/// Fills the blocks of the folder's notes with what `block` says of their names, leaves the others,
+/// and draws the charts anew. No note is written before all have been understood.
 pub(crate) fn refresh(
     folder: &Path,
     block: &dyn Fn(&str) -> Option<String>,
     charts: &[(&str, Chart)],
 ) -> Result<(), String> {
     let (mut changed, mut count) = (Vec::new(), 0);
-    for (path, text) in notes(folder)? {
+    for (path, text) in texts(folder, "md")? {
         let filled = replace(&text, block).map_err(|e| format!("{}: {e}", path.display()))?;
         count += filled.1;
         changed.push((path, filled.0));
@@ -70,22 +56,22 @@ pub(crate) fn refresh(
     Ok(())
 }
 
-fn notes(folder: &Path) -> Result<Vec<(PathBuf, String)>, String> {
+/// The files with this extension, in the order of their names.
+pub(super) fn texts(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, String> {
     let wrong = |path: &Path, e| format!("cannot read '{}': {e}", path.display());
-    let mut notes = Vec::new();
+    let mut texts = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| wrong(folder, e))? {
         let path = entry.map_err(|e| wrong(folder, e))?.path();
-        if path.extension().is_some_and(|e| e == "md") {
+        if path.extension().is_some_and(|e| e == extension) {
             let text = fs::read_to_string(&path).map_err(|e| wrong(&path, e))?;
-            notes.push((path, text));
+            texts.push((path, text));
         }
     }
-    notes.sort();
-    Ok(notes)
+    texts.sort();
+    Ok(texts)
 }
 
-/// The text with its blocks filled anew, and how many were filled. Markers are whole lines; in
-/// fenced code they are only shown.
+/// The text with its blocks filled, and how many. Markers are whole lines, not in fenced code.
 fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let (mut out, mut count, mut is_code) = (String::new(), 0, false);
     let mut lines = (1..).zip(text.split_inclusive('\n'));
@@ -94,8 +80,8 @@ fn replace(text: &str, block: &dyn Fn(&str) -> Option<String>) -> Result<(String
         is_code ^= line.trim().starts_with("```");
         let Some(name) = begun(line).filter(|_| !is_code) else { continue };
         let wrong = |what: String| Err(format!("line {number}: {what}"));
-        if !NAMES.contains(&name) {
-            let known = NAMES.join(", ");
+        if !names().iter().any(|known| known == name) {
+            let known = names().join(", ");
             return wrong(format!("there is no measurement '{name}'; the names are {known}"));
         }
         let mut old = String::new();
@@ -119,15 +105,6 @@ fn begun(line: &str) -> Option<&str> {
     Some(line.trim().strip_prefix(BEGIN)?.strip_suffix("-->")?.trim())
 }
 
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-pub(crate) fn now() -> String {
-    crate::cli::date(clock::unix_time().as_secs())
-}
-
-/// The compiler, where it is installed.
 pub(crate) fn compiler() -> Option<String> {
     let output = Command::new("rustc").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

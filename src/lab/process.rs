@@ -3,6 +3,7 @@
 //! Knows no server: those are kept running by [`super::fleet`]. Entry point: [`output`].
 //! Note: `notes/README.md`.
 
+use crate::cli::Result;
 use crate::cli::args::Failure;
 use crate::cli::shutdown::Stop;
 use std::fs;
@@ -20,9 +21,8 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// The end of a topic that starts others. Ctrl-C is no failure: whatever broke
-/// meanwhile broke for that reason.
-pub(crate) fn end(topic: &str, done: Result<(), String>, stop: &Stop) -> Result<(), Failure> {
+/// The end of a topic that starts others. What breaks after Ctrl-C broke for that reason.
+pub(crate) fn end(topic: &str, done: Result<()>, stop: &Stop) -> Result<(), Failure> {
     if done.is_err() && stop.is_raised() {
         say(&format!("{topic}: stopped before the end; every server has been stopped"));
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn end(topic: &str, done: Result<(), String>, stop: &Stop) -> Result<
 }
 
 /// Naps, unless the stop flag is raised.
-pub(crate) fn pause(stop: &Stop) -> Result<(), String> {
+pub(crate) fn pause(stop: &Stop) -> Result<()> {
     if stop.is_raised() {
         return Err("stopped".to_owned());
     }
@@ -47,13 +47,8 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     places.find(|place| place.is_file())
 }
 
-/// Runs the command to its end, at most so long; its standard output, which must fit a pipe
-/// (64 KiB). The error says how it failed.
-pub(crate) fn output(
-    command: &mut Command,
-    patience: Duration,
-    stop: &Stop,
-) -> Result<String, String> {
+/// Runs it to its end, at most so long. Gives its output, which must fit a pipe (64 KiB).
+pub(crate) fn output(command: &mut Command, patience: Duration, stop: &Stop) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let wrong = |what: &str| format!("{name}: {what}");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

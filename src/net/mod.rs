@@ -6,6 +6,9 @@
 // the system calls that std lacks; the only `unsafe`
 #[allow(unsafe_code)]
 pub mod sys;
+// the same on other systems than Linux, with plain std
+#[cfg(not(target_os = "linux"))]
+mod portable;
 // who is ready? scan, poll, epoll: three answers to the same calls
 pub(crate) mod poller;
 // how servers come to clients: bind, announce, accept

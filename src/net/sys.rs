@@ -6,12 +6,12 @@
 //! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
 //! Note: `notes/poller.md`. Source of the numbers: the Linux and POSIX man pages named beside them.
 
+#[cfg(not(target_os = "linux"))]
+pub use super::portable::{accept, connect, raise_descriptor_limit, seal, send_sealed};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{EPOLLEXCLUSIVE, EpollEvent, Op, epoll_create, epoll_ctl, epoll_wait};
 #[cfg(target_os = "linux")]
 pub use linux::{accept, connect, raise_descriptor_limit, seal, send_sealed};
-#[cfg(not(target_os = "linux"))]
-pub use portable::{accept, connect, raise_descriptor_limit, seal, send_sealed};
 
 use std::ffi::c_void;
 use std::io;
@@ -125,11 +125,12 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{check, milliseconds, ready};
-    use std::ffi::{c_char, c_long, c_ulong};
+    use std::ffi::{c_char, c_long, c_ulong, c_void};
     use std::fs::File;
     use std::io::{self, Read};
     use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
     use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+    use std::os::unix::fs::FileExt;
     use std::ptr;
     use std::time::Duration;
 
@@ -202,6 +203,16 @@ mod linux {
         fn fcntl(fd: RawFd, command: i32, ...) -> i32;
         fn send(fd: RawFd, bytes: *const u8, length: usize, flags: i32) -> isize;
         fn sendfile(to: RawFd, from: RawFd, at: *mut c_long, most: usize) -> isize;
+        fn mmap(
+            at: *mut c_void,
+            length: usize,
+            protection: i32,
+            flags: i32,
+            fd: RawFd,
+            offset: c_long,
+        ) -> *mut c_void;
+        fn munmap(at: *mut c_void, length: usize) -> i32;
+        fn madvise(at: *mut c_void, length: usize, advice: i32) -> i32;
     }
 
     /// Takes over a descriptor that a system call has just returned, or its error.
@@ -297,9 +308,9 @@ mod linux {
         Ok((stream, peer))
     }
 
-    /// A file in memory with this content, and its length: memfd_create(2), sealed with fcntl(2),
-    /// so that nobody can change it any more.
-    pub fn seal(mut content: impl Read) -> io::Result<(File, u64)> {
+    /// A file in memory with this content, and its length, which is expected to be `length`:
+    /// memfd_create(2), sealed with fcntl(2), so that nobody can change it any more.
+    pub fn seal(mut content: impl Read, length: u64) -> io::Result<(File, u64)> {
         const CLOEXEC_AND_ALLOW_SEALING: u32 = 1 | 2;
         const F_ADD_SEALS: i32 = 1033;
         /// F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE.
@@ -307,10 +318,46 @@ mod linux {
         // SAFETY: the name ends in a NUL and outlives the call.
         let fd = own(unsafe { memfd_create(c"".as_ptr(), CLOEXEC_AND_ALLOW_SEALING) })?;
         let mut file = File::from(fd);
+        // Only faster: without them the file has pages of the usual size.
+        let _ = use_huge_pages(&file, length as usize);
         let length = io::copy(&mut content, &mut file)?;
+        file.set_len(length)?;
         // SAFETY: no memory is passed.
         check(unsafe { fcntl(file.as_raw_fd(), F_ADD_SEALS, SEALS) })?;
         Ok((file, length))
+    }
+
+    /// Gives a new memory file huge pages for as much of its length as fills them: sendfile(2) looks
+    /// up each page that it sends. MADV_COLLAPSE of madvise(2), since Linux 6.1.
+    fn use_huge_pages(file: &File, length: usize) -> io::Result<()> {
+        const HUGE_PAGE: usize = 2 * 1024 * 1024;
+        const PROT_NONE: i32 = 0;
+        const PROT_READ: i32 = 1;
+        const MAP_SHARED_FIXED: i32 = 0x01 | 0x10;
+        const MAP_PRIVATE_ANONYMOUS: i32 = 0x02 | 0x20;
+        const MADV_COLLAPSE: i32 = 25;
+        let size = length - length % HUGE_PAGE;
+        if size == 0 {
+            return Ok(());
+        }
+        file.set_len(size as u64)?;
+        // A huge page is made of pages that exist: one is enough.
+        (0..size).step_by(HUGE_PAGE).try_for_each(|at| file.write_all_at(&[0], at as u64))?;
+        let (whole, fd) = (size + HUGE_PAGE, file.as_raw_fd());
+        // SAFETY: a new range, with room to begin at a multiple of a huge page.
+        let range =
+            unsafe { mmap(ptr::null_mut(), whole, PROT_NONE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
+        if range.addr() == usize::MAX {
+            return Err(io::Error::last_os_error());
+        }
+        let begin = range.wrapping_byte_add(range.addr().wrapping_neg() % HUGE_PAGE);
+        // SAFETY: `size` bytes from `begin` lie in the range, which nobody else knows, and nothing
+        // is read from it or written to it before it is given back.
+        unsafe {
+            mmap(begin, size, PROT_READ, MAP_SHARED_FIXED, fd, 0);
+            madvise(begin, size, MADV_COLLAPSE);
+            check(munmap(range, whole)).map(drop)
+        }
     }
 
     /// Sends the bytes, with word that more follows at once: send(2), MSG_MORE. Or, if there are
@@ -347,45 +394,5 @@ mod linux {
         }
         #[allow(clippy::useless_conversion)] // c_ulong has 32 bits on some machines
         Ok(hard.into())
-    }
-}
-
-/// The nearest that plain std offers elsewhere.
-#[cfg(not(target_os = "linux"))]
-mod portable {
-    use std::fs::File;
-    use std::io::{self, ErrorKind, Read};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::os::fd::BorrowedFd;
-    use std::time::Duration;
-
-    /// There is no sealed memory.
-    pub fn seal(_: impl Read) -> io::Result<(File, u64)> {
-        Err(ErrorKind::Unsupported.into())
-    }
-
-    /// So there is nothing to send from it.
-    pub fn send_sealed(_: BorrowedFd, _: &[u8], _: &File, _: u64, _: usize) -> io::Result<usize> {
-        Err(ErrorKind::Unsupported.into())
-    }
-
-    /// The next client, as a non-blocking socket.
-    pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok((stream, peer))
-    }
-
-    /// Blocks, but for a moment only: a refusal on a local network comes at once.
-    pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_millis(250))?;
-        stream.set_nonblocking(true)?;
-        Ok(stream)
-    }
-
-    /// Not known here: the caller keeps the limit it has.
-    pub fn raise_descriptor_limit() -> io::Result<u64> {
-        Ok(u64::MAX)
     }
 }

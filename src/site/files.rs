@@ -193,7 +193,7 @@ impl Files {
         if all.len() as u64 >= 2 * self.most_sealed || bytes + length > 2 * KEPT_TOTAL {
             return None;
         }
-        let (sealed, length) = sys::seal(file.take(length)).ok().filter(|(_, n)| *n > 0)?;
+        let (sealed, length) = sys::seal(file.take(length), length).ok().filter(|(_, n)| *n > 0)?;
         let sealed = Arc::new(sealed);
         all.push((Arc::downgrade(&sealed), length));
         Some(Content::Sealed(sealed, length))

@@ -1,8 +1,7 @@
 //! Those who listen when bytes arrive in pieces: a recipient made of parser and framing alone,
 //! and a server's side of a conversation, both without a socket.
-#![allow(dead_code)] // each test file uses its own part
 
-use super::support::{self, Said};
+use crate::support::{self, Said};
 use progjar::http::date;
 use progjar::http::framing::{Body, Framing};
 use progjar::http::request::{self, Method};

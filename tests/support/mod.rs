@@ -2,7 +2,6 @@
 //! requests with deadlines, one response read from a stream, and what /proc says of a process.
 //!
 //! Nothing here sleeps to let something happen: [`eventually`] waits for the event itself.
-#![allow(dead_code)] // each test file uses its own part
 
 pub mod backend;
 pub mod client;
@@ -14,7 +13,8 @@ use progjar::cli::limits::Limits;
 use progjar::net::output::Peer;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -497,6 +497,36 @@ pub fn within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
 pub fn allow_many_descriptors() -> usize {
     let limit = progjar::net::sys::raise_descriptor_limit().unwrap_or(256);
     usize::try_from(limit / 8).unwrap_or(usize::MAX)
+}
+
+/// A port where nobody listens, for a program that cannot choose one itself. It lies below those
+/// that the system gives to clients, and is handed out once: no test beside takes it.
+pub fn free_port() -> u16 {
+    const PORTS: Range<u32> = 12_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Each process begins elsewhere, for a suite that runs beside.
+    let begin = std::process::id().wrapping_mul(100);
+    let port = |_| {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(PORTS.start + number % PORTS.len() as u32).unwrap_or_default()
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    PORTS.map(port).find(is_free).expect("a port is free")
+}
+
+/// Does this with each at the same time.
+pub fn each<T: Send>(list: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
+    let act = &act;
+    thread::scope(|scope| {
+        for item in list {
+            scope.spawn(move || act(item));
+        }
+    });
+}
+
+/// What a program has printed.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A folder of its own for one test; removed when dropped.

@@ -1,8 +1,8 @@
 //! nginx and HAProxy, configured as `notes/growing.md` says, where they are installed.
 
-use super::{Folder, PATIENCE};
+use super::{Folder, PATIENCE, free_port};
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,9 +38,7 @@ impl Drop for Neighbour {
 pub fn start(command: impl Fn(u16, &Folder) -> Command) -> Neighbour {
     let mut tried = String::new();
     for _ in 0..5 {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = Folder::new();
         let mut command = command(address.port(), &folder);
         tried = format!("{command:?}");

@@ -171,7 +171,6 @@ impl Client<'_> {
         self.fail(token, if connecting { Class::Connect } else { Class::Receive }, why)
     }
 
-    /// The request has waited for as long as -s allows.
     pub(super) fn expire(&mut self, token: usize) -> Ended {
         self.tally.timed_out += 1;
         self.record_wait(token);
@@ -179,7 +178,6 @@ impl Client<'_> {
         self.broken(token, &format!("no answer within {:?}", self.shared.plan.timeout))
     }
 
-    /// The request came to nothing, and its connection with it.
     fn fail(&mut self, token: usize, class: Class, why: &str) -> Ended {
         self.tally.transferred += self.slots[token].reader.received();
         self.close(token);
@@ -187,7 +185,6 @@ impl Client<'_> {
         self.failed(class, why)
     }
 
-    /// Counts a failure in one class.
     fn failed(&mut self, class: Class, why: &str) -> Ended {
         let (shared, tally) = (self.shared, &mut self.tally);
         let (plan, before) = (shared.plan, shared.done.load(Relaxed) - 1);

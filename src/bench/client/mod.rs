@@ -31,11 +31,9 @@ const HANDSHAKES: usize = 128;
 /// last of the wait for a due time is spent asking without a pause. Not the whole wait: the
 /// scheduler puts a thread that never sleeps behind all others.
 const GRAIN: Duration = Duration::from_micros(100);
-/// When the time of a schedule is over, requests that have been sent may get their answers for so
-/// much longer: those of the last moment are not late.
+/// After the end of a schedule its last requests may still get their answers for so long.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What the threads of a run share.
 struct Shared<'a> {
     plan: &'a Plan,
     address: SocketAddr,
@@ -46,7 +44,6 @@ struct Shared<'a> {
     /// Requests that began, and that ended.
     started: AtomicU64,
     done: AtomicU64,
-    /// The length of the first answer's body.
     document: OnceLock<u64>,
     /// A connection was made.
     reached: AtomicBool,
@@ -54,7 +51,6 @@ struct Shared<'a> {
     aborted: AtomicBool,
 }
 
-/// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No request; the connection may be open.
@@ -127,7 +123,7 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
             tally.merged(other.unwrap_or_else(lost))
         })
     });
-    let cpu = theirs.and_then(|before| Some(Cpu::of(&plan.processes)?.since(&before)));
+    let cpu = theirs.and_then(|before| Some([before, Cpu::of(&plan.processes)?]));
     let rows = shared.rows.map(|rows| rows.into_inner().unwrap_or_else(PoisonError::into_inner));
     let written = rows.map_or(Ok(()), |mut rows| rows.flush().map_err(report::no_rows));
     tally.broken = tally.broken.or(written.err());
@@ -139,7 +135,7 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
     }
     tally.document = shared.document.into_inner();
     let wall = tally.last.map_or(Duration::ZERO, |last| last - shared.begun);
-    Ok(Outcome { plan, wall, tally, cpu, interrupted: stop.is_raised() })
+    Ok(Outcome { plan, wall, tally, cpu, idle_memory: None, interrupted: stop.is_raised() })
 }
 
 /// From one moment to another; 0 if they come the other way round.
@@ -238,7 +234,6 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Gives idle connections their next requests.
     fn start_requests(&mut self) -> Result<(), String> {
         let mut opened = 0;
         while let Some(&token) = self.idle.last().filter(|_| !self.over) {
@@ -290,8 +285,7 @@ impl<'a> Client<'a> {
         until.saturating_duration_since(self.now)
     }
 
-    /// Counts what has no answer now that the run ends: otherwise a server that falls silent
-    /// would look like one that is fast.
+    /// Counts what has no answer at the end: else a server that falls silent would look fast.
     fn leave_unanswered(&mut self, end: Option<Instant>) {
         // The time in which nothing came counts too.
         self.tally.last = Some(self.now);

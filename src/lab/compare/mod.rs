@@ -23,12 +23,14 @@ use super::fleet::Fleet;
 use super::notes::{self, circumstances};
 use super::page::{BOLD, Page, Part};
 use super::process::{end, say};
+use crate::bench::Plan;
 use crate::bench::verdict::{self, Pair};
+use crate::cli::Result;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use crate::net::sys;
-use measure::{Case, System};
-use rows::Row;
+use measure::Case;
+use rows::{Reference, Row};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -77,7 +79,7 @@ struct Comparison<'a> {
     remarks: Vec<String>,
 }
 
-type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<System>, String> + 'a;
+type Start<'a> = dyn Fn(&mut Fleet, &Case) -> Result<Vec<Plan>> + 'a;
 
 /// What is compared: cases, and the systems that are started for each.
 struct List<'a> {
@@ -90,8 +92,7 @@ struct List<'a> {
     below: &'static str,
     cases: Vec<Case>,
     start: Box<Start<'a>>,
-    /// Among the rows of a case the one to which the ratios of this system are.
-    reference: for<'r> fn(&'r [Row], &str) -> Option<&'r Row>,
+    reference: Reference,
     /// What is judged among the rows of a case.
     pairs: fn(&[Row]) -> Vec<Pair>,
     /// Each with the stem of its file.
@@ -99,7 +100,7 @@ struct List<'a> {
 }
 
 impl Comparison<'_> {
-    fn of<'a>(given: &Given, stop: &'a Stop) -> Result<Comparison<'a>, String> {
+    fn of<'a>(given: &Given, stop: &'a Stop) -> Result<Comparison<'a>> {
         let path = |name| PathBuf::from(given.text(name).unwrap_or_default());
         let length = given.duration("--seconds")?.unwrap_or_default();
         if length < Duration::from_millis(50) {
@@ -122,9 +123,8 @@ impl Comparison<'_> {
         self.remarks.push(what);
     }
 
-    /// As many idle connections as a process may hold that needs `each` descriptors for one; fewer
-    /// than wanted is a remark.
-    fn reachable_idle(&mut self, each: u64) -> Result<usize, String> {
+    /// The idle connections that `each` descriptors allow; fewer than wanted is a remark.
+    fn reachable_idle(&mut self, each: u64) -> Result<usize> {
         let limit = sys::raise_descriptor_limit()
             .map_err(|e| format!("cannot ask for the descriptor limit: {e}"))?;
         let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / each).max(1) as usize;
@@ -136,8 +136,7 @@ impl Comparison<'_> {
         Ok(self.idle.min(most))
     }
 
-    /// Makes the folders.
-    fn prepare(&mut self, root: &Path) -> Result<(), String> {
+    fn prepare(&mut self, root: &Path) -> Result<()> {
         let wrong = |e| format!("cannot write in '{}': {e}; see --report", self.folder.display());
         self.folder = fs::create_dir_all(&self.site)
             .and_then(|()| fs::canonicalize(&self.folder))
@@ -174,12 +173,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// Measures, writes the files, refreshes the notes, prints the tables.
-fn carry_out(
-    what: &str,
-    list: &List,
-    compare: &mut Comparison,
-    given: &Given,
-) -> Result<(), String> {
+fn carry_out(what: &str, list: &List, compare: &mut Comparison, given: &Given) -> Result<()> {
     let begun = Instant::now();
     let [report, root] = ["--report", "--root"].map(|f| Path::new(given.text(f).unwrap_or(".")));
     let notes = given.text("--notes").map(Path::new);

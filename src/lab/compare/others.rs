@@ -5,14 +5,14 @@
 //! the backends, as many workers as the lb has, a backlog of 4096. Entry point: [`Others`].
 
 use super::measure::{HOME, is_root};
+use crate::bench::plan::cores;
+use crate::cli::Result;
 use crate::lab::fleet::{Fleet, Server};
-use crate::lab::notes::cores;
 use std::path::{Path, PathBuf};
 
 /// As nothing ends a connection here, an idle one lives for the whole measurement.
 pub(super) const IDLE_SECONDS: &str = "3600";
 
-/// What all of them have in common.
 pub(super) struct Others {
     pub nginx: Option<PathBuf>,
     pub haproxy: Option<PathBuf>,
@@ -22,12 +22,7 @@ pub(super) struct Others {
 
 impl Others {
     /// nginx: a server of the files of the site, one worker; or with backends a gateway.
-    pub fn start_nginx(
-        &self,
-        fleet: &mut Fleet,
-        name: &str,
-        backends: &[Server],
-    ) -> Result<Server, String> {
+    pub fn run_nginx(&self, fleet: &mut Fleet, name: &str, backends: &[Server]) -> Result<Server> {
         let server = match backends {
             [] => include_str!("nginx-server.conf"),
             _ => include_str!("nginx-gateway.conf"),
@@ -37,13 +32,9 @@ impl Others {
         self.start(fleet, name, nginx, &["-e", "stderr", "-c", "FOLDER/settings"], &text, backends)
     }
 
-    pub fn start_haproxy(
-        &self,
-        fleet: &mut Fleet,
-        haproxy: &Path,
-        backends: &[Server],
-    ) -> Result<Server, String> {
+    pub fn run_haproxy(&self, fleet: &mut Fleet, backends: &[Server]) -> Result<Server> {
         let text = include_str!("haproxy.cfg");
+        let haproxy = self.haproxy.as_deref().unwrap_or(Path::new("haproxy"));
         self.start(fleet, "haproxy", haproxy, &["-db", "-f", "FOLDER/settings"], text, backends)
     }
 
@@ -56,7 +47,7 @@ impl Others {
         arguments: &[&str],
         text: &str,
         backends: &[Server],
-    ) -> Result<Server, String> {
+    ) -> Result<Server> {
         let workers = if backends.is_empty() { 1 } else { cores() };
         let words = [
             // nginx's workers would else give up being root, and could not read our files.

@@ -3,10 +3,11 @@
 //!
 //! Entry point: [`list`].
 
-use super::measure::{Case, System};
+use super::measure::Case;
 use super::others::IDLE_SECONDS;
-use super::rows::{Figure, chart};
+use super::rows::{CPU, RATE, chart};
 use super::{Comparison, List};
+use crate::bench::Plan;
 use crate::bench::stats::Spread;
 use crate::lab::fleet::Fleet;
 use crate::net::poller::Kind;
@@ -33,8 +34,10 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
         columns: ["Connections", "Poller"],
         below: "Ratios: to epoll, with as many connections, round by round.",
         cases: cases.to_vec(),
-        start: Box::new(|fleet, _| Kind::ALL.iter().map(|kind| start(fleet, *kind)).collect()),
-        reference: |case, _| case.iter().find(|row| row.system == "epoll"),
+        start: Box::new(|fleet, case| {
+            Kind::ALL.iter().map(|kind| start(fleet, case, *kind)).collect()
+        }),
+        reference: |case, _| case.iter().find(|row| row.cell.name() == "epoll"),
         pairs: |_| Vec::new(),
         charts: |rows| {
             let systems: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -44,15 +47,15 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
             };
             let (rate, cpu) = ("requests/s (log scale)", "µs (log scale)");
             vec![
-                ("pollers-rate", chart("Requests per second", rate, Figure::Rate)),
-                ("pollers-cpu", chart("CPU time per request", cpu, Figure::Cpu)),
+                ("pollers-rate", chart("Requests per second", rate, RATE)),
+                ("pollers-cpu", chart("CPU time per request", cpu, CPU)),
             ]
         },
     })
 }
 
-fn start(fleet: &mut Fleet, kind: Kind) -> Result<System, String> {
+fn start(fleet: &mut Fleet, case: &Case, kind: Kind) -> Result<Plan, String> {
     let idle = format!("--idle-timeout={IDLE_SECONDS}s");
     let arguments = ["--quiet", &idle, "--poller", kind.name()];
-    Ok(System::new(kind.name(), &fleet.start("async_server", 0, &arguments)?, &[]))
+    case.on(kind.name(), &fleet.start("async_server", 0, &arguments)?, &[])
 }

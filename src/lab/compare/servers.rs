@@ -2,14 +2,16 @@
 //!
 //! Entry point: [`list`].
 
-use super::measure::{Case, System};
+use super::measure::Case;
 use super::others::{IDLE_SECONDS, Others};
-use super::rows::{Figure, Row, chart};
+use super::rows::{CPU, RATE, Row, chart};
 use super::{Comparison, List, OTHER_DESCRIPTORS};
+use crate::bench::Plan;
+use crate::bench::plan::cores;
 use crate::bench::verdict::Pair;
+use crate::cli::Result;
 use crate::lab::chart::Chart;
 use crate::lab::fleet::{Fleet, Server};
-use crate::lab::notes::cores;
 use crate::lab::process::installed;
 
 /// In the order of the table. Last stands what leaves thousands of closed connections behind.
@@ -35,7 +37,7 @@ const HAPROXY: &str = "HAProxy + 4 nginx";
 const OURS: [&str; 4] =
     ["async_server", "thread_server", "lb + 4 async_servers", "lb --pipeline 32 + 4"];
 
-pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
+pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>> {
     // A load balancer keeps a second descriptor ready for each client: its backend's.
     let idle = compare.reachable_idle(2)?;
     let (nginx, haproxy) = (installed("nginx"), installed("haproxy"));
@@ -69,7 +71,7 @@ pub(super) fn list<'a>(compare: &mut Comparison) -> Result<List<'a>, String> {
 }
 
 /// All systems that can do the case, each with its backends: servers first.
-fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>, String> {
+fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<Plan>> {
     let common = [
         "--quiet".to_owned(),
         format!("--idle-timeout={IDLE_SECONDS}s"),
@@ -79,40 +81,38 @@ fn start(fleet: &mut Fleet, case: &Case, others: &Others) -> Result<Vec<System>,
     let has_floor = case.path == "/" && case.idle == 0 && case.keep_alive;
     let mut systems = Vec::new();
     let mut add = |name: &str, front: &Server, backends: &[Server]| {
-        systems.push(System::new(name, front, backends));
+        case.on(name, front, backends).map(|plan| systems.push(plan))
     };
     for topic in ["async_server", "thread_server"] {
-        add(topic, &fleet.start(topic, 0, &common)?, &[]);
+        add(topic, &fleet.start(topic, 0, &common)?, &[])?;
     }
     if others.nginx.is_some() {
-        add(NGINX, &others.start_nginx(fleet, NGINX, &[])?, &[]);
+        add(NGINX, &others.run_nginx(fleet, NGINX, &[])?, &[])?;
     }
     if has_floor {
-        add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[]);
+        add("floor", &fleet.start::<&str>("floor", 0, &[])?, &[])?;
     }
     let backends = four(|_| fleet.start("async_server", 0, &common))?;
     for (name, depth) in [(OURS[2], "--pipeline=1"), (OURS[3], "--pipeline=32")] {
         let arguments = [&balancing(&backends)[..], &common, &[depth.to_owned()]].concat();
-        add(name, &fleet.start("lb", 0, &arguments)?, &backends);
+        add(name, &fleet.start("lb", 0, &arguments)?, &backends)?;
     }
     if others.nginx.is_some() {
-        let backends = four(|i| others.start_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
-        add(NGINX_LB, &others.start_nginx(fleet, "nginx-lb", &backends)?, &backends);
-        if let Some(haproxy) = &others.haproxy {
-            add(HAPROXY, &others.start_haproxy(fleet, haproxy, &backends)?, &backends);
+        let backends = four(|i| others.run_nginx(fleet, &format!("nginx-backend-{i}"), &[]))?;
+        add(NGINX_LB, &others.run_nginx(fleet, "nginx-lb", &backends)?, &backends)?;
+        if others.haproxy.is_some() {
+            add(HAPROXY, &others.run_haproxy(fleet, &backends)?, &backends)?;
         }
     }
     if has_floor {
         let backends = four(|_| fleet.start::<&str>("floor", 0, &[]))?;
-        add("floor + 4 floors", &fleet.start("floor", 0, &balancing(&backends))?, &backends);
+        add("floor + 4 floors", &fleet.start("floor", 0, &balancing(&backends))?, &backends)?;
     }
     Ok(systems)
 }
 
 /// Backends of a load balancer, as in the assignment.
-pub(super) fn four(
-    start: impl FnMut(usize) -> Result<Server, String>,
-) -> Result<Vec<Server>, String> {
+pub(super) fn four(start: impl FnMut(usize) -> Result<Server>) -> Result<Vec<Server>> {
     (1..=4).map(start).collect()
 }
 
@@ -127,19 +127,18 @@ fn is_lb(system: &str) -> bool {
     system.contains(" + ")
 }
 
-/// Whom a system of these, all of one case, is measured by: nginx, or the better load balancer of
-/// the others.
+/// What a system of this case is measured by: nginx, or the better of the other load balancers.
 fn reference<'a>(case: &'a [Row], system: &str) -> Option<&'a Row> {
     let others: &[&str] = if is_lb(system) { &[NGINX_LB, HAPROXY] } else { &[NGINX] };
-    let rate = |row: &&Row| row.median(Figure::Rate).unwrap_or(0.0);
-    let rated = case.iter().filter(|row| others.contains(&row.system.as_str()));
+    let rate = |row: &&Row| row.median(RATE).unwrap_or(0.0);
+    let rated = case.iter().filter(|row| others.contains(&row.cell.name()));
     rated.max_by(|a, b| rate(a).total_cmp(&rate(b)))
 }
 
 /// Ours, beside their reference.
 fn pairs(case: &[Row]) -> Vec<Pair> {
-    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.system.as_str()));
-    let pair = |row: &Row| Some(row.pair(reference(case, &row.system)?, Figure::Rate, ""));
+    let ours = case.iter().filter(|row| row.case.idle == 0 && OURS.contains(&row.cell.name()));
+    let pair = |row: &Row| Some(row.pair(reference(case, row.cell.name())?, RATE, ""));
     ours.filter_map(pair).collect()
 }
 
@@ -148,21 +147,20 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
     let chart = |title, is_lb: bool, figure| {
         // The first case has all systems.
         let first = rows.iter().filter(|row| row.case.name == rows[0].case.name);
-        let systems =
-            first.map(|row| row.system.as_str()).filter(|name| self::is_lb(name) == is_lb);
+        let systems = first.map(|row| row.cell.name()).filter(|name| self::is_lb(name) == is_lb);
         let systems: Vec<&str> = systems.collect();
         chart(title, ["case", "ratio"], rows, &systems, &|case, row| {
-            row.ratio(reference(case, &row.system)?, figure)
+            row.ratio(reference(case, row.cell.name())?, figure)
         })
     };
-    if rows.iter().all(|row| row.system != NGINX) {
+    if rows.iter().all(|row| row.cell.name() != NGINX) {
         return Vec::new();
     }
     let better = "Load balancers: requests/s, the better other = 1";
     vec![
-        ("compare-servers", chart("Servers: requests/s, nginx = 1", false, Figure::Rate)),
-        ("compare-servers-cpu", chart("Servers: CPU per request, nginx = 1", false, Figure::Cpu)),
-        ("compare-gateways", chart(better, true, Figure::Rate)),
-        ("compare-gateways-cpu", chart("Load balancers: CPU, the same = 1", true, Figure::Cpu)),
+        ("compare-servers", chart("Servers: requests/s, nginx = 1", false, RATE)),
+        ("compare-servers-cpu", chart("Servers: CPU per request, nginx = 1", false, CPU)),
+        ("compare-gateways", chart(better, true, RATE)),
+        ("compare-gateways-cpu", chart("Load balancers: CPU, the same = 1", true, CPU)),
     ]
 }

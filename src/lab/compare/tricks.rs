@@ -3,14 +3,16 @@
 //! A patch in `notes/tricks` takes one trick out, and says above its first line what it is and
 //! where it shows; `run.sh` builds the program without it. Entry point: [`list`].
 
-use super::measure::{Case, System};
-use super::rows::Figure;
+use super::measure::Case;
+use super::rows::CPU;
 use super::servers::{balancing, cases, four};
 use super::{Comparison, List};
+use crate::bench::Plan;
 use crate::bench::verdict::Pair;
+use crate::cli::Result;
 use crate::cli::args::Given;
 use crate::lab::fleet::Fleet;
-use std::fs;
+use crate::lab::notes::texts;
 use std::path::{Path, PathBuf};
 
 /// A trick, as its patch tells it.
@@ -28,18 +30,12 @@ const WITH: &str = "with it";
 const WITHOUT: &str = "without it";
 
 /// All tricks that patches tell of, in the order of their names; each in turn with and without it.
-pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>, String> {
+pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>> {
     let [folder, without] =
         ["--patches", "--without"].map(|f| Path::new(given.text(f).unwrap_or(".")));
-    let wrong = |e| format!("cannot read '{}': {e}; see --patches", folder.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(wrong)? {
-        files.push(entry.map_err(wrong)?.path());
-    }
-    files.retain(|file| file.extension().is_some_and(|e| e == "patch"));
-    files.sort();
-    let tricks = files.iter().map(|file| read(file, without, compare.idle));
-    let tricks = tricks.collect::<Result<Vec<Trick>, String>>()?;
+    let files = texts(folder, "patch").map_err(|e| format!("{e}; see --patches"))?;
+    let tricks = files.iter().map(|(file, text)| read(file, text, without, compare.idle));
+    let tricks = tricks.collect::<Result<Vec<Trick>>>()?;
     Ok(List {
         title: "What each trick gains",
         method: "CPU: user and system time of all processes of a system.".to_owned(),
@@ -50,24 +46,23 @@ pub(super) fn list<'a>(compare: &Comparison, given: &Given) -> Result<List<'a>, 
         start: Box::new(move |fleet, case| {
             let trick = tricks.iter().find(|trick| trick.case.name == case.name);
             let Trick { system, program, .. } = trick.ok_or("there is no such trick")?;
-            let with = start(fleet, WITH, system)?;
+            let with = start(fleet, case, WITH, system)?;
             fleet.program.clone_from(program);
-            Ok(vec![with, start(fleet, WITHOUT, system)?])
+            Ok(vec![with, start(fleet, case, WITHOUT, system)?])
         }),
-        reference: |case, _| case.iter().find(|row| row.system == WITHOUT),
+        reference: |case, _| case.iter().find(|row| row.cell.name() == WITHOUT),
         pairs: |case| {
             let [with, without] = case else { return Vec::new() };
-            let pair = with.pair(without, Figure::Cpu, "CPU time per request");
+            let pair = with.pair(without, CPU, "CPU time per request");
             vec![Pair { names: [WITH, WITHOUT].map(|name| format!("the program {name}")), ..pair }]
         },
         charts: |_| Vec::new(),
     })
 }
 
-fn read(file: &Path, programs: &Path, idle: usize) -> Result<Trick, String> {
+fn read(file: &Path, text: &str, programs: &Path, idle: usize) -> Result<Trick> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let shown = file.display();
-    let text = fs::read_to_string(file).map_err(|e| format!("cannot read '{shown}': {e}"))?;
     let told = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
         line.map(str::trim).ok_or_else(|| format!("'{shown}' has no line '{label}'"))
@@ -88,12 +83,12 @@ fn read(file: &Path, programs: &Path, idle: usize) -> Result<Trick, String> {
 }
 
 /// One server; or the load balancer before its backends, all of the same build.
-fn start(fleet: &mut Fleet, name: &str, topic: &str) -> Result<System, String> {
+fn start(fleet: &mut Fleet, case: &Case, name: &str, topic: &str) -> Result<Plan> {
     let mut server = || fleet.start("async_server", 0, &["--quiet"]);
     if topic == "async_server" {
-        return Ok(System::new(name, &server()?, &[]));
+        return case.on(name, &server()?, &[]);
     }
     let backends = four(|_| server())?;
     let arguments = [balancing(&backends), vec!["--quiet".to_owned()]].concat();
-    Ok(System::new(name, &fleet.start("lb", 0, &arguments)?, &backends))
+    case.on(name, &fleet.start("lb", 0, &arguments)?, &backends)
 }

@@ -6,7 +6,7 @@
 use super::{Exhibit, Stage, bar, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::report::ms;
-use crate::bench::rounds::{Cell, Turn, WARMUP, measure, pairs};
+use crate::bench::rounds::{Turn, WARMUP, measure, pairs};
 use crate::bench::stats::Spread;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Pair, judge, sentences};
@@ -88,7 +88,7 @@ const DEPTHS: [&str; 2] = ["1", "32"];
 
 fn pipeline(stage: &Stage) -> Result<String, String> {
     let (fleet, balancers) = stage.balance(["0"; 4], "--pipeline", &DEPTHS)?;
-    let backends = fleet.all().iter().filter(|server| server.topic == "async_server");
+    let backends = fleet.servers.iter().filter(|server| server.topic == "async_server");
     let backends: Vec<u32> = backends.map(|server| server.pid).collect();
     let mut plans = Vec::new();
     for (depth, lb) in DEPTHS.iter().zip(&balancers) {
@@ -118,21 +118,12 @@ fn pipeline(stage: &Stage) -> Result<String, String> {
     for ((depth, cell), backends) in DEPTHS.iter().zip(&cells).zip(times) {
         let Spread { lowest, median: middle, highest } = cell.spread(Outcome::rate);
         let range = format!("{} to {}", number(lowest), number(highest));
-        let (lb, backends) = (micros(cpu(cell)), micros(backends));
-        table.rows.push(row([depth, &number(middle), &range, &lb, &backends]));
+        let backends =
+            Spread::of(backends).map_or("?".to_owned(), |cpu| format!("{:.1}", cpu.median));
+        table.rows.push(row([depth, &number(middle), &range, &cell.cpu_time(), &backends]));
     }
     let verdict = sentences(&judge(pairs(&cells))).concat();
     Ok(format!("{}\nbench: {verdict}\n", table.text()))
-}
-
-/// CPU time per request of the processes of the plan, of each run.
-fn cpu(cell: &Cell) -> Vec<f64> {
-    cell.runs().iter().filter_map(Outcome::cpu_per_request).collect()
-}
-
-/// The median, where the system tells any.
-fn micros(times: Vec<f64>) -> String {
-    Spread::of(times).map_or_else(|| "?".to_owned(), |times| format!("{:.1}", times.median))
 }
 
 pub(super) const COST: Exhibit = Exhibit {
@@ -163,7 +154,7 @@ const WAYS: [&str; 4] = [
 fn cost(stage: &Stage) -> Result<String, String> {
     let (fleet, _) = stage.balance(["0"; 4], "--policy", &["round-robin"])?;
     let (backend, lb) = (fleet.one("async_server")?, fleet.one("lb")?);
-    let all = fleet.all().iter().map(|server| server.pid).collect::<Vec<_>>();
+    let all = fleet.servers.iter().map(|server| server.pid).collect::<Vec<_>>();
     let mut plans: Vec<Plan> = Vec::new();
     for (name, keep_alive) in WAYS.into_iter().zip([true, false].into_iter().cycle()) {
         let direct = name.starts_with("server");
@@ -176,7 +167,7 @@ fn cost(stage: &Stage) -> Result<String, String> {
     for (name, cell) in WAYS.iter().zip(&cells) {
         let Spread { median, lowest, highest } = cell.spread(Outcome::time_per_request);
         let (median, range) = (format!("{median:.3}"), format!("{lowest:.3} to {highest:.3}"));
-        table.rows.push(row([name, &median, &range, &micros(cpu(cell))]));
+        table.rows.push(row([name, &median, &range, &cell.cpu_time()]));
     }
     let pair = |ways: [usize; 2]| Pair {
         names: ways.map(|way| WAYS[way].to_owned()),

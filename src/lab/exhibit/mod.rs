@@ -19,6 +19,7 @@ use super::fleet::{Fleet, Server};
 use super::notes::{self, circumstances};
 use super::process::{end, say};
 use crate::bench::Plan;
+use crate::cli::Result;
 use crate::cli::args::{Failure, Given, Topic, flag};
 use crate::cli::shutdown::Stop;
 use std::path::Path;
@@ -44,13 +45,12 @@ struct Exhibit {
     /// What will happen.
     does: &'static str,
     /// Lets it happen; what came of it, as lines for a terminal.
-    play: fn(&Stage) -> Result<String, String>,
+    play: fn(&Stage) -> Result<String>,
     /// What to learn from it, and the note that tells more.
     means: &'static str,
     note: &'static str,
 }
 
-/// Where an exhibit is played.
 struct Stage<'a> {
     quick: bool,
     stop: &'a Stop,
@@ -72,14 +72,13 @@ impl Stage<'_> {
         if self.quick { quick } else { full }
     }
 
-    /// Four async_servers with these delays, and before them a load balancer for each value of the
-    /// option.
+    /// Four async_servers with these delays; before them a load balancer per value of the option.
     fn balance(
         &self,
         delays: [&str; 4],
         option: &str,
         values: &[&str],
-    ) -> Result<(Fleet, Vec<Server>), String> {
+    ) -> Result<(Fleet, Vec<Server>)> {
         let mut fleet = Fleet::in_scratch(self.stop)?;
         let mut backends = Vec::new();
         for delay in delays {
@@ -96,11 +95,15 @@ impl Stage<'_> {
     }
 
     /// So many clients on keep-alive connections for a second, or less.
-    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan, String> {
+    fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan> {
         let plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
-        let time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
+        let time_limit = Some(Duration::from_millis(self.pick(1000, 150)));
         Ok(Plan { requests: u64::MAX, time_limit, concurrency: clients, keep_alive: true, ..plan })
     }
+}
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    EXHIBITS.iter().map(|exhibit| exhibit.name)
 }
 
 /// Runs the topic.
@@ -114,7 +117,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let is_meant = |one: &&Exhibit| name == "all" || name == one.name;
     let chosen: Vec<&Exhibit> = EXHIBITS.iter().filter(is_meant).collect();
     if chosen.is_empty() {
-        let known = EXHIBITS.map(|exhibit| exhibit.name).join(", ");
+        let known = names().collect::<Vec<_>>().join(", ");
         let sentence = format!("there is no exhibit '{name}'; there are {known}, and all");
         return Err(Failure::Usage(format!("exhibit: {sentence}")));
     }
@@ -124,7 +127,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// Of each what it does, the result, what it means: each is said when it is known.
-fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<(), String> {
+fn show(chosen: &[&Exhibit], stage: &Stage, folder: Option<&Path>) -> Result<()> {
     folder.map_or(Ok(()), notes::check)?;
     let mut blocks = Vec::new();
     for Exhibit { name, title, does, play, means, note } in chosen {

@@ -5,11 +5,11 @@
 //! Note: `notes/wrong-table.md`.
 
 use crate::bench::Plan;
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,35 +22,30 @@ pub const LAST: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: cl
 pub struct Server {
     address: SocketAddr,
     stop: Stop,
-    live: Arc<AtomicUsize>,
+    /// Each thread that serves a client holds one, the acceptor too.
+    live: Arc<()>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts it: each connection gets a thread that carries out `serve`, which returns when
-    /// the flag is raised.
-    pub fn start(
-        serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static,
-    ) -> Result<Server, String> {
+    /// Each connection gets a thread that carries out `serve`, which returns when the flag is raised.
+    pub fn start(serve: impl Fn(TcpStream, &Stop) + Send + Sync + 'static) -> Result<Server> {
         let wrong = |e: std::io::Error| format!("cannot start a server: {e}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
-        let (stop, live) = (Stop::new(), Arc::new(AtomicUsize::new(0)));
-        let (flag, count) = (stop.clone(), live.clone());
+        let (stop, live) = (Stop::new(), Arc::new(()));
+        let (flag, one) = (stop.clone(), live.clone());
         let accept = move || {
             // The scope ends when all its threads have ended.
             thread::scope(|scope| {
                 for stream in listener.incoming().take_while(|_| !flag.is_raised()).flatten() {
-                    let (serve, flag, count) = (&serve, &flag, &count);
-                    count.fetch_add(1, SeqCst);
+                    let (serve, flag, one) = (&serve, &flag, one.clone());
                     let job = move || {
                         let _ = stream.set_read_timeout(Some(PATIENCE));
                         serve(stream, flag);
-                        count.fetch_sub(1, SeqCst);
+                        drop(one);
                     };
-                    if thread::Builder::new().spawn_scoped(scope, job).is_err() {
-                        count.fetch_sub(1, SeqCst);
-                    }
+                    let _ = thread::Builder::new().spawn_scoped(scope, job);
                 }
             });
         };
@@ -59,17 +54,16 @@ impl Server {
     }
 
     /// A plan for it: `requests` by `clients` at a time.
-    pub fn plan(&self, requests: u64, clients: usize) -> Result<Plan, String> {
+    pub fn plan(&self, requests: u64, clients: usize) -> Result<Plan> {
         let plan = Plan::new(&format!("http://{}/", self.address))?;
         Ok(Plan { requests, concurrency: clients, ..plan })
     }
 
-    /// The threads that serve a client now, or believe that they do. Those that are about to
-    /// return get `grace` to do so.
+    /// The threads that serve a client, or believe so; those that are about to return get `grace`.
     pub fn live_threads(&self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         loop {
-            match self.live.load(SeqCst) {
+            match Arc::strong_count(&self.live) - 2 {
                 live if live == 0 || Instant::now() > deadline => return live,
                 _ => thread::sleep(Duration::from_millis(5)),
             }
@@ -86,8 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers the requests on the connection with `answer`, until the client has gone, or `before`
-/// an answer it turns out to be the last.
+/// Answers each request with `answer`, until the client has gone or `before` says it is the last.
 pub fn answer(stream: TcpStream, answer: &[u8], before: impl Fn() -> bool) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();

@@ -7,6 +7,7 @@ use super::{Exhibit, Stage, row};
 use crate::bench::cpu::Cpu;
 use crate::bench::table::Table;
 use crate::bench::{self, Plan};
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use crate::lab::page::number;
 use std::io::{ErrorKind, Read, Write};
@@ -40,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long we look at the CPU.
 const LOOK: Duration = Duration::from_millis(200);
 
-fn play(stage: &Stage) -> Result<String, String> {
+fn play(stage: &Stage) -> Result<String> {
     // At most 200 threads spin at a time.
     let (rounds, requests) = stage.pick((10, 20), (3, 10));
     let fault = sequence(false, rounds, requests, stage.stop)?;
@@ -57,12 +58,7 @@ fn play(stage: &Stage) -> Result<String, String> {
 }
 
 /// A server of its own, and round after round of requests to it.
-fn sequence(
-    returns: bool,
-    rounds: usize,
-    requests: u64,
-    stop: &Stop,
-) -> Result<Vec<[String; 3]>, String> {
+fn sequence(returns: bool, rounds: usize, requests: u64, stop: &Stop) -> Result<Vec<[String; 3]>> {
     let server = Server::start(move |stream, stop| serve(stream, returns, stop))?;
     let plan = Plan { time_limit: Some(ROUND), go_on: true, ..server.plan(requests, 1)? };
     let mut rows = Vec::new();
@@ -103,8 +99,7 @@ fn serve(stream: TcpStream, returns: bool, stop: &Stop) {
     }
 }
 
-/// The CPU time that this process uses now, in percent of one core; None where the system does
-/// not say.
+/// CPU time of this process now, in percent of one core; None where the system does not say.
 fn cpu_percent() -> Option<f64> {
     let us = [std::process::id()];
     let (before, begun) = (Cpu::of(&us)?, Instant::now());

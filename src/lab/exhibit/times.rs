@@ -11,6 +11,7 @@ use crate::bench::stats::{Histogram, PERCENTILES, Spread};
 use crate::bench::table::Table;
 use crate::bench::verdict::between;
 use crate::bench::{self, Outcome, Plan};
+use crate::cli::Result;
 use crate::cli::shutdown::Stop;
 use crate::lab::page::number;
 use std::sync::OnceLock;
@@ -41,7 +42,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
 
-fn omission(stage: &Stage) -> Result<String, String> {
+fn omission(stage: &Stage) -> Result<String> {
     // How long it runs before the stall, and after.
     let margin = Duration::from_secs_f64(stage.pick(1.0, 0.5));
     let length = STALL + margin * 2;
@@ -67,13 +68,8 @@ fn omission(stage: &Stage) -> Result<String, String> {
     Ok(Table { rows }.text())
 }
 
-/// A run against a server of its own, which stalls once, `margin` after its first request.
-fn stalled(
-    margin: Duration,
-    stop: &Stop,
-    requests: u64,
-    set: impl Fn(&mut Plan),
-) -> Result<Outcome, String> {
+/// `n` requests to a server of its own, which stalls once, `margin` after its first request.
+fn stalled(margin: Duration, stop: &Stop, n: u64, set: impl Fn(&mut Plan)) -> Result<Outcome> {
     let first_request = OnceLock::new();
     let server = Server::start(move |stream, stop| {
         answer(stream, ANSWER, || {
@@ -84,7 +80,7 @@ fn stalled(
             !stop.is_raised()
         });
     })?;
-    let mut plan = Plan { keep_alive: true, ..server.plan(requests, CLIENTS)? };
+    let mut plan = Plan { keep_alive: true, ..server.plan(n, CLIENTS)? };
     set(&mut plan);
     bench::run(&plan, stop)
 }
@@ -107,7 +103,7 @@ answer here; about one time in twenty chance gives the other: that is what p = 0
 
 const RUNS: usize = 12;
 
-fn noise(stage: &Stage) -> Result<String, String> {
+fn noise(stage: &Stage) -> Result<String> {
     let server = Server::start(|stream, _| answer(stream, LAST, || false))?;
     let plan = server.plan(stage.pick(1000, 200), 10)?;
     let cells = rounds::measure(&[plan], RUNS, rounds::WARMUP, stage.stop, &mut |_| {}).whole()?;
@@ -116,6 +112,9 @@ fn noise(stage: &Stage) -> Result<String, String> {
     };
     let rates = cell.samples(Outcome::rate);
     let Spread { lowest, median, highest } = cell.spread(Outcome::rate);
+    let [low, middle, high] = [lowest, median, highest].map(number);
+    let spread = (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0;
+    let (apart, time) = (highest / lowest.max(f64::MIN_POSITIVE), cell.median().wall.as_secs_f64());
     let run = |(i, rate): (usize, &f64)| {
         let bar = bar(*rate, highest);
         format!("run {:>2}  {:>7} requests/s  {bar}\n", i + 1, number(*rate))
@@ -123,15 +122,9 @@ fn noise(stage: &Stage) -> Result<String, String> {
     let runs: String = rates.iter().enumerate().map(run).collect();
     let half = |first| -> Vec<f64> { rates.iter().skip(first).step_by(2).copied().collect() };
     Ok(format!(
-        "{runs}\nlowest {}, median {}, highest {} requests/s: a spread of {:.0} % of the median\n\
-         the median run took {:.3} s\n\n\
-         the best run against the worst: \"{:.2} times as fast\", as itself\nbench: {}\n",
-        number(lowest),
-        number(median),
-        number(highest),
-        (highest - lowest) / median.max(f64::MIN_POSITIVE) * 100.0,
-        cell.median().wall.as_secs_f64(),
-        highest / lowest.max(f64::MIN_POSITIVE),
+        "{runs}\nlowest {low}, median {middle}, highest {high} requests/s: a spread of {spread:.0} % of the median\n\
+         the median run took {time:.3} s\n\n\
+         the best run against the worst: \"{apart:.2} times as fast\", as itself\nbench: {}\n",
         between(("odd", &half(0)), ("even", &half(1)))
     ))
 }

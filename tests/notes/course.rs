@@ -8,15 +8,15 @@ use std::fs;
 
 /// The path, with the words that each note may have.
 const PATH: [(&str, usize); 9] = [
-    ("from-python", 1500),
-    ("wrong-table", 1700),
+    ("from-python", 1200),
+    ("wrong-table", 1750),
     ("http", 1800),
-    ("thread_server", 1200),
-    ("poller", 1400),
+    ("thread_server", 1250),
+    ("poller", 1450),
     ("async_server", 1800),
-    ("lb", 2300),
-    ("bench", 1600),
-    ("steps", 600),
+    ("lb", 2400),
+    ("bench", 1650),
+    ("steps", 700),
 ];
 /// The last step of the path: experiments, not prose.
 const LAST: &str = "labs";
