@@ -25,62 +25,45 @@ fn token(slot: usize) -> Token {
     slot + 1
 }
 
-/// The loop and all it knows.
 struct Server<'a> {
     events: EventLoop,
     clients: Slots<Client>,
     site: &'a Site,
     limits: &'a Limits,
     date: date::Cached,
-    /// See `--delay`.
-    delay: Duration,
+    delay: Duration, // see `--delay`
     log: &'a Log,
-    /// Lines of the log of this turn.
-    lines: Vec<u8>,
+    lines: Vec<u8>, // lines of the log of this turn
 }
 
-/// One client.
-#[derive(Debug)]
 struct Client {
     connection: Connection,
     session: Session,
     peer: SocketAddr,
     phase: Phase,
-    /// Something moved, so the time of the phase begins anew.
-    progress: bool,
+    progress: bool, // something moved, so the time of the phase begins anew
     delay: Delay,
-    /// Requests are left in the input for the next turn.
-    has_more: bool,
-    /// It has sent all it will send.
-    ended: bool,
+    has_more: bool, // requests are left in the input for the next turn
+    ended: bool,    // it has sent all it will send
 }
 
 /// What a client is waited for, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// A request.
-    Idle,
-    /// The rest of a head: the time runs from its first byte.
-    Head,
-    /// That `--delay` passes.
-    Held,
-    /// More content: the time runs from the last piece.
-    Content,
-    /// That it reads its answer, or that the others have had their turn.
-    Write,
-    /// It has its last answer; whatever it still sends is thrown away.
-    Linger,
+    Idle,    // a request
+    Head,    // the rest of a head: the time runs from its first byte
+    Held,    // that `--delay` passes
+    Content, // more content: the time runs from the last piece
+    Write,   // that it reads its answer, or that the others have had their turn
+    Linger,  // it has its last answer; whatever it still sends is thrown away
 }
 
 /// How `--delay` stands to the request that comes next or is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delay {
-    /// There is no `--delay`.
-    Never,
-    /// It begins with the first byte.
-    Due,
-    /// It has passed.
-    Over,
+    Never, // there is no `--delay`
+    Due,   // it begins with the first byte
+    Over,  // it has passed
 }
 
 /// Serves until the stop flag is raised and the answers in flight have been given.
@@ -298,7 +281,6 @@ impl Client {
     }
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let kind = match given.text("--poller") {
@@ -312,7 +294,6 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     serve::start(given, |listener, site, log| run(listener, &site, &limits, kind, delay, log, stop))
 }
 
-/// `progjar async_server`
 pub const TOPIC: Topic = Topic {
     name: "async_server",
     summary: "an HTTP server: one thread waits for all clients (step 2)",

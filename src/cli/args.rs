@@ -11,17 +11,12 @@ type Str = &'static str;
 /// One flag: `--host ADDR`, `-n requests`, or `--quiet`, which takes no value.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
-    /// As typed: `--host` or `-n`.
-    pub name: Str,
-    /// The name of its value in the help; empty if it takes none.
-    pub value: Str,
-    /// Its value if it is not given; empty if there is none.
-    pub default: Str,
-    /// One line of help; empty: the help does not show it.
-    pub help: Str,
+    pub name: Str,    // as typed: `--host` or `-n`
+    pub value: Str,   // the name of its value in the help; empty if it takes none
+    pub default: Str, // its value if it is not given; empty if there is none
+    pub help: Str,    // one line of help; empty: the help does not show it
 }
 
-/// A line of a table of flags.
 pub const fn flag(name: Str, value: Str, default: Str, help: Str) -> Flag {
     Flag { name, value, default, help }
 }
@@ -29,27 +24,20 @@ pub const fn flag(name: Str, value: Str, default: Str, help: Str) -> Flag {
 /// A topic of `progjar TOPIC …`.
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
-    /// The word on the command line.
-    pub name: Str,
-    /// What it does, in one line.
-    pub summary: Str,
-    /// The operand's name ("PORT", "URL"), empty if it takes none.
-    pub operand: Str,
+    pub name: Str,    // the word on the command line
+    pub summary: Str, // what it does, in one line
+    pub operand: Str, // the operand's name ("PORT", "URL"), empty if it takes none
     /// The operand's value if it is not given; empty: it must be given (if there is one).
     pub operand_default: Str,
-    /// Its flags.
-    pub flags: &'static [&'static [Flag]],
-    /// What the help says below the flags.
-    pub more: Str,
+    pub flags: &'static [&'static [Flag]], // its flags
+    pub more: Str,                         // what the help says below the flags
 }
 
 /// Why a topic ended without having done its work: the sentence to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The command line was wrong: exit code 2.
-    Usage(String),
-    /// The world did not play along: exit code 1.
-    CannotWork(String),
+    Usage(String),      // the command line was wrong: exit code 2
+    CannotWork(String), // the world did not play along: exit code 1
 }
 
 impl From<String> for Failure {
@@ -61,11 +49,9 @@ impl From<String> for Failure {
 /// What was typed, checked against the table.
 #[derive(Debug)]
 pub struct Given {
-    /// Whose table it was checked against.
-    pub topic: Topic,
+    pub topic: Topic, // whose table it was checked against
     flags: Vec<(Str, String)>,
-    /// The operands, in order.
-    pub operands: Vec<String>,
+    pub operands: Vec<String>, // the operands, in order
 }
 
 impl Topic {
@@ -154,7 +140,6 @@ impl Given {
         Ok(takes_value)
     }
 
-    /// Whether the flag was given.
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -165,7 +150,6 @@ impl Given {
         given.find(|name| names.contains(name))
     }
 
-    /// Every value that was given for the flag.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.flags.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
@@ -196,12 +180,10 @@ impl Given {
         self.value(name, &wanted, |t| t.parse().ok().filter(|n| range.contains(n)))
     }
 
-    /// The flag's value as a length of time (see [`duration`]).
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
         self.value(name, "give seconds (2, 0.5s) or milliseconds (250ms)", duration)
     }
 
-    /// The flag's value as a size in bytes (see [`size`]).
     pub fn size(&self, name: &str) -> Result<Option<u64>, String> {
         self.value(name, "give bytes (8192), KiB (64k), MiB (16M) or GiB (2G)", size)
     }

@@ -7,7 +7,6 @@ use crate::cli::args::{self, Flag, Given, flag};
 use crate::http;
 use std::time::Duration;
 
-/// The options, for a topic's table of flags.
 pub const FLAGS: &[Flag] = &[
     flag("--max-request-line", "SIZE", "8k", "longest request line, else 414"),
     flag("--max-header-size", "SIZE", "16k", "largest field section, else 431"),
@@ -26,9 +25,7 @@ pub const fn connections(default: &'static str, help: &'static str) -> Flag {
     flag("--max-connections", "N", default, help)
 }
 
-/// See [`FLAGS`].
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
 pub struct Limits {
     pub head: http::Limits,
     pub content: u64,
@@ -37,12 +34,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub write_timeout: Duration,
     pub drain_timeout: Duration,
-    /// Connections at once; beyond it newcomers wait in the backlog.
-    pub connections: usize,
+    pub connections: usize, // connections at once; beyond it newcomers wait in the backlog
 }
 
 impl Limits {
-    /// Reads the options.
     pub fn from(given: &Given) -> Result<Limits, String> {
         // No system call takes a timeout of zero for what it says.
         let time = |name| {

@@ -30,11 +30,9 @@ struct Counts {
 }
 
 /// Ends the log when it is dropped, after the last line has been written.
-#[derive(Debug)]
 pub struct Writer {
     lines: Sender<Vec<u8>>,
-    /// Breaks off when the thread ends.
-    thread: Receiver<()>,
+    thread: Receiver<()>, // breaks off when the thread ends
 }
 
 impl Log {
@@ -56,7 +54,6 @@ impl Log {
         Ok((Log(Some((lines.clone(), counts))), Some(Writer { lines, thread })))
     }
 
-    /// Whether nobody wants lines.
     pub fn is_quiet(&self) -> bool {
         self.0.is_none()
     }

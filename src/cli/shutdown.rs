@@ -23,7 +23,6 @@ pub const UNTIL_EOF: &str = "until_eof";
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// A flag that only [`Stop::raise`] raises.
     pub fn new() -> Stop {
         Stop::default()
     }
@@ -53,12 +52,10 @@ impl Stop {
         thread.spawn(wait).map(drop).map_err(|e| format!("cannot start a thread: {e}"))
     }
 
-    /// Asks everyone to stop.
     pub fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether to stop.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

@@ -30,14 +30,12 @@ pub fn format(seconds: u64) -> [u8; LENGTH] {
 }
 
 /// The date of the present second, for heads: rendered once a second, not once a head.
-#[derive(Debug)]
 pub struct Cached {
     second: u64,
     text: [u8; LENGTH],
 }
 
 impl Cached {
-    /// Begins with the date of that second.
     pub fn new(second: u64) -> Cached {
         Cached { second, text: format(second) }
     }

@@ -59,10 +59,8 @@ pub fn take_line(bytes: &[u8], longest: usize, too_long: ParseError) -> Line<'_>
 /// A field line: name and value, the white space around the value gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// As it was sent; names compare without regard to case.
-    pub name: &'a [u8],
-    /// Any bytes but control characters.
-    pub value: &'a [u8],
+    pub name: &'a [u8],  // as it was sent; names compare without regard to case
+    pub value: &'a [u8], // any bytes but control characters
 }
 
 impl<'a> Field<'a> {

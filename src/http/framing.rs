@@ -10,19 +10,15 @@ use super::{ParseError, Version};
 /// How the end of the content is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// After so many bytes; no content is `Length(0)`.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
-    /// When the sender closes: responses only.
-    UntilClose,
+    Length(u64), // after so many bytes; no content is `Length(0)`
+    Chunked,     // after the last chunk
+    UntilClose,  // when the sender closes: responses only
 }
 
 /// What Content-Length and Transfer-Encoding say, gathered field by field.
 #[derive(Debug, Default)]
 pub(super) struct BodyFields<'a> {
-    /// The number, and how it was written.
-    length: Option<(u64, &'a [u8])>,
+    length: Option<(u64, &'a [u8])>, // the number, and how it was written
     /// Whether Transfer-Encoding is there; if so, whether it ends in `chunked`.
     chunked: Option<bool>,
     unknown_coding: bool,
@@ -105,13 +101,10 @@ const EXTENSIONS: u32 = 4096;
 const TRAILERS: u32 = 8192;
 
 /// Reads content as it arrives: strips the framing, hands out the data.
-#[derive(Debug)]
 pub struct Body {
     state: State,
-    /// Bytes of chunk extensions so far.
-    extensions: u32,
-    /// Bytes of the trailer section so far.
-    trailers: u32,
+    extensions: u32, // bytes of chunk extensions so far
+    trailers: u32,   // bytes of the trailer section so far
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +112,7 @@ enum State {
     UntilClose,
     /// So many bytes are left; whether they are those of a chunk, not of the whole content.
     Data(u64, bool),
-    /// In the chunk size; how many digits so far.
-    Size(u64, u8),
+    Size(u64, u8), // in the chunk size; how many digits so far
     /// Behind the size; whether the semicolon that begins an extension has come.
     Extension(u64, bool),
     SizeLf(u64),
@@ -135,7 +127,6 @@ enum State {
 }
 
 impl Body {
-    /// At the start of content that is framed so.
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
             Framing::Length(0) => State::Done,
@@ -146,7 +137,6 @@ impl Body {
         Body { state, extensions: 0, trailers: 0 }
     }
 
-    /// Whether the content has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }

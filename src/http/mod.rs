@@ -17,11 +17,9 @@ pub mod date;
 /// The minor version of HTTP/1.x; a higher one is treated as 1.1 (RFC 9110 §2.5).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// The connection closes after an answer unless the client asked for keep-alive.
-    Http10,
-    /// The connection persists unless someone says close.
+    Http10, // the connection closes after an answer unless the client asked for keep-alive
     #[default]
-    Http11,
+    Http11, // the connection persists unless someone says close
 }
 
 /// How much of a head is accepted; each limit has its status.
@@ -29,10 +27,8 @@ pub enum Version {
 pub struct Limits {
     /// Bytes of the request line: 414 beyond. RFC 9112 §3 recommends at least 8000.
     pub request_line: usize,
-    /// Bytes of the field section: 431 beyond.
-    pub field_section: usize,
-    /// Field lines: 431 beyond.
-    pub fields: usize,
+    pub field_section: usize, // bytes of the field section: 431 beyond
+    pub fields: usize,        // field lines: 431 beyond
 }
 
 impl Limits {
@@ -66,7 +62,6 @@ macro_rules! parse_errors {
     ($($name:ident $status:literal $sentence:literal)*) => {
         /// What is wrong with a message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs)] // the sentences say it
         pub enum ParseError {
             $($name),*
         }
@@ -133,7 +128,6 @@ parse_errors! {
 }
 
 impl ParseError {
-    /// The status code of the answer.
     pub const fn status(self) -> u16 {
         self.parts().0
     }

@@ -7,9 +7,7 @@ use super::fields::{self, Field, Fields, write_digits, write_field, write_number
 use super::framing::{BodyFields, Framing, Persistence};
 use super::request::parse_version;
 use super::{Limits, ParseError, Parsed, Version};
-use std::fmt;
 use std::fs::File;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// The reason phrase of a status code (RFC 9110 §15).
@@ -41,20 +39,16 @@ const fn reason(status: u16) -> &'static str {
 }
 
 /// What follows the head.
-#[derive(Debug)]
 pub enum Content {
-    /// Bytes in memory.
     Memory(Bytes),
-    /// An open file, too large to keep in memory, and how many of its next bytes.
-    File(File, u64),
-    /// A file in sealed memory, and its length.
-    Sealed(Arc<File>, u64),
+    File(File, u64), // an open file, too large to keep in memory, and how many of its next bytes
+    Sealed(Arc<File>, u64), // a file in sealed memory, and its length
 }
 
 impl Content {
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Content::Memory(bytes) => bytes.len() as u64,
+            Content::Memory(bytes) => (**bytes).as_ref().len() as u64,
             Content::File(_, length) | Content::Sealed(_, length) => *length,
         }
     }
@@ -62,39 +56,14 @@ impl Content {
 
 /// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
 /// an owner can count what is still to be sent.
-#[derive(Clone)]
-pub struct Bytes(pub Arc<dyn AsRef<[u8]> + Send + Sync>);
-
-impl Bytes {
-    /// The bytes of `owner`.
-    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
-        Bytes(Arc::new(owner))
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
-    }
-}
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A response. All of its head that does not depend on the moment or the client is rendered
 /// once, when it is made; a response that is sent often is made once and cloned.
-#[derive(Debug)]
 pub struct Response {
-    /// The status code.
     pub status: u16,
     head: Arc<[u8]>,
-    /// The content, also where it will not be sent (HEAD).
-    pub content: Content,
+    pub content: Content, // the content, also where it will not be sent (HEAD)
 }
 
 impl Response {
@@ -119,10 +88,9 @@ impl Response {
     pub fn text(status: u16, served_by: &str, fields: &[(&str, &str)], text: &str) -> Response {
         let mut all = vec![("Content-Type", "text/plain; charset=utf-8")];
         all.extend_from_slice(fields);
-        Response::new(status, served_by, &all, Content::Memory(Bytes::new(text.to_owned())))
+        Response::new(status, served_by, &all, Content::Memory(Arc::new(text.to_owned())))
     }
 
-    /// The answer to a request that was wrong: the sentence that says what.
     pub fn error(error: ParseError, served_by: &str) -> Response {
         let (status, sentence) = error.parts();
         Response::text(status, served_by, &[], &format!("{sentence}.\n"))
@@ -131,7 +99,7 @@ impl Response {
     /// The same response once more; None if its content is a file, which is read but once.
     pub fn share(&self) -> Option<Response> {
         let content = match &self.content {
-            Content::Memory(content) => Content::Memory(content.clone()),
+            Content::Memory(bytes) => Content::Memory(Arc::clone(bytes)),
             Content::Sealed(file, length) => Content::Sealed(Arc::clone(file), *length),
             Content::File(..) => return None,
         };
@@ -169,18 +137,15 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A response's head, as a gateway reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // where the name says it
 pub struct Head<'a> {
     pub version: Version,
     pub status: u16,
-    /// The reason phrase, perhaps empty.
-    pub reason: &'a [u8],
+    pub reason: &'a [u8], // the reason phrase, perhaps empty
     pub fields: Fields<'a>,
     pub framing: Framing,
     /// Content-Length, which an answer to HEAD has although no content follows.
     pub content_length: Option<u64>,
-    /// Whether the sender lets the connection persist.
-    pub keep_alive: bool,
+    pub keep_alive: bool, // whether the sender lets the connection persist
 }
 
 /// Reads a response's head. `to_head`: it answers a HEAD request, so no content follows.

@@ -30,7 +30,6 @@ const SHORT: u64 = 16 * 1024;
 /// Interim answers accepted before the final one.
 const INTERIM: u32 = 16;
 
-/// See the module.
 pub struct Exchange {
     /// The request in this gateway's words, from its first byte if it is replayable: at most
     /// [`KEPT`] and [`WAITING`] and what one read brings.

@@ -3,7 +3,6 @@
 //! A reverse proxy that understands what it forwards. `--workers` event loops share one
 //! listener and, in [`Shared`], the index that makes the backends take turns.
 //! Entry point: [`run`]. Note: `notes/lb.md`.
-#![allow(missing_docs)] // public for the tables in tests/ only
 
 // which backend is next, and which are up: three policies; the list; active checks
 pub mod balance {
@@ -82,7 +81,6 @@ fn run(listener: TcpListener, shared: &Shared, stop: &Stop) -> io::Result<()> {
     })
 }
 
-/// What all workers share.
 struct Shared {
     backends: Backends,
     limits: Limits,
@@ -126,7 +124,6 @@ impl Shared {
     }
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let (port, limits) = (given.port()?, Limits::from(given)?);
     let time = |name| given.duration(name).map(Option::unwrap_or_default);
@@ -241,7 +238,6 @@ fn cap(limits: Limits, workers: usize, backends: usize) -> Result<Limits, String
     Ok(Limits { connections: limits.connections.min(each), ..limits })
 }
 
-/// `progjar lb`
 pub const TOPIC: Topic = Topic {
     name: "lb",
     summary: "a load balancer: each request to the next backend (step 3)",

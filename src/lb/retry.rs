@@ -69,17 +69,14 @@ pub struct Situation {
 /// What the worker is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Ask another backend, or the same one on a new connection.
-    Elsewhere,
+    Elsewhere, // ask another backend, or the same one on a new connection
     /// Connect to the backend that lost the request last: if it refuses, or closes at once, it has
     /// died, and the request is not to blame.
     Check,
     Answer(u16), // with this status
-    /// Cut the client's connection: nothing else tells it that the answer is not complete.
-    Cut,
+    Cut, // cut the client's connection: nothing else tells it that the answer is not complete
 }
 
-/// See the module.
 pub fn decide(at: &Situation) -> Verdict {
     let is_late = matches!(at.fault, Fault::SendTimeout | Fault::ResponseTimeout);
     match at.fault {

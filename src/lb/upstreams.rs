@@ -17,7 +17,6 @@ use std::time::Instant;
 /// Idle connections kept per backend, until their time is up.
 const IDLE: usize = 256;
 
-/// A connection to a backend.
 pub struct Upstream {
     pub connection: Connection,
     pub backend_id: usize,
@@ -34,7 +33,6 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads once.
     pub fn read(&mut self, buffers: &mut BufferPool) {
         let filled = self.connection.fill(buffers);
         self.broken |= filled.is_err();
@@ -130,7 +128,6 @@ impl<'a> Upstreams<'a> {
         self.counters[upstream.backend_id].idle.up();
     }
 
-    /// Closes those that have been idle since then or longer.
     pub fn close_idle(&mut self, since: Instant, events: &mut EventLoop) {
         for backend_id in 0..self.pool.len() {
             // Last in, first out: the one that has been idle longest is the first.

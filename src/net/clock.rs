@@ -4,23 +4,18 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What time it was when it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// For deadlines.
-    pub now: Instant,
-    /// For dates: seconds since 1970.
-    pub second: u64,
+    pub now: Instant, // for deadlines
+    pub second: u64,  // for dates: seconds since 1970
 }
 
 impl Clock {
-    /// Reads the time.
     pub fn read() -> Clock {
         Clock { now: Instant::now(), second: unix_time().as_secs() }
     }
 }
 
-/// The time since 1970.
 pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

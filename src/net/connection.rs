@@ -36,12 +36,10 @@ pub struct Input {
 }
 
 impl Input {
-    /// What has not been used.
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Marks so many bytes as used.
     pub fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);
@@ -60,7 +58,6 @@ const SPARE_OUTPUTS: usize = 64;
 const SPARE_SIZE: usize = 256 * 1024;
 
 impl BufferPool {
-    /// Frees the output buffers that nobody uses.
     pub fn drop_spares(&mut self) {
         self.outputs = Vec::new();
     }
@@ -70,7 +67,6 @@ impl BufferPool {
         self.outputs.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back.
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         if self.outputs.len() < SPARE_OUTPUTS && (1..=SPARE_SIZE).contains(&bytes.capacity()) {
             bytes.clear();
@@ -82,24 +78,17 @@ impl BufferPool {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filled {
-    /// Bytes; there may be more.
-    Bytes,
-    /// Nothing for now.
-    WouldBlock,
-    /// The peer will send no more.
-    End,
+    Bytes,      // bytes; there may be more
+    WouldBlock, // nothing for now
+    End,        // the peer will send no more
 }
 
-/// See the module.
-#[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     pub input: Input,
     pub output: Output,
-    /// What may still be written before [`Connection::release`].
-    share: usize,
-    /// What the poller watches it for; None: it does not.
-    interest: Option<Interest>,
+    share: usize,               // what may still be written before `Connection::release`
+    interest: Option<Interest>, // what the poller watches it for; None: it does not
 }
 
 impl Connection {
@@ -225,7 +214,6 @@ impl Connection {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Stops watching, and closes.
     pub fn close(self, poller: &mut Poller, token: Token) {
         if self.interest.is_some() {
             poller.closing(&self.stream, token);

@@ -34,47 +34,35 @@ pub const ANSWERS: usize = 64;
 const TRIM_EVERY: Duration = Duration::from_secs(3);
 
 /// What to do next.
-#[derive(Debug)]
 pub enum Next {
     /// A client has connected. Its request has often arrived with it.
     Accepted(TcpStream, SocketAddr),
-    /// A socket is ready.
-    Ready(Event),
-    /// The deadline that was set for this token has passed.
-    Expired(Token),
-    /// Everyone who was ready has been served: what is done once per turn is done now.
-    TurnEnd,
+    Ready(Event),   // a socket is ready
+    Expired(Token), // the deadline that was set for this token has passed
+    TurnEnd, // everyone who was ready has been served: what is done once per turn is done now
     /// The stop flag was raised: nobody is accepted any more, and the loop ends with the last
     /// client, or after the drain timeout.
     Stopping,
 }
 
-#[derive(Debug)]
 pub struct EventLoop {
     pub poller: Poller,
     pub timers: Timers,
-    /// Lent to the connections that are at work.
-    pub buffers: BufferPool,
-    /// The time of this turn.
-    pub clock: Clock,
+    pub buffers: BufferPool, // lent to the connections that are at work
+    pub clock: Clock,        // the time of this turn
     events: Vec<Event>,
-    /// Which of them comes next; None: the turn has ended.
-    next_event: Option<usize>,
-    /// None: nobody is accepted any more.
-    listener: Option<TcpListener>,
-    /// Whether the poller watches the listener.
-    listens: bool,
+    next_event: Option<usize>, // which of them comes next; None: the turn has ended
+    listener: Option<TcpListener>, // None: nobody is accepted any more
+    listens: bool,             // whether the poller watches the listener
     /// The listener is not watched before this time: the system was short of something.
     retry_at: Instant,
     /// Less than a tick only while this loop has its share of the clients and
     /// others may not have theirs.
     longest_wait: Duration,
     trim_at: Instant,
-    /// The most clients at once; beyond it newcomers wait in the backlog.
-    limit: usize,
+    limit: usize, // the most clients at once; beyond it newcomers wait in the backlog
     drain_timeout: Duration,
-    /// When to end although clients are left.
-    give_up: Option<Instant>,
+    give_up: Option<Instant>, // when to end although clients are left
 }
 
 impl EventLoop {
@@ -106,7 +94,6 @@ impl EventLoop {
         })
     }
 
-    /// Whether the stop flag has been seen.
     pub fn is_stopping(&self) -> bool {
         self.listener.is_none()
     }

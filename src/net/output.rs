@@ -5,7 +5,6 @@
 //! [`Output::send_shared`], [`Output::send_sealed`], [`Output::send_file`], [`Output::write_share`].
 //! Note: `notes/async_server.md`.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -32,12 +31,10 @@ pub trait Peer: Write {
 }
 
 /// Bytes that wait for the peer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Output {
-    /// The small things.
-    pub bytes: Vec<u8>,
-    /// How many of these have been sent; when all have, they are cleared.
-    sent: usize,
+    pub bytes: Vec<u8>, // the small things
+    sent: usize,        // how many of these have been sent; when all have, they are cleared
     tail: Tail,
     /// Of the tail, the bytes from `at` to `end` are still to be sent (a file's: to be read).
     at: u64,
@@ -48,16 +45,12 @@ pub struct Output {
 enum Tail {
     #[default]
     Nothing,
-    /// Bytes that many may share.
-    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
-    /// A file in sealed memory.
-    Sealed(Arc<File>),
-    /// Another file, from its own position on.
-    File(File),
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>), // bytes that many may share
+    Sealed(Arc<File>),                          // a file in sealed memory
+    File(File),                                 // another file, from its own position on
 }
 
 impl Output {
-    /// Whether everything has been sent.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && matches!(self.tail, Tail::Nothing)
     }
@@ -150,12 +143,6 @@ impl Output {
         if self.at == self.end {
             self.tail = Tail::Nothing;
         }
-    }
-}
-
-impl fmt::Debug for Tail {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("Tail")
     }
 }
 

@@ -5,13 +5,10 @@
 
 use std::ops::{Index, IndexMut};
 
-/// See the module.
-#[derive(Debug)]
 pub struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<usize>,
-    /// Freed in this turn.
-    freed: Vec<usize>,
+    freed: Vec<usize>, // freed in this turn
 }
 
 impl<T> Slots<T> {
@@ -19,12 +16,10 @@ impl<T> Slots<T> {
         Slots { slots: Vec::new(), free: Vec::new(), freed: Vec::new() }
     }
 
-    /// How many slots are taken.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len() - self.freed.len()
     }
 
-    /// Takes a slot.
     pub fn insert(&mut self, value: T) -> usize {
         let slot = self.free.pop().unwrap_or(self.slots.len());
         if slot == self.slots.len() {
@@ -38,7 +33,6 @@ impl<T> Slots<T> {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// Frees the slot.
     pub fn remove(&mut self, slot: usize) -> Option<T> {
         let value = self.slots.get_mut(slot)?.take()?;
         self.freed.push(slot);
@@ -50,7 +44,6 @@ impl<T> Slots<T> {
         self.free.append(&mut self.freed);
     }
 
-    /// All that are taken, with their numbers.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
         self.slots.iter_mut().enumerate().filter_map(|(i, slot)| slot.as_mut().map(|s| (i, s)))
     }

@@ -14,18 +14,15 @@ use std::time::Instant;
 /// One token's deadline.
 #[derive(Debug, Clone, Copy, Default)]
 struct Deadline {
-    /// When its time is up; None: never.
-    due: Option<Instant>,
-    /// The timer that stands for it: at `due` or earlier.
-    timer: Option<Instant>,
+    due: Option<Instant>,   // when its time is up; None: never
+    timer: Option<Instant>, // the timer that stands for it: at `due` or earlier
 }
 
 /// A deadline for each token that has one, and the timers that stand for them.
 #[derive(Debug, Default)]
 pub struct Timers {
     deadlines: Vec<Deadline>,
-    /// The earliest first.
-    timers: BTreeSet<(Instant, usize)>,
+    timers: BTreeSet<(Instant, usize)>, // the earliest first
 }
 
 impl Timers {
@@ -46,7 +43,6 @@ impl Timers {
         }
     }
 
-    /// How many timers are set.
     pub fn count(&self) -> usize {
         self.timers.len()
     }

@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub const BUDGET: u64 = 64 * 1024 * 1024;
 
 /// One client's content, which is given back to the budget when it is dropped.
-#[derive(Debug)]
 pub struct Gathered {
     bytes: Vec<u8>,
-    /// The bytes that all clients hold now.
-    held: Arc<AtomicU64>,
+    held: Arc<AtomicU64>, // the bytes that all clients hold now
 }
 
 impl Gathered {

@@ -4,7 +4,7 @@
 //! Entry point: [`Files::find`]. Note: `notes/http.md`.
 
 use crate::http::date;
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Content, Response};
 use crate::net::sys::{self, is_shortage};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const KEPT_FILE: u64 = 8 * 1024 * 1024;
 /// Files from this size on are kept in sealed memory, which the kernel sends without a copy; for
 /// smaller ones the second system call costs more than the copy.
 const SEALED_FILE: u64 = 128 * 1024;
-/// Where the system has no sealed memory, larger files are streamed.
+/// Where there is no sealed memory for it, a larger file is streamed.
 const KEPT_BYTES: u64 = 1024 * 1024;
 /// How much is kept in all; beyond it the store starts anew.
 const KEPT_TOTAL: u64 = 64 * 1024 * 1024;
@@ -30,12 +30,10 @@ const KEPT_NAMES: usize = 1024;
 /// How long a kept file is believed before the disk is asked again.
 const BELIEVED: Duration = Duration::from_millis(300);
 
-#[derive(Debug)]
 pub struct Files {
     root: PathBuf,
     served_by: String,
-    /// Files in memory, by their names below the root.
-    kept: RwLock<HashMap<String, Found>>,
+    kept: RwLock<HashMap<String, Found>>, // files in memory, by their names below the root
     /// Sealed files that are kept or on their way to a client. Slow clients may hold some that are
     /// kept no more: there are as many again of these at most, and as many bytes.
     sealed: Mutex<Vec<(Weak<File>, u64)>>,
@@ -43,13 +41,10 @@ pub struct Files {
 }
 
 /// A file that may be served.
-#[derive(Debug)]
 pub struct Found {
-    /// The whole file.
-    pub response: Response,
+    pub response: Response, // the whole file
     pub revision: Arc<Revision>,
-    /// When the disk was last asked.
-    checked: Instant,
+    checked: Instant, // when the disk was last asked
 }
 
 /// What tells one state of a file from the next.
@@ -187,7 +182,7 @@ impl Files {
         }
         let mut bytes = Vec::with_capacity(length as usize);
         file.take(length).read_to_end(&mut bytes)?;
-        Ok(Content::Memory(Bytes::new(bytes)))
+        Ok(Content::Memory(Arc::new(bytes)))
     }
 
     /// The content in sealed memory, if there is room for it and the system has such.

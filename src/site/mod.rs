@@ -14,7 +14,7 @@ pub(crate) mod serve;
 
 use crate::http::fields;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Content, Response};
 use crate::http::{Version, date};
 use echo::Gathered;
 use files::{Files, Revision};
@@ -33,23 +33,16 @@ const ELSEWHERE: &str = "The video is elsewhere.\n";
 const NOTHING: &str = "There is nothing here by this name.\n";
 
 /// What to do with a request, decided when its head is known.
-#[derive(Debug)]
 pub enum Reply {
-    /// Answer this; content that comes with the request is read and dropped.
-    With(Response),
-    /// Answer with the request's own content.
-    Echo(Gathered),
+    With(Response), // answer this; content that comes with the request is read and dropped
+    Echo(Gathered), // answer with the request's own content
 }
 
-/// Everything that a server has to say.
-#[derive(Debug)]
 pub struct Site {
-    /// What it calls itself in X-Served-By.
-    pub(crate) name: String,
+    pub(crate) name: String, // what it calls itself in X-Served-By
     home: Response,
     files: Files,
-    /// The bytes that clients of `/echo` hold now.
-    held: Arc<AtomicU64>,
+    held: Arc<AtomicU64>, // the bytes that clients of `/echo` hold now
 }
 
 impl Site {
@@ -64,7 +57,6 @@ impl Site {
         })
     }
 
-    /// Decides what to answer.
     pub fn reply(&self, request: &Request, now: Instant) -> Reply {
         use Method::*;
         let path = request.target.split('?').next().filter(|path| !path.is_empty());
@@ -119,7 +111,7 @@ impl Site {
         };
         let fields =
             [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")];
-        Response::new(200, &self.name, &fields, Content::Memory(Bytes::new(content)))
+        Response::new(200, &self.name, &fields, Content::Memory(Arc::new(content)))
     }
 
     fn text(&self, status: u16, fields: &[(&str, &str)], text: &str) -> Response {
@@ -137,7 +129,7 @@ impl Site {
         let (response, mut bytes) = (self.overloaded(to), Vec::new());
         response.write_head(&mut bytes, date, Version::Http11, false);
         if let Content::Memory(text) = response.content {
-            bytes.extend_from_slice(&text);
+            bytes.extend_from_slice((*text).as_ref());
         }
         bytes
     }
@@ -148,7 +140,7 @@ impl Site {
     }
 
     fn empty(&self, status: u16, fields: &[(&str, &str)]) -> Response {
-        Response::new(status, &self.name, fields, Content::Memory(Bytes::new("")))
+        Response::new(status, &self.name, fields, Content::Memory(Arc::new("")))
     }
 }
 

@@ -17,19 +17,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// What the session needs from the world for one turn.
-#[derive(Debug)]
-#[allow(missing_docs)] // where the name says it
 pub struct Context<'a> {
     pub site: &'a Site,
     pub limits: &'a Limits,
-    /// The time of this turn.
-    pub now: Instant,
-    /// The same, for the Date field.
-    pub date: &'a [u8; date::LENGTH],
-    /// Lines of the log, if there is one.
-    pub log: Option<&'a mut Vec<u8>>,
-    /// For the log.
-    pub peer: SocketAddr,
+    pub now: Instant,                 // the time of this turn
+    pub date: &'a [u8; date::LENGTH], // the same, for the Date field
+    pub log: Option<&'a mut Vec<u8>>, // lines of the log, if there is one
+    pub peer: SocketAddr,             // for the log
     /// The server is stopping, or others wait for this one's place: no connection persists.
     pub last_answer: bool,
 }
@@ -38,41 +32,32 @@ pub struct Context<'a> {
 /// wait may last.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The first byte of a request.
     #[default]
-    Request,
-    /// The rest of a request's head.
-    Head,
-    /// More of a request's content.
-    Content,
+    Request, // the first byte of a request
+    Head,    // the rest of a request's head
+    Content, // more of a request's content
     /// Nothing: the last answer has been given. `linger`: the client may still be sending, and
     /// would lose the answer if the connection were closed on it (RFC 9112 §9.6).
-    #[allow(missing_docs)]
-    Close { linger: bool },
+    Close {
+        linger: bool,
+    },
 }
 
 /// The state between two pieces of input; the default is that before the first request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Session {
     waits_for: Wait,
-    /// What is known of a head that is not whole.
-    partial: Partial,
-    /// The request is a HEAD, whose answer has no content, whatever becomes of it.
-    to_head: bool,
+    partial: Partial, // what is known of a head that is not whole
+    to_head: bool,    // the request is a HEAD, whose answer has no content, whatever becomes of it
     version: Version,
-    /// The client lets the connection persist.
-    keep_alive: bool,
-    /// The request in the log.
-    line: String,
-    /// Its content, while that arrives.
-    upload: Option<Box<Upload>>,
+    keep_alive: bool,            // the client lets the connection persist
+    line: String,                // the request in the log
+    upload: Option<Box<Upload>>, // its content, while that arrives
 }
 
-#[derive(Debug)]
 struct Upload {
     body: Body,
-    /// So many more bytes of content are accepted.
-    left: u64,
+    left: u64, // so many more bytes of content are accepted
     reply: Reply,
 }
 
@@ -80,7 +65,6 @@ struct Upload {
 type Used = Result<usize, ParseError>;
 
 impl Session {
-    /// What it waits for.
     pub fn waits_for(&self) -> Wait {
         self.waits_for
     }
@@ -121,7 +105,6 @@ impl Session {
         self.waits_for = Wait::Close { linger: false };
     }
 
-    /// The client took too long.
     pub fn time_out(&mut self, output: &mut Output, context: &mut Context) {
         match self.waits_for {
             Wait::Head => self.refuse(ParseError::HeadTimeout, output, context),
@@ -217,7 +200,7 @@ impl Session {
         response.write_head(&mut output.bytes, date, self.version, keep_alive);
         if !self.to_head {
             match response.content {
-                Content::Memory(bytes) => output.send_shared(bytes.0),
+                Content::Memory(bytes) => output.send_shared(bytes),
                 Content::File(file, length) => output.send_file(file, length),
                 Content::Sealed(file, length) => output.send_sealed(file, length),
             }

@@ -10,28 +10,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A client, known to its own thread and to the one that accepts.
-#[derive(Debug)]
 pub struct Client {
-    /// Its socket, closed when the last of the two forgets it.
-    pub stream: TcpStream,
-    /// Who it is.
+    pub stream: TcpStream, // its socket, closed when the last of the two forgets it
     pub peer: SocketAddr,
     state: Mutex<State>,
 }
 
 /// What a client's thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Reads or answers a request.
-    Busy,
-    /// Has waited since then for a request to begin.
-    Idle(Instant),
-    /// Has been told that none will come.
-    Dismissed,
+pub enum State {
+    Busy,          // reads or answers a request, so the client may not be sent away
+    Idle(Instant), // has waited since then for a request to begin
+    Dismissed,     // has been told that none will come
 }
 
-/// All clients.
-#[derive(Debug)]
+type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
+
 pub struct Clients {
     slots: usize,
     present: Mutex<Vec<Arc<Client>>>,
@@ -40,15 +34,12 @@ pub struct Clients {
 }
 
 /// A client's slot. Dropped, it is free again, however the client's thread ends.
-#[derive(Debug)]
 pub struct Slot {
     clients: Arc<Clients>,
-    /// Who has it.
-    pub client: Arc<Client>,
+    pub client: Arc<Client>, // who has it
 }
 
 impl Clients {
-    /// Nobody yet, and so many slots.
     pub fn new(slots: usize) -> Arc<Clients> {
         Arc::new(Clients {
             slots,
@@ -68,19 +59,17 @@ impl Clients {
             if let Some(slot) = to_dismiss(&states, Instant::now()) {
                 present[slot].dismiss();
             }
-            present = self.wait_while(present, patience, |n| n >= self.slots);
+            present = self.wait_for_fewer(present, self.slots, patience);
         }
         let has_room = present.len() < self.slots;
         self.somebody_waits.store(!has_room, SeqCst);
         has_room
     }
 
-    /// Whether somebody waits for a slot.
     pub fn somebody_waits(&self) -> bool {
         self.somebody_waits.load(SeqCst)
     }
 
-    /// Gives a client a slot.
     pub fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Slot {
         let state = Mutex::new(State::Busy);
         let client = Arc::new(Client { stream, peer, state });
@@ -92,32 +81,26 @@ impl Clients {
     /// its way, the others the time until `give_up`.
     pub fn drain(&self, give_up: Instant) {
         let left = || give_up.saturating_duration_since(Instant::now());
-        let present = self.wait_while(lock(&self.present), LAST_CHANCE.min(left()), |n| n > 0);
+        let present = self.wait_for_fewer(lock(&self.present), 1, LAST_CHANCE.min(left()));
         present.iter().for_each(|c| c.dismiss());
-        drop(self.wait_while(present, left(), |n| n > 0));
+        drop(self.wait_for_fewer(present, 1, left()));
     }
 
-    fn wait_while<'a>(
+    fn wait_for_fewer<'a>(
         &self,
-        present: MutexGuard<'a, Vec<Arc<Client>>>,
+        present: Present<'a>,
+        than: usize,
         patience: Duration,
-        too_many: impl Fn(usize) -> bool,
-    ) -> MutexGuard<'a, Vec<Arc<Client>>> {
-        let wait = |present: &mut Vec<_>| too_many(present.len());
-        let waited = self.left.wait_timeout_while(present, patience, wait);
+    ) -> Present<'a> {
+        let waited = self.left.wait_timeout_while(present, patience, |p| p.len() >= than);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl Client {
-    /// It waits for a request from now on, and may be sent away.
-    pub fn set_idle(&self) {
-        *lock(&self.state) = State::Idle(Instant::now());
-    }
-
-    /// It has something to do from now on, and may not be sent away.
-    pub fn set_busy(&self) {
-        *lock(&self.state) = State::Busy;
+    /// Called by its own thread.
+    pub fn set(&self, state: State) {
+        *lock(&self.state) = state;
     }
 
     /// Ends its waiting, if it is idle: its read returns as if the client had left. What has
@@ -193,7 +176,7 @@ mod tests {
         assert!(!clients.make_room(Duration::ZERO), "it is taken");
         assert!(clients.somebody_waits());
         let job = move || {
-            slot.client.set_busy();
+            slot.client.set(State::Busy);
             panic!("as a fault in an answer would");
         };
         assert!(thread::spawn(job).join().is_err());

@@ -9,26 +9,27 @@ mod clients;
 mod socket;
 
 use crate::cli::args::{Failure, Given, Topic, flag};
-use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
+use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::date;
 use crate::net::clock::Clock;
+use crate::net::connection::Filled;
 use crate::net::listener::announce;
 use crate::net::output::Output;
 use crate::site::session::{Context, Session, Wait};
 use crate::site::{Site, serve};
-use clients::{Client, Clients, Slot};
-use socket::{BUFFER, Received, Socket};
+use clients::{Client, Clients, Slot, State};
+use socket::{BUFFER, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::panic;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
 
-/// What all threads share.
 struct Server {
     site: Site,
     limits: Limits,
@@ -115,10 +116,13 @@ impl Server {
         let mut head_since = clock.now;
         loop {
             let wait = session.waits_for();
-            if let Wait::Close { linger } = wait {
-                return socket.close(linger);
-            }
-            let received = socket.read(&mut input, self.patience(wait, client, head_since))?;
+            let patience = match wait {
+                Wait::Request => self.idle_time(client),
+                Wait::Head => self.limits.header_timeout.saturating_sub(head_since.elapsed()),
+                Wait::Content => self.limits.content_timeout,
+                Wait::Close { linger } => return socket.close(linger),
+            };
+            let received = socket.read(&mut input, patience)?;
             clock = Clock::read();
             let mut context = Context {
                 site: &self.site,
@@ -130,21 +134,22 @@ impl Server {
                 last_answer: self.others_wait(),
             };
             match received {
-                Received::Bytes => client.set_busy(),
-                Received::End => session.end(&mut output, &mut context),
-                Received::TimedOut => session.time_out(&mut output, &mut context),
+                Filled::Bytes => client.set(State::Busy),
+                Filled::End => session.end(&mut output, &mut context),
+                Filled::WouldBlock => session.time_out(&mut output, &mut context),
             }
             let mut used = 0;
-            loop {
+            while used < input.len() {
                 let n = session.answer(&input[used..], &mut output, &mut context);
                 used += n;
-                if n == 0 || output.is_full() {
+                if n == 0 {
+                    break; // the rest is the beginning of a request
+                }
+                if output.is_full() {
                     output.write_to(&mut &client.stream)?;
                 }
-                if n == 0 {
-                    break;
-                }
             }
+            output.write_to(&mut &client.stream)?;
             input.drain(..used);
             if used > 0 || wait != Wait::Head {
                 head_since = clock.now;
@@ -157,19 +162,12 @@ impl Server {
         }
     }
 
-    /// How long the client may take for what the session waits for.
-    fn patience(&self, wait: Wait, client: &Client, head_since: Instant) -> Duration {
-        match wait {
-            Wait::Request => {
-                client.set_idle();
-                // Only now: a newcomer that this look misses finds an idle client to send away.
-                let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
-                self.limits.idle_timeout.min(most)
-            }
-            Wait::Head => self.limits.header_timeout.saturating_sub(head_since.elapsed()),
-            Wait::Content => self.limits.content_timeout,
-            Wait::Close { .. } => LINGER,
-        }
+    /// How long the client may be idle from now on.
+    fn idle_time(&self, client: &Client) -> Duration {
+        client.set(State::Idle(Instant::now()));
+        // Only now: a newcomer that this look misses finds an idle client to send away.
+        let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
+        self.limits.idle_timeout.min(most)
     }
 
     /// Whether a client must not keep its slot for another request.
@@ -182,33 +180,22 @@ impl Server {
 /// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
-/// Threads tried out beyond those of the pool: some may still be on their way out when it begins.
-const SPARE_THREADS: usize = 8;
-
-/// The package panics where it cannot start a thread, so it is tried first whether all can be.
+/// The package panics where it cannot start a thread: here that is an error with a sentence.
 fn start_pool(size: usize) -> io::Result<ThreadPool> {
-    let gate = Mutex::new(());
-    let closed = gate.lock();
-    thread::scope(|scope| {
-        let thread = || thread::Builder::new().stack_size(STACK);
-        let wait = || drop(gate.lock());
-        let tried = (0..size + SPARE_THREADS)
-            .try_for_each(|_| thread().spawn_scoped(scope, wait).map(drop));
-        drop(closed);
-        tried
-    })?;
-    let pool = threadpool::Builder::new().num_threads(size);
-    Ok(pool.thread_stack_size(STACK).build())
+    let pool = threadpool::Builder::new().num_threads(size).thread_stack_size(STACK);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {})); // it would print the panic
+    let started = panic::catch_unwind(|| pool.build());
+    panic::set_hook(hook);
+    started.map_err(|_| io::Error::other(format!("the system cannot start {size} threads")))
 }
 
-/// Runs the topic.
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     let limits = Limits::from(given)?;
     let pool = given.number("--pool", 1..=10_000)?.map(|n| n as usize);
     serve::start(given, |listener, site, log| run(listener, site, limits, pool, log, stop))
 }
 
-/// `progjar thread_server`
 pub const TOPIC: Topic = Topic {
     name: "thread_server",
     summary: "an HTTP server: one thread waits for one client (step 6)",

@@ -4,6 +4,7 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
+use crate::net::connection::Filled;
 use crate::net::listener;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -26,21 +27,9 @@ pub fn accept(listener: &TcpListener, patience: Duration) -> Option<(TcpStream, 
 /// Bytes read at once, and the most that a buffer keeps while its thread waits.
 pub const BUFFER: usize = 4 * 1024;
 
-/// What a read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    Bytes,
-    TimedOut,
-    /// The client will send no more.
-    End,
-}
-
-/// A client's stream.
-#[derive(Debug)]
 pub struct Socket<'a> {
     stream: &'a TcpStream,
-    /// The read timeout, set only when it changes.
-    patience: Duration,
+    patience: Duration, // the read timeout, set only when it changes
     /// What a read brings, until it is added to the input. It lies on the stack of the client's thread.
     buffer: [u8; BUFFER],
 }
@@ -54,8 +43,8 @@ impl Socket<'_> {
         Ok(Socket { stream, patience: Duration::ZERO, buffer: [0; BUFFER] })
     }
 
-    /// Reads once, behind what is in `input`.
-    pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Received> {
+    /// Reads once, behind what is in `input`. `WouldBlock`: nothing came within `patience`.
+    pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Filled> {
         // Zero would mean "for ever" to the kernel.
         let patience = patience.max(Duration::from_millis(1));
         if self.patience != patience {
@@ -64,12 +53,12 @@ impl Socket<'_> {
         }
         loop {
             return match self.stream.read(&mut self.buffer) {
-                Ok(0) => Ok(Received::End),
+                Ok(0) => Ok(Filled::End),
                 Ok(n) => {
                     input.extend_from_slice(&self.buffer[..n]);
-                    Ok(Received::Bytes)
+                    Ok(Filled::Bytes)
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Received::TimedOut),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Filled::WouldBlock),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };
@@ -79,19 +68,13 @@ impl Socket<'_> {
     /// After the last answer. A client that may still be sending (`linger`) gets time to read it:
     /// closed on it at once, the connection would be reset, and the reset would overtake the answer.
     pub fn close(mut self, linger: bool) -> io::Result<()> {
-        if !linger {
-            return Ok(());
-        }
-        self.stream.shutdown(Shutdown::Write)?;
-        let give_up = Instant::now() + LINGER;
-        let mut thrown_away = Vec::new();
-        loop {
-            let left = give_up.saturating_duration_since(Instant::now());
-            let received = self.read(&mut thrown_away, left)?;
-            if received != Received::Bytes || left.is_zero() {
-                return Ok(());
+        if linger {
+            self.stream.shutdown(Shutdown::Write)?;
+            let (begun, mut left) = (Instant::now(), LINGER);
+            while !left.is_zero() && self.read(&mut Vec::new(), left)? == Filled::Bytes {
+                left = LINGER.saturating_sub(begun.elapsed());
             }
-            thrown_away.clear();
         }
+        Ok(())
     }
 }

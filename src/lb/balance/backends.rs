@@ -22,7 +22,6 @@ const UNTIL_PROBED: u64 = u64::MAX;
 /// Events kept for the status page.
 const EVENTS: usize = 50;
 
-/// A server in the list.
 #[derive(Debug, Default)]
 pub struct Backend {
     pub name: String,               // as it was given
@@ -45,7 +44,6 @@ impl Backend {
     }
 }
 
-/// The list, the policy, and what is known of each backend.
 pub struct Backends {
     pub list: Vec<Backend>,
     pub policy: Policy,
@@ -74,7 +72,6 @@ impl Backends {
         self.policy.next(&self.serves(tried, now), &|backend_id| self.load(backend_id))
     }
 
-    /// Whether there is a next one.
     pub fn has_next(&self, tried: &[usize], now: Instant) -> bool {
         (0..self.list.len()).any(self.serves(tried, now))
     }
@@ -150,12 +147,10 @@ impl Backends {
         events.push_front((Instant::now(), text));
     }
 
-    /// What happened and when, the latest first.
     pub fn events(&self) -> Vec<(Instant, String)> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Milliseconds since the start.
     pub fn ms(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.started).as_millis() as u64
     }

@@ -17,7 +17,6 @@ impl Count {
         self.set(self.get().wrapping_add(1));
     }
 
-    /// Takes one away; likewise.
     pub fn down(&self) {
         self.set(self.get().wrapping_sub(1));
     }
@@ -26,7 +25,6 @@ impl Count {
         self.0.store(n, Relaxed);
     }
 
-    /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -45,10 +43,8 @@ pub struct Counters {
     pub in_flight: Count,
     pub open: Count,
     pub idle: Count,
-    /// When bytes of an answer came last, in ms since the start.
-    pub heard: Count,
-    /// [`BUCKETS`], in fours.
-    times: [[Count; 4]; BUCKETS / 4],
+    pub heard: Count, // when bytes of an answer came last, in ms since the start
+    times: [[Count; 4]; BUCKETS / 4], // `BUCKETS`, in fours
 }
 
 /// What is shown of [`Counters`], in the order of [`Sum::counts`]: the name in JSON, the name in
@@ -72,10 +68,8 @@ impl Counters {
 }
 
 /// The numbers of all workers about one backend.
-#[derive(Debug)]
 pub struct Sum {
-    /// As [`SHOWN`] names them.
-    pub counts: [u64; SHOWN.len()],
+    pub counts: [u64; SHOWN.len()], // as `SHOWN` names them
     times: [u64; BUCKETS],
 }
 

@@ -9,10 +9,11 @@ pub mod counters;
 use super::Shared;
 use crate::cli::quoted;
 use crate::http::request::{Method, Request};
-use crate::http::response::{Bytes, Content, Response};
+use crate::http::response::{Content, Response};
 use counters::{SHOWN, Sum};
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The answer to a request for one of the three paths; None: it is for another one.
@@ -35,7 +36,7 @@ pub(super) fn respond(request: &Request, peer: IpAddr, shared: &Shared) -> Optio
         Response::text(405, served_by, &allow, "This page can only be read.\n")
     } else {
         let fields = [("Content-Type", media_type), ("Cache-Control", "no-store")];
-        Response::new(200, served_by, &fields, Content::Memory(Bytes::new(text(shared))))
+        Response::new(200, served_by, &fields, Content::Memory(Arc::new(text(shared))))
     })
 }
 

@@ -10,7 +10,6 @@ use crate::http::response::{Content, Response};
 use crate::http::{ParseError, Version};
 use std::fmt::Arguments;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What clients are told with 503.
@@ -44,7 +43,6 @@ impl Worker<'_> {
         self.go_on(slot, step);
     }
 
-    /// The connection to the backend is of no more use.
     pub fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
         let Some(exchange) = &mut self.clients[slot].exchange else { return Step::Wait };
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
@@ -96,14 +94,7 @@ impl Worker<'_> {
             }
             Verdict::Answer(status) => self.answer_fault(slot, status, backend_id, fault),
             Verdict::Cut => {
-                let (peer, exchange) = (client.peer, client.exchange.take());
-                self.log(
-                    peer,
-                    exchange.as_deref(),
-                    format_args!("{} cut", backends.list[backend_id].name),
-                    "",
-                );
-                self.clients[slot].exchange = exchange;
+                self.log(slot, format_args!("{} cut", backends.list[backend_id].name), "");
                 Step::Cut
             }
         }
@@ -124,6 +115,7 @@ impl Worker<'_> {
 
     /// Answers in this gateway's own words, and ends the exchange if there is one.
     pub fn respond(&mut self, slot: usize, response: Response, why: &str) -> Step {
+        self.log(slot, format_args!("- {}", response.status), why);
         let client = &mut self.clients[slot];
         let exchange = client.exchange.take();
         let is_head = request::is_head(client.connection.input.unused());
@@ -141,14 +133,12 @@ impl Worker<'_> {
         if method != Method::Head
             && let Content::Memory(bytes) = response.content
         {
-            output.send_shared(bytes.0);
+            output.send_shared(bytes);
         }
         if !keep_alive {
             client.closing = Some(lingers);
         }
         client.progress = true;
-        let peer = client.peer;
-        self.log(peer, exchange.as_deref(), format_args!("- {}", response.status), why);
         if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
             self.release(upstream_slot, slot, false);
         }
@@ -173,13 +163,15 @@ impl Worker<'_> {
     }
 
     /// `127.0.0.1:50000 GET / -> 127.0.0.1:9002 200 0.3 ms`, and why, if there is a reason.
-    pub fn log(&mut self, peer: SocketAddr, of: Option<&Exchange>, outcome: Arguments, why: &str) {
+    pub fn log(&mut self, slot: usize, outcome: Arguments, why: &str) {
         if self.shared.log.is_quiet() {
             return;
         }
-        let request = of.map_or("-", |exchange| &exchange.log_line);
+        let Client { peer, exchange, .. } = &self.clients[slot];
+        let request = exchange.as_ref().map_or("-", |exchange| &exchange.log_line);
         let took = |exchange: &Exchange| exchange.started.elapsed().as_secs_f64() * 1000.0;
-        let took = of.map_or(String::new(), |exchange| format!(" {:.1} ms", took(exchange)));
+        let took = exchange.as_deref().map(|exchange| format!(" {:.1} ms", took(exchange)));
+        let took = took.unwrap_or_default();
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         // Writing into a Vec cannot fail.
         let _ = writeln!(self.lines, "{peer} {request} -> {outcome}{took}{why}");

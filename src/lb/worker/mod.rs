@@ -64,7 +64,6 @@ struct Client {
     closing: Option<bool>,
 }
 
-/// What became of a step.
 #[derive(PartialEq, Eq)]
 pub(super) enum Step {
     Again, // there may be more to do

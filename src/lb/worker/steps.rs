@@ -179,16 +179,20 @@ impl Worker<'_> {
 
     /// The answer is complete: both connections are free for the next request.
     fn finish(&mut self, slot: usize) -> Step {
-        let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
-        let Some(exchange) = client.exchange.take() else { return Step::Wait };
+        let (shared, now) = (self.shared, self.events.clock.now);
+        let Some(exchange) = &self.clients[slot].exchange else { return Step::Wait };
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
+        let (backend_id, status) =
+            (self.upstreams.slots[upstream_slot].backend_id, exchange.status());
+        let name = &shared.backends.list[backend_id].name;
+        self.log(slot, format_args!("{name} {}", status.unwrap_or_default()), "");
+        let client = &mut self.clients[slot];
+        let Some(exchange) = client.exchange.take() else { return Step::Wait };
         client.progress = true;
         if !exchange.client_keep_alive() {
             client.closing = Some(exchange.lingers());
         }
-        let peer = client.peer;
         let upstream = &self.upstreams.slots[upstream_slot];
-        let backend_id = upstream.backend_id;
         // Bytes behind the answer that belong to no request would be taken for the next answer.
         let in_order = upstream.connection.input.unused().is_empty() || upstream.queue.len() > 1;
         let keep = exchange.upstream_keep_alive() && in_order && !upstream.ended;
@@ -202,8 +206,6 @@ impl Worker<'_> {
             shared.backends.eject(loser, &fault, false, Some(now + DOWN_FOR));
         }
         self.budget = (self.budget + 1).min(RETRIES.max(RETRY * self.clients.len()));
-        let (name, status) = (&shared.backends.list[backend_id].name, exchange.status());
-        self.log(peer, Some(&exchange), format_args!("{name} {}", status.unwrap_or_default()), "");
         if self.spares.len() < SPARES && exchange.request.capacity() <= HEAD {
             self.spares.push(exchange);
         }

@@ -13,7 +13,6 @@ use std::time::Duration;
 const BATCH: usize = 512;
 
 /// The watched sockets are in the kernel; here is only room for its answer.
-#[derive(Debug)]
 pub struct Epoll {
     epoll: OwnedFd,
     ready: Box<[EpollEvent]>,

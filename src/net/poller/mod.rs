@@ -60,10 +60,8 @@ impl Event {
 /// The strategies, by the names that `--poller` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Plain std: every socket is called ready after a fixed nap.
-    Scan,
-    /// poll(2), on every Unix.
-    Poll,
+    Scan, // plain std: every socket is called ready after a fixed nap
+    Poll, // poll(2), on every Unix: the whole list at every wait
     #[cfg(target_os = "linux")]
     Epoll,
 }
@@ -80,7 +78,6 @@ impl Kind {
     /// The best that this system offers.
     pub const BEST: Kind = Kind::ALL[Kind::ALL.len() - 1];
 
-    /// An empty set.
     pub fn poller(self) -> io::Result<Poller> {
         Ok(match self {
             Kind::Scan => Box::<scan::Scan>::default(),
@@ -90,7 +87,6 @@ impl Kind {
         })
     }
 
-    /// The word for it on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Scan => "scan",
@@ -106,15 +102,13 @@ pub type Poller = Box<dyn Strategy>;
 
 /// What each strategy answers in a file of its own, all in the same order, so that a diff of two
 /// of them is the lesson.
-pub trait Strategy: std::fmt::Debug + Send {
+pub trait Strategy: Send {
     /// Watches a socket. Before the owner closes it, it calls `remove` or `closing`. Each socket
     /// has a token of its own.
     fn add(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Replaces the interest of a watched socket.
     fn modify(&mut self, fd: &dyn AsFd, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Watches it no more.
     fn remove(&mut self, fd: &dyn AsFd, token: Token) -> io::Result<()>;
 
     /// Waits until something is ready or `timeout` has passed (None: for ever), and replaces
