@@ -40,7 +40,8 @@ pub fn persistence() -> Vec<Case> {
             "what follows a request that closes is not read",
             b"GET /santai HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             [closes],
-        ),
+        )
+        .because("RFC 9112 §9.6", "what follows close must not be processed: its client does not wait for an answer"),
     ]
 }
 

@@ -5,6 +5,7 @@
 use super::*;
 use Fault as E;
 
+const ABSOLUTE: &str = "a server must accept it, even though most clients send it to proxies only";
 const PORT: &str = "CONNECT names a port, or it would open a way to any service";
 
 /// RFC 9112 §3.2: the four forms.
@@ -24,7 +25,8 @@ pub fn target_forms() -> Vec<Case> {
             "absolute-form",
             b"GET http://a.example/santai?x HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [get("/santai?x").of_host("a.example")],
-        ),
+        )
+        .because("RFC 9112 §3.2.2", ABSOLUTE),
         case(
             "absolute-form: its authority counts, not Host (§3.2.2)",
             b"GET http://real.example:81/ HTTP/1.1\r\nHost: other.example\r\n\r\n",
@@ -39,17 +41,20 @@ pub fn target_forms() -> Vec<Case> {
             "absolute-form without a path asks for /",
             b"GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [get("/").of_host("a.example")],
-        ),
+        )
+        .because("RFC 9112 §3.2.2", ABSOLUTE),
         case(
             "absolute-form with a query and no path",
             b"GET http://a.example?x=1 HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [get("?x=1").of_host("a.example")],
-        ),
+        )
+        .because("RFC 9112 §3.2.2", ABSOLUTE),
         case(
             "absolute-form: the scheme is case-insensitive",
             b"GET HTTP://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [get("/").of_host("a.example")],
-        ),
+        )
+        .because("RFC 9112 §3.2.2", ABSOLUTE),
         case(
             "absolute-form still needs Host in HTTP/1.1",
             b"GET http://a.example/ HTTP/1.1\r\n\r\n",
@@ -59,7 +64,8 @@ pub fn target_forms() -> Vec<Case> {
             "absolute-form without Host in HTTP/1.0",
             b"GET http://a.example/ HTTP/1.0\r\n\r\n",
             [get("/").of_host("a.example").closes()],
-        ),
+        )
+        .because("RFC 9112 §3.2.2", ABSOLUTE),
         case(
             "absolute-form without a host (RFC 9110 §4.2.1)",
             b"GET http:///santai HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -85,7 +85,7 @@ pub(crate) fn to_backends() -> Vec<Passage> {
         .weight(1),
         passage(
             "an HTTP/1.0 client's request is sent on in the gateway's own version",
-            "RFC 9110 §2.5",
+            "RFC 9112 §2.3",
             "the backend would keep to the client's old rules, on a connection that is another's",
         )
         .sends("GET /t HTTP/1.0\r\nHost: a\r\n\r\n")

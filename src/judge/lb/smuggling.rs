@@ -92,10 +92,15 @@ fn smuggle(gateway: &Gateway, subject: &Subject, bytes: &[u8], hidden: Outcome) 
 
 fn answer_check(gateway: &Arc<Gateway>, case: ResponseCase) -> Check {
     let gateway = Arc::clone(gateway);
-    let name = case.name;
-    Check::new(name, "RFC 9112 §4, §6.3", TAKEN_FOR_WHOLE, move |subject| {
-        read_answer(&gateway, subject, &case)
-    })
+    let (name, (_, section, why)) = (
+        case.name,
+        match case.verdict {
+            ResponseVerdict::Refused(Fault::MajorVersion) => Fault::StatusLine.rule(),
+            ResponseVerdict::Refused(fault) => fault.rule(),
+            _ => (Demand::Must, "RFC 9112 §4, §6.3", TAKEN_FOR_WHOLE),
+        },
+    );
+    Check::new(name, section, why, move |subject| read_answer(&gateway, subject, &case))
 }
 
 /// The backend answers with the case's bytes and closes. What is understood passes; what is not
@@ -108,8 +113,8 @@ fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Fin
             Err(finding) => return finding,
         };
     let (outcome, expected) = match (case.verdict, &got) {
-        (_, Err(Trouble::NotHttp(..))) if is_out_of_range(case) => {
-            (Outcome::Warn, "an error, since the number is out of range")
+        (_, Err(Trouble::NotHttp(..))) if clients_cope(case) => {
+            (Outcome::Warn, "an error: it is invalid, although a client may cope with it")
         }
         (_, Err(Trouble::NotHttp(..))) => (Outcome::Fail, "no answer that is no HTTP"),
         (ResponseVerdict::Accepted(status @ 200.., ..), Ok(answer)) => {
@@ -122,13 +127,15 @@ fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Fin
     finish(outcome, neighbours, sent, in_words(&got), expected.to_owned())
 }
 
-/// Whether a client can understand it, although it is out of range: a status, which it takes for a
-/// 5xx (RFC 9110 §15), or a length.
-fn is_out_of_range(case: &ResponseCase) -> bool {
-    let digits = String::from_utf8_lossy(case.bytes.get(8..13).unwrap_or_default()).into_owned();
-    let digits = digits.strip_prefix(' ').and_then(|d| d.strip_suffix(' ')).unwrap_or_default();
-    let status = digits.parse().unwrap_or(200);
-    !(100..600).contains(&status)
+/// Whether the RFC tells a client what to do with it, although it is invalid: a status out of range
+/// counts as a 5xx (RFC 9110 §15), and a reason is to be ignored (RFC 9112 §4). A length may be larger
+/// than this judge counts.
+fn clients_cope(case: &ResponseCase) -> bool {
+    let text = String::from_utf8_lossy(&case.bytes);
+    let line = text.split("\r\n").next().unwrap_or_default();
+    let status: Option<u32> = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.is_some_and(|status| !(100..600).contains(&status))
+        || line.contains('\0')
         || case.verdict == ResponseVerdict::Refused(Fault::ContentLengthTooLarge)
 }
 
