@@ -56,9 +56,9 @@ pub(crate) struct Gateway {
     gave_up: AtomicBool,
 }
 
-/// The chapters, with backends on these ports, once the load balancer has found them.
-pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>, String> {
-    let gateway = Arc::new(Gateway::new(ports)?);
+/// The chapters, once the load balancer has found the backends.
+pub(super) fn chapters(gateway: Gateway, subject: &Subject) -> Result<Vec<Chapter>, String> {
+    let gateway = Arc::new(gateway);
     let is_elsewhere = gateway.is_answered_elsewhere(subject);
     if is_elsewhere || (gateway.settle(subject).is_err() && contact::meet(subject).is_ok()) {
         let ports = gateway.backends.ports();
@@ -94,7 +94,8 @@ pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>,
 }
 
 impl Gateway {
-    fn new(ports: &[u16]) -> Result<Gateway, String> {
+    /// Its backends listen on these ports.
+    pub(crate) fn new(ports: &[u16]) -> Result<Gateway, String> {
         let backends = Backends::bind(ports)?;
         let (last, no) = (Instant::now() + LAST, || AtomicBool::new(false));
         Ok(Gateway { backends, last, settled: no(), gave_up: no() })
