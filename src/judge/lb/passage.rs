@@ -3,14 +3,15 @@
 //!
 //! Knows no list of cases. Entry points: [`passage`], [`Passage::check`]. Note: `notes/judge.md`.
 
-use super::Gateway;
 use super::backends::Seen;
+use super::{Gateway, check};
 use crate::judge::answer::Answer;
 use crate::judge::check::{Check, Finding, Outcome, Subject};
 use crate::judge::client::{Client, Trouble};
 use crate::judge::show;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A case of one message.
 pub(crate) struct Passage {
@@ -33,11 +34,13 @@ pub(crate) struct Passage {
 }
 
 /// What came out.
-struct Came {
-    seen: Vec<Seen>,
-    answer: Result<Answer, Trouble>,
+pub(super) struct Came {
+    pub seen: Vec<Seen>,
+    pub answer: Result<Answer, Trouble>,
     peer: Option<IpAddr>,
     number: usize,
+    /// If its connection is still of use.
+    pub client: Option<Client>,
 }
 
 /// What must come out on either side: the name of a field, and its value, in which `PEER` is the
@@ -172,25 +175,15 @@ impl Passage {
     }
 
     pub(crate) fn check(self, gateway: &Arc<Gateway>) -> Check {
-        let gateway = Arc::clone(gateway);
         let Passage { name, section, why, weight, lab, .. } = self;
-        let run = move |subject: &Subject| self.run(&gateway, subject);
-        Check { lab, ..Check::new(name, section, why, run).weight(weight) }
+        let run = move |gateway: &Arc<Gateway>, subject: &Subject| self.run(gateway, subject);
+        Check { lab, ..check(gateway, name, section, why, run).weight(weight) }
     }
 
-    fn run(&self, gateway: &Gateway, subject: &Subject) -> Finding {
-        let mut came = match self.send(gateway, subject) {
-            Ok(came) => came,
-            Err(finding) => return finding,
-        };
-        if came.seen.is_empty() && !matches!(self.wants.as_slice(), [StaysHere]) {
-            // The load balancer may have left its backends alone for what a case before this did.
-            gateway.disturb();
-            came = match gateway.settle(subject).and_then(|()| self.send(gateway, subject)) {
-                Ok(came) => came,
-                Err(finding) => return finding,
-            };
-        }
+    fn run(&self, gateway: &Gateway, subject: &Subject) -> Result<Finding, Finding> {
+        let stays = matches!(self.wants.as_slice(), [StaysHere]);
+        let answer = self.answer.as_ref().map(|bytes| (bytes.as_slice(), self.closes));
+        let came = exchange(gateway, subject, &self.request, answer, subject.patience, stays)?;
         let mut sent = show::around(&numbered(&self.request, came.number), &self.mark);
         if let Some(bytes) = &self.answer {
             sent += &format!("; the backend answers {}", show::around(bytes, &self.mark));
@@ -203,24 +196,44 @@ impl Passage {
             false => self.unless,
         };
         let timed_out = matches!(came.answer, Err(Trouble::TimedOut(0)));
-        Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected.join("; ")) }
+        Ok(Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected.join("; ")) })
     }
+}
 
-    fn send(&self, gateway: &Gateway, subject: &Subject) -> Result<Came, Finding> {
-        gateway.ready(subject)?;
-        let number = match self.answer.clone() {
+/// Sends a request, in which `/t` becomes the case's own target. A backend answers with these bytes,
+/// and closes or not; without any, honestly. `stays`: no backend need get it.
+pub(super) fn exchange(
+    gateway: &Gateway,
+    subject: &Subject,
+    request: &[u8],
+    answer: Option<(&[u8], bool)>,
+    patience: Duration,
+    stays: bool,
+) -> Result<Came, Finding> {
+    gateway.ready(subject)?;
+    let once = || {
+        let number = match answer {
             None => gateway.backends.honest(),
-            Some(bytes) => gateway.backends.answer(bytes, self.closes),
+            Some((bytes, closes)) => gateway.backends.answer(bytes.to_vec(), closes),
         };
-        let request = numbered(&self.request, number);
-        let mut peer = None;
-        let answer = Client::connect(subject.address).and_then(|mut client| {
-            peer = client.stream().local_addr().ok().map(|address| address.ip());
-            client.send(&request);
-            client.answer(request.starts_with(b"HEAD "), subject.patience)
+        let (mut peer, mut client) = (None, None);
+        let answer = Client::connect(subject.address).and_then(|mut new| {
+            peer = new.stream().local_addr().ok().map(|address| address.ip());
+            new.send(numbered(request, number));
+            let answer = new.answer(request.starts_with(b"HEAD "), patience)?;
+            client = (!answer.closes()).then_some(new);
+            Ok(answer)
         });
-        Ok(Came { seen: gateway.backends.seen(number), answer, peer, number })
+        Came { seen: gateway.backends.seen(number), answer, peer, number, client }
+    };
+    let came = once();
+    if stays || !came.seen.is_empty() {
+        return Ok(came);
     }
+    // The load balancer may have left its backends alone for what a case before this did.
+    gateway.disturb();
+    gateway.settle(subject)?;
+    Ok(once())
 }
 
 /// The bytes with the number of the case behind each `/t`.
