@@ -18,23 +18,15 @@ const ROUNDS: usize = 10;
 const APART: usize = 4;
 
 /// The level assignment: turns.
+#[rustfmt::skip]
 pub(crate) fn chapter(gateway: &Arc<Gateway>) -> Chapter {
     let checks = vec![
-        check(
-            gateway,
-            "the backends take turns, connection by connection",
-            TUGAS,
+        check(gateway, "the backends take turns, connection by connection", TUGAS,
             "a backend that never has a turn is of no use, and one that has all of them falls over",
-            by_connection,
-        )
-        .weight(3),
-        check(
-            gateway,
-            "the backends take turns, request by request",
-            TUGAS,
+            by_connection).weight(3),
+        check(gateway, "the backends take turns, request by request", TUGAS,
             "browsers keep a connection (keep-alive): all that a client asks goes to one backend",
-            by_request,
-        ),
+            by_request),
     ];
     Chapter::new(Level::Assignment, "turns", checks)
 }
@@ -101,14 +93,11 @@ fn by_request(gateway: &Arc<Gateway>, subject: &Subject) -> Result<Finding, Find
 }
 
 /// The level http: several requests on one connection.
+#[rustfmt::skip]
 pub(crate) fn on_one_connection(gateway: &Arc<Gateway>) -> Chapter {
-    let check = check(
-        gateway,
-        "requests that are sent together are answered in order",
+    let check = check(gateway, "requests that are sent together are answered in order",
         "RFC 9112 §9.3.2",
-        "a client knows by the order alone which answer belongs to which request",
-        in_order,
-    );
+        "a client knows by the order alone which answer belongs to which request", in_order);
     Chapter::new(Level::Http, "several requests at once", vec![check.weight(3)])
 }
 

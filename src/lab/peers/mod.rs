@@ -88,8 +88,9 @@ fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), Stri
     rows.push(row("lb", &lb, Some(gateway), stop)?);
     let mut missing = Vec::new();
     for other in &OTHERS {
+        let judge = if other.is_lb { "lb" } else { "server" };
         let Some(program) = installed(other.program) else {
-            missing.push(other.name);
+            missing.push(format!("{} (judge {judge})", other.name));
             continue;
         };
         let played = other.is_lb.then(play_backends).transpose()?;
@@ -100,7 +101,7 @@ fn judge_all(root: &Path, folder: Option<&Path>, stop: &Stop) -> Result<(), Stri
         };
         let list = ports.map(|port| port.to_string()).join(",");
         let words = [("BACKENDS", list), ("BACKEND", backend.address.to_string())];
-        let folder = format!("{}{}", other.program, if other.is_lb { "-lb" } else { "" });
+        let folder = format!("{}-{judge}", other.program);
         let server = fleet.start_other(&folder, &program, other.arguments, &text, &words)?;
         let name = format!("{} ({})", other.name, version(other, &program));
         rows.push(row(&name, &server, gateway, stop)?);
