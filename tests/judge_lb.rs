@@ -167,6 +167,14 @@ fn a_post_that_is_sent_twice_is_seen() {
 }
 
 #[test]
+fn lab_six_asks_what_becomes_of_fields_that_connection_names() {
+    let Some(program) = tool("haproxy", "haproxy") else { return };
+    let name = "a field that Connection names ends here";
+    let output = judge_haproxy(&program, "", &["--lab", "6", "--only", name, "--json"]);
+    assert_eq!(cases(&report(&output), "fail"), [name; 2], "in each direction");
+}
+
+#[test]
 fn what_cannot_be_judged_gets_one_line() {
     // Nobody listens.
     let nobody = NOBODY.parse().expect("an address");

@@ -35,6 +35,7 @@ mod report;
 use crate::cli::args::{Failure, Given, Topic, duration, flag};
 use crate::cli::shutdown::Stop;
 use check::{Chapter, Facts, Level, Subject};
+pub(crate) use lb::Gateway;
 pub(crate) use report::Grade;
 use report::Report;
 use std::io::Write;
@@ -142,7 +143,9 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         facts: Facts::default(),
     };
     let chapters = match asked.is_lb {
-        true => lb::chapters(&ports(given)?, &subject).map_err(Failure::CannotWork)?,
+        true => Gateway::new(&ports(given)?)
+            .and_then(|gateway| lb::chapters(gateway, &subject))
+            .map_err(Failure::CannotWork)?,
         false => server_chapters(&subject, asked.lab),
     };
     let chapters = asked.choose(chapters);
@@ -163,14 +166,21 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
     if report.is_well() { Ok(()) } else { Err(Failure::CannotWork(String::new())) }
 }
 
-/// The grades of a server, level by level, with what is the default on the command line. The
-/// error says why it cannot be judged.
-pub(crate) fn grade(address: SocketAddr, stop: &Stop) -> Result<Vec<Grade>, String> {
+/// The grades of a server, or with backends those of a load balancer, level by level, with what is
+/// the default on the command line. The error says why it cannot be judged.
+pub(crate) fn grade(
+    address: SocketAddr,
+    backends: Option<Gateway>,
+    stop: &Stop,
+) -> Result<Vec<Grade>, String> {
     let (path, echo) = ("/page.html".to_owned(), "/echo".to_owned());
     let (stop, facts) = (stop.clone(), Facts::default());
     let mut subject = Subject { address, path, echo, patience: PATIENCE, time: TIME, stop, facts };
+    let chapters = match backends {
+        Some(gateway) => lb::chapters(gateway, &subject)?,
+        None => server_chapters(&subject, None),
+    };
     subject.facts = contact::meet(&subject)?;
-    let chapters = server_chapters(&subject, None);
     Ok(judged(address.to_string(), &chapters, &subject, None).grades())
 }
 

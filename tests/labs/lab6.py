@@ -1,4 +1,5 @@
-"""Lab 6: a load balancer. Each request goes to the next backend, on a connection of its own.
+"""Lab 6: a load balancer. Each request goes to the next backend, on a connection of its own, without
+the fields that speak of the client's connection.
 
     python3 lab6.py HOST PORT BACKENDS      (BACKENDS: 9002,9003,... or 127.0.0.1:9002,...)
 """

@@ -33,7 +33,8 @@ pub fn persistence() -> Vec<Case> {
         with("Proxy-Connection means nothing", 0, "Proxy-Connection: keep-alive\r\n", closes),
         case("what follows a request that closes is not read",
             "GET /santai HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            closes),
+            closes)
+            .because(("RFC 9112 §9.6", "what follows close must not be processed: its client does not wait for an answer")),
     ]
 }
 

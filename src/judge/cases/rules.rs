@@ -95,5 +95,5 @@ faults! {
     ChunkEnd Must "RFC 9112 §7.1" "a chunk ends where its size says: two readers can find two ends"
     Trailer Should "RFC 9112 §7.1.2" "trailers are field lines; anything else may be the next request"
     TrailerTooLarge May "RFC 6585 §5" "without a limit one client fills the memory"
-    StatusLine Must "RFC 9112 §4" "without a status nobody knows what was answered"
+    StatusLine Must "RFC 9112 §2.3" "a gateway must not pass on a start line that it has not understood"
 }

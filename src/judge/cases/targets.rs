@@ -7,6 +7,8 @@ use Fault::*;
 
 const PORT: (&str, &str) =
     ("RFC 9110 §9.3.6", "CONNECT names a port, or it would open a way to any service");
+const ABSOLUTE: (&str, &str) =
+    ("RFC 9112 §3.2.2", "a server must accept it, even though most clients send it to proxies only");
 
 /// RFC 9112 §3.2: the four forms.
 pub fn target_forms() -> Vec<Case> {
@@ -16,20 +18,20 @@ pub fn target_forms() -> Vec<Case> {
             "GET //evil.example/ HTTP/1.1", get("//evil.example/").of_host("a").answered(404)),
         case("absolute-form",
             "GET http://a.example/santai?x HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            get("/santai?x").of_host("a.example")),
+            get("/santai?x").of_host("a.example")).because(ABSOLUTE),
         case("absolute-form: its authority counts, not Host (§3.2.2)",
             "GET http://real.example:81/ HTTP/1.1\r\nHost: other.example\r\n\r\n",
             get("/").of_host("real.example:81")).should()
             .because(("RFC 9112 §3.2.2", "the authority of the target counts, and Host is ignored; some refuse what differs")),
         case("absolute-form without a path asks for /",
-            "GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", get("/").of_host("a.example")),
+            "GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", get("/").of_host("a.example")).because(ABSOLUTE),
         case("absolute-form with a query and no path",
-            "GET http://a.example?x=1 HTTP/1.1\r\nHost: a.example\r\n\r\n", get("?x=1").of_host("a.example")),
+            "GET http://a.example?x=1 HTTP/1.1\r\nHost: a.example\r\n\r\n", get("?x=1").of_host("a.example")).because(ABSOLUTE),
         case("absolute-form: the scheme is case-insensitive",
-            "GET HTTP://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n", get("/").of_host("a.example")),
+            "GET HTTP://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n", get("/").of_host("a.example")).because(ABSOLUTE),
         case("absolute-form still needs Host in HTTP/1.1", "GET http://a.example/ HTTP/1.1\r\n\r\n", HostMissing),
         case("absolute-form without Host in HTTP/1.0",
-            "GET http://a.example/ HTTP/1.0\r\n\r\n", get("/").of_host("a.example").closes()),
+            "GET http://a.example/ HTTP/1.0\r\n\r\n", get("/").of_host("a.example").closes()).because(ABSOLUTE),
         line("absolute-form without a host (RFC 9110 §4.2.1)", "GET http:///santai HTTP/1.1", Authority).must()
             .because(("RFC 9110 §4.2.1", "without a host nobody knows which site is meant")),
         case("absolute-form with a user name (RFC 9110 §4.2.4)",

@@ -26,6 +26,9 @@ const SHOWN: usize = 4096;
 /// So many messages are kept; the oldest go first.
 const KEPT: usize = 2000;
 
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// A message that came to a backend.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
@@ -66,13 +69,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Backends {
     /// Listens on all ports.
     pub(crate) fn bind(ports: &[u16]) -> Result<Backends, String> {
-        let mut backends =
-            Backends { ports: Vec::new(), shared: Arc::default(), listening: Mutex::default() };
-        for (backend, &port) in ports.iter().enumerate() {
-            let (port, listening) = listen(backend, port, &backends.shared)?;
-            backends.ports.push(port);
-            lock(&backends.listening).push(Some(listening));
-        }
+        let (ports, none) = (ports.to_vec(), ports.iter().map(|_| None).collect());
+        let backends = Backends { ports, shared: Arc::default(), listening: Mutex::new(none) };
+        (0..backends.ports.len()).try_for_each(|backend| backends.revive(backend))?;
         Ok(backends)
     }
 
@@ -84,7 +83,8 @@ impl Backends {
     /// Which of them live.
     pub(crate) fn living(&self) -> Vec<usize> {
         let listening = lock(&self.listening);
-        (0..listening.len()).filter(|n| listening.get(*n).is_some_and(Option::is_some)).collect()
+        let living = listening.iter().enumerate().filter(|(_, listening)| listening.is_some());
+        living.map(|(backend, _)| backend).collect()
     }
 
     /// A new case: what a backend does when its request comes. Returns its number.
@@ -127,29 +127,28 @@ impl Backends {
         let Some(Listening { stop, thread, taken }) = taken else { return };
         stop.store(true, SeqCst);
         let _ = thread.join();
-        for stream in lock(&taken).iter().filter_map(Weak::upgrade) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        end_all(&taken);
     }
 
     /// All end their connections, and go on listening.
     pub(crate) fn hang_up(&self) {
-        let listening = lock(&self.listening);
-        for taken in listening.iter().flatten().map(|listening| &listening.taken) {
-            for stream in lock(taken).iter().filter_map(Weak::upgrade) {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        }
+        lock(&self.listening).iter().flatten().for_each(|listening| end_all(&listening.taken));
     }
 
     /// Lets it listen again. The error: somebody else took the port.
     pub(crate) fn revive(&self, backend: usize) -> Result<(), String> {
         let port = self.ports.get(backend).copied().unwrap_or_default();
-        let (_, listening) = listen(backend, port, &self.shared)?;
+        let listening = listen(backend, port, &self.shared)?;
         if let Some(place) = lock(&self.listening).get_mut(backend) {
             *place = Some(listening);
         }
         Ok(())
+    }
+}
+
+fn end_all(taken: &Mutex<Vec<Weak<TcpStream>>>) {
+    for stream in lock(taken).iter().filter_map(Weak::upgrade) {
+        let _ = stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -168,25 +167,27 @@ pub(super) fn number_of(target: &str) -> Option<usize> {
     numbers.filter_map(|digits| digits.parse().ok()).next()
 }
 
-fn listen(backend: usize, port: u16, shared: &Arc<Shared>) -> Result<(u16, Listening), String> {
+fn listen(backend: usize, port: u16, shared: &Arc<Shared>) -> Result<Listening, String> {
     let open = || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         sys::listen_backlog(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
-        Ok((listener.local_addr()?.port(), listener))
+        Ok(listener)
     };
-    let (port, listener) = open().map_err(|e: std::io::Error| match e.kind() {
+    let listener = open().map_err(|e: std::io::Error| match e.kind() {
         ErrorKind::AddrInUse => format!(
             "judge: port {port} is in use; stop the backend there, or name other ports: --backends"
         ),
         _ => format!("judge: cannot listen on port {port}: {e}"),
     })?;
     let (stop, taken, shared) = (Arc::default(), Arc::default(), Arc::clone(shared));
-    let (stop_too, taken_too) = (Arc::clone(&stop), Arc::clone(&taken));
-    let accept = move || accept_all(backend, &listener, &stop_too, &taken_too, &shared);
+    let accept = {
+        let (stop, taken) = (Arc::clone(&stop), Arc::clone(&taken));
+        move || accept_all(backend, &listener, &stop, &taken, &shared)
+    };
     let thread = thread::Builder::new().spawn(accept);
     let thread = thread.map_err(|e| format!("judge: cannot start a thread: {e}"))?;
-    Ok((port, Listening { stop, thread, taken }))
+    Ok(Listening { stop, thread, taken })
 }
 
 fn accept_all(
@@ -249,9 +250,7 @@ fn converse(backend: usize, stream: &TcpStream, shared: &Shared) {
             Err(why) => {
                 unread.truncate(SHOWN);
                 note(shared, Seen { backend, request: Err((why, unread)) });
-                let refusal =
-                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                let _ = reader.write_all(refusal);
+                let _ = reader.write_all(REFUSAL);
                 return;
             }
         }

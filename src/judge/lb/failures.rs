@@ -3,12 +3,11 @@
 //!
 //! Entry point: [`chapter`]. Note: `notes/judge.md`.
 
-use super::{Gateway, PAUSE, RETURN, honest, honest_content, is_honest, numbered_get};
-use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
+use super::{Gateway, PAUSE, RETURN, check, honest, honest_content, is_honest, numbered_get};
+use crate::judge::check::{Chapter, Finding, Level, Outcome, Subject};
 use crate::judge::client::{Client, Trouble, in_words};
 use crate::judge::contact::{ask, ask_within, get, get_once};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,14 +23,15 @@ const SAFE: &str = "RFC 9110 §9.2.2";
 const LOST: &str = "a client sees an error although other backends could have served it";
 const TWICE: &str = "the order is placed twice, the money is paid twice";
 
-/// A story: what is sent, what is expected, and what happens.
+/// What happens, and what came of it.
 type Story = fn(&Arc<Gateway>, &Subject) -> (Outcome, String);
+/// Name, section, why, weight, what is sent, what is expected, story.
+type Row = (&'static str, &'static str, &'static str, u8, &'static str, &'static str, Story);
 
 /// All stories.
 pub(crate) fn chapter(gateway: &Arc<Gateway>) -> Chapter {
-    // name, section, why, weight, what is sent, what is expected, story
     #[rustfmt::skip]
-    let stories: [(&str, &str, &str, u8, &str, &str, Story); 9] = [
+    let stories: [Row; 9] = [
         ("a backend refuses: the others serve", SAFE, LOST, 3,
          "one backend does not listen; 12 times GET", "12 times 200", refuses),
         ("a backend that is back gets requests again", SAFE, "else every restart costs a backend for good", 2,
@@ -51,22 +51,15 @@ pub(crate) fn chapter(gateway: &Arc<Gateway>) -> Chapter {
         ("no backend is left: the client is told", "RFC 9110 §15.6", "a client that is told can try again; one that is cut off cannot know", 1,
          "no backend listens; GET", "an error such as 503", all_refuse),
     ];
-    let check = |(name, section, why, weight, sent, expected, story)| {
-        let gateway = Arc::clone(gateway);
-        let run = move |subject: &Subject| {
-            if let Err(finding) = gateway.settle(subject) {
-                return finding;
-            }
-            let story: Story = story;
-            let (outcome, came) = story(&gateway, subject);
-            revive_all(&gateway);
+    let check = |(name, section, why, weight, sent, expected, story): Row| {
+        let run = move |gateway: &Arc<Gateway>, subject: &Subject| {
+            gateway.settle(subject)?;
+            let (outcome, came) = story(gateway, subject);
+            revive_all(gateway);
             gateway.disturb();
-            let came = if came.is_empty() { "as expected".to_owned() } else { came };
-            let sent: &str = sent;
-            let expected: &str = expected;
-            Finding::new(outcome, sent, came, expected)
+            Ok(Finding::new(outcome, sent, came, expected))
         };
-        Check::new(name, section, why, run).weight(weight)
+        check(gateway, name, section, why, run).weight(weight)
     };
     Chapter::new(Level::Http, "backends that fail", stories.map(check).into())
 }
@@ -86,44 +79,52 @@ fn post(number: usize) -> String {
     )
 }
 
-/// Asks so many times; what the first got that did not get what it asked for, and how many.
-fn losses(gateway: &Gateway, subject: &Subject, times: usize, is_post: bool) -> (usize, String) {
-    let (mut lost, mut first) = (0, String::new());
+/// Asks so many times; `unless`: the outcome if any does not get what it asked for.
+fn losses(
+    gateway: &Gateway,
+    subject: &Subject,
+    times: usize,
+    is_post: bool,
+    unless: Outcome,
+) -> (Outcome, String) {
+    let mut lost = Vec::new();
     for _ in 0..times {
         let number = gateway.backends.honest();
-        let request = match is_post {
-            true => post(number),
-            false => numbered_get(number),
+        let (request, expected) = match is_post {
+            true => (post(number), b"hi".to_vec()),
+            false => (numbered_get(number), honest_content(number)),
         };
         let answer = ask(subject, request);
-        let expected = if is_post { b"hi".to_vec() } else { honest_content(number) };
         if !answer.as_ref().is_ok_and(|a| a.status == 200 && a.content == expected) {
-            lost += 1;
-            first = if lost == 1 { in_words(&answer) } else { first };
+            lost.push(in_words(&answer));
         }
     }
-    (lost, format!("{lost} of {times} got no 200; the first of them: {first}"))
+    none_of(lost, times, unless)
+}
+
+/// The outcome if these were lost, of so many.
+fn none_of(lost: Vec<String>, all: usize, unless: Outcome) -> (Outcome, String) {
+    match lost.first() {
+        None => (Outcome::Pass, format!("{all} requests, all answered")),
+        Some(first) => {
+            (unless, format!("{} of {all} got no 200; the first of them: {first}", lost.len()))
+        }
+    }
 }
 
 fn refuses(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     gateway.backends.kill(1);
-    match losses(gateway, subject, 12, false) {
-        (0, _) => (Outcome::Pass, String::new()),
-        (_, told) => (Outcome::Fail, told),
-    }
+    losses(gateway, subject, 12, false, Outcome::Fail)
 }
 
 fn refuses_posts(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     gateway.backends.kill(1);
-    match losses(gateway, subject, 8, true) {
-        (0, _) => (Outcome::Pass, String::new()),
-        (_, told) => (Outcome::Warn, told),
-    }
+    losses(gateway, subject, 8, true, Outcome::Warn)
 }
 
 fn comes_back(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     gateway.backends.kill(1);
-    losses(gateway, subject, 8, false);
+    losses(gateway, subject, 8, false, Outcome::Fail);
     if let Err(why) = gateway.backends.revive(1) {
         return (Outcome::NotApplicable, why);
     }
@@ -157,10 +158,8 @@ fn deadly(gateway: &Arc<Gateway>) -> usize {
 fn dies_with_get(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
     let number = deadly(gateway);
     let answer = ask(subject, numbered_get(number));
-    match &answer {
-        Ok(found) if is_honest(found, number) => (Outcome::Pass, String::new()),
-        _ => (Outcome::Fail, in_words(&answer)),
-    }
+    let is_served = answer.as_ref().is_ok_and(|found| is_honest(found, number));
+    (if is_served { Outcome::Pass } else { Outcome::Fail }, in_words(&answer))
 }
 
 fn dies_with_post(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
@@ -168,14 +167,11 @@ fn dies_with_post(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String
     let answer = ask(subject, post(number));
     let times = gateway.backends.seen(number).len();
     let came = format!("{}; backends have got it {times} times", in_words(&answer));
-    match times {
-        ..=1 => (Outcome::Pass, came),
-        _ => (Outcome::Fail, came),
-    }
+    (if times < 2 { Outcome::Pass } else { Outcome::Fail }, came)
 }
 
 fn stale_posts(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
-    losses(gateway, subject, 8, false); // connections that are kept
+    losses(gateway, subject, 8, false, Outcome::Fail); // connections that are kept
     gateway.backends.hang_up();
     let numbers: Vec<usize> = (0..8).map(|_| gateway.backends.honest()).collect();
     let answers = numbers.iter().map(|number| ask(subject, post(*number)));
@@ -191,52 +187,37 @@ fn stale_posts(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
 }
 
 fn dies_under_load(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let losses = Mutex::new(Vec::new());
+    let stop = AtomicBool::new(false);
     let client = || {
-        let mut kept = None;
+        let (mut kept, mut asked, mut lost) = (None, 0, Vec::new());
         while !stop.load(SeqCst) {
             let number = gateway.backends.honest();
-            let answer = match kept.take() {
-                Some(client) => Ok(client),
-                None => Client::connect(subject.address),
-            };
-            let answer = answer.and_then(|mut client: Client| {
-                client.send(get(&format!("/t{number}"), "Connection: keep-alive\r\n"));
-                let answer = client.answer(false, subject.patience)?;
-                kept = (!answer.closes()).then_some(client);
-                Ok(answer)
-            });
-            asked.fetch_add(1, SeqCst);
+            let answer = gateway.get(subject, &mut kept, number);
+            asked += 1;
             if !answer.as_ref().is_ok_and(|a| a.content == honest_content(number)) {
-                losses.lock().unwrap_or_else(|e| e.into_inner()).push(in_words(&answer));
+                lost.push(in_words(&answer));
             }
             thread::sleep(Duration::from_millis(1)); // a steady load, not the highest
         }
+        (asked, lost)
     };
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            let _ = thread::Builder::new().spawn_scoped(scope, client);
-        }
+    let clients: Vec<(usize, Vec<String>)> = thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, client).ok();
+        let clients: Vec<_> = (0..CLIENTS).filter_map(spawn).collect();
         thread::sleep(LOAD);
         gateway.backends.kill(1);
         thread::sleep(LOAD);
         stop.store(true, SeqCst);
+        clients.into_iter().filter_map(|client| client.join().ok()).collect()
     });
-    let losses = losses.into_inner().unwrap_or_else(|e| e.into_inner());
-    let all = asked.load(SeqCst);
-    match losses.first() {
-        None => (Outcome::Pass, format!("{all} requests, all answered")),
-        Some(first) => {
-            let came = format!("{} of {all} got no 200; the first of them: {first}", losses.len());
-            (Outcome::Fail, came)
-        }
-    }
+    let all = clients.iter().map(|(asked, _)| asked).sum();
+    let lost = clients.into_iter().flat_map(|(_, lost)| lost).collect();
+    none_of(lost, all, Outcome::Fail)
 }
 
 fn stalls(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
-    let go_on = Arc::new(AtomicBool::new(false));
-    let end = Arc::clone(&go_on);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&is_over);
     let number = gateway.backends.play(move |_, _, _| {
         let until = Instant::now() + RETURN;
         while !end.load(SeqCst) && Instant::now() < until {
@@ -244,28 +225,28 @@ fn stalls(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {
         }
         false
     });
-    let waiting = Client::connect(subject.address).map(|mut client| {
-        client.send(get(&format!("/t{number}"), ""));
-        client
-    });
+    let mut waiting = Client::connect(subject.address);
+    let _ = waiting.as_mut().map(|client| client.send(get(&format!("/t{number}"), "")));
     let until = Instant::now() + subject.patience;
     while gateway.backends.seen(number).is_empty() && Instant::now() < until {
         thread::sleep(PAUSE);
     }
-    let mut slowest = Duration::ZERO;
-    for _ in 0..20 {
+    let (mut asked, mut slowest, mut is_well) = (0, Duration::ZERO, true);
+    while asked < 20 && is_well && slowest <= AT_ONCE {
         let begun = Instant::now();
-        let is_well = gateway.ask_honestly(subject).1.is_ok();
+        is_well = gateway.ask_honestly(subject).1.is_ok();
         slowest = slowest.max(begun.elapsed());
-        if !is_well || slowest > AT_ONCE {
-            go_on.store(true, SeqCst);
-            let came = format!("one of the others waited {} ms", slowest.as_millis());
-            return (Outcome::Fail, if is_well { came } else { came + ", and got no 200" });
+        asked += 1;
+    }
+    is_over.store(true, SeqCst);
+    let slowest_ms = slowest.as_millis();
+    match is_well && slowest <= AT_ONCE {
+        true => (Outcome::Pass, format!("{asked} answers, the slowest after {slowest_ms} ms")),
+        false => {
+            let end = if is_well { "" } else { ", and got no 200" };
+            (Outcome::Fail, format!("one of the others waited {slowest_ms} ms{end}"))
         }
     }
-    go_on.store(true, SeqCst);
-    drop(waiting);
-    (Outcome::Pass, format!("20 answers, the slowest after {} ms", slowest.as_millis()))
 }
 
 fn all_refuse(gateway: &Arc<Gateway>, subject: &Subject) -> (Outcome, String) {

@@ -62,103 +62,49 @@ fn ok(fields: &str, content: &str) -> String {
 }
 
 /// All of them.
+#[rustfmt::skip]
 pub fn lies() -> Vec<Lie> {
-    let mut all = more_than_promised();
-    all.extend(less_than_promised());
-    all.extend(contradictions());
-    all.extend(no_http());
-    all
-}
-
-fn more_than_promised() -> Vec<Lie> {
-    let five = "Content-Length: 5\r\n";
-    let chunks = format!("5\r\nhello\r\n0\r\n\r\n{POISON}");
-    let no_content = format!("HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n{POISON}");
+    let (none, five, fifty) =
+        ("Content-Length: 0\r\n", "Content-Length: 5\r\n", "Content-Length: 50\r\n");
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let half = "HTTP/1.1 200 OK\r\nContent-Le";
+    let with = |field: &str| ok(&format!("{field}\r\n{none}"), "");
     let hello = &[Content("hello")];
     let nothing = &[Content(""), Error(502)];
+    let late = &[Error(504), Cut];
+    // Replaced by a space, it may go on: what reaches the client is read strictly.
+    let empty = &[Error(502), Cut, Content("")];
     vec![
+        // More than promised.
         lie("two answers", "RFC 9112 §6.3", ok(five, &format!("hello{POISON}")), hello),
         lie("bytes behind the content", "RFC 9112 §6.3", ok(five, "hello, poison"), hello),
-        lie("204 and content", "RFC 9112 §6.3", no_content, nothing),
-        lie(
-            "304 and content",
-            "RFC 9112 §6.3",
-            format!("HTTP/1.1 304 Not Modified\r\n\r\n{POISON}"),
-            nothing,
-        ),
-        Lie {
-            method: "HEAD",
-            ..lie(
-                "content in answer to HEAD",
-                "RFC 9112 §6.3",
-                ok("Content-Length: 6\r\n", "poison"),
-                nothing,
-            )
-        },
-        lie(
-            "an answer behind the last chunk",
-            "RFC 9112 §6.3",
-            ok("Transfer-Encoding: chunked\r\n", &chunks),
-            hello,
-        ),
-    ]
-}
-
-fn less_than_promised() -> Vec<Lie> {
-    let fifty = "Content-Length: 50\r\n";
-    let half = "HTTP/1.1 200 OK\r\nContent-Le";
-    let chunked = "Transfer-Encoding: chunked\r\n";
-    let late = &[Error(504), Cut];
-    vec![
+        lie("204 and content", "RFC 9112 §6.3",
+            format!("HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n{POISON}"), nothing),
+        lie("304 and content", "RFC 9112 §6.3",
+            format!("HTTP/1.1 304 Not Modified\r\n\r\n{POISON}"), nothing),
+        Lie { method: "HEAD", ..lie("content in answer to HEAD", "RFC 9112 §6.3",
+            ok("Content-Length: 6\r\n", "poison"), nothing) },
+        lie("an answer behind the last chunk", "RFC 9112 §6.3",
+            ok(chunked, &format!("5\r\nhello\r\n0\r\n\r\n{POISON}")), hello),
+        // Less than promised. How long a gateway waits is its own affair.
         lie("less than its length, and the end", "RFC 9112 §8", ok(fifty, "hello"), CUT).closing(),
-        // How long a gateway waits is its own affair.
-        lie(
-            "less than its length, and silence",
-            "RFC 9112 §8",
-            ok(fifty, "hello"),
-            &[Cut, Error(504), Nothing],
-        ),
-        lie("no last chunk, and the end", "RFC 9112 §8", ok(chunked, "5\r\nhello\r\n"), CUT)
-            .closing(),
+        lie("less than its length, and silence", "RFC 9112 §8", ok(fifty, "hello"),
+            &[Cut, Error(504), Nothing]),
+        lie("no last chunk, and the end", "RFC 9112 §8", ok(chunked, "5\r\nhello\r\n"), CUT).closing(),
         lie("half a head, and the end", "RFC 9110 §15.6.3", half, BAD).closing(),
         lie("half a head, and silence", "RFC 9110 §15.6.5", half, late).choice(&[Nothing]),
         lie("nothing, and the end", "RFC 9110 §15.6.3", "", BAD).closing(),
         lie("nothing, and silence", "RFC 9110 §15.6.5", "", late).choice(&[Nothing]),
-    ]
-}
-
-fn contradictions() -> Vec<Lie> {
-    let chunked = "Transfer-Encoding: chunked\r\n";
-    let both = "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n";
-    let two = "Content-Length: 5\r\nContent-Length: 6\r\n";
-    vec![
-        lie(
-            "both lengths",
-            "RFC 9112 §6.3",
-            ok(both, "0\r\n\r\n"),
-            &[Error(502), Cut, Content("")],
-        ),
-        lie("two lengths", "RFC 9112 §6.3", ok(two, "hello!"), BAD),
+        // Contradictions.
+        lie("both lengths", "RFC 9112 §6.3", ok(&format!("{five}{chunked}"), "0\r\n\r\n"), empty),
+        lie("two lengths", "RFC 9112 §6.3", ok(&format!("{five}Content-Length: 6\r\n"), "hello!"), BAD),
         lie("a length that is none", "RFC 9112 §6.3", ok("Content-Length: 0x5\r\n", "hello"), BAD),
-        lie(
-            "a coding that is not known",
-            "RFC 9112 §6.1",
-            ok("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
-            BAD,
-        )
-        .choice(&[Content(""), Nothing]),
+        lie("a coding that is not known", "RFC 9112 §6.1",
+            ok("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), BAD)
+            .choice(&[Content(""), Nothing]),
         lie("a broken chunk", "RFC 9112 §8", ok(chunked, "5\r\nhello\r\nx\r\n"), CUT),
         lie("a chunk that does not end", "RFC 9112 §8", ok(chunked, "5\r\nhelloXX0\r\n\r\n"), CUT),
-    ]
-}
-
-fn no_http() -> Vec<Lie> {
-    let none = "Content-Length: 0\r\n";
-    let with = |field: &str| ok(&format!("{field}\r\n{none}"), "");
-    let many = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
-    // Replaced by a space, it may go on: what reaches the client is read strictly.
-    let empty = &[Error(502), Cut, Content("")];
-    vec![
+        // No HTTP.
         lie("no HTTP", "RFC 9110 §15.6.3", "220 mail.example ESMTP\r\n", BAD).choice(&[Nothing]),
         lie("HTTP/2", "RFC 9110 §15.6.3", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64", BAD)
             .choice(&[Nothing]),
@@ -166,21 +112,13 @@ fn no_http() -> Vec<Lie> {
         lie("a field split by a bare CR", "RFC 9112 §2.2", with("A: b\rSet-Cookie: c"), empty),
         lie("a folded field", "RFC 9112 §5.2", with("A: b\r\n\x20c"), empty),
         lie("a NUL in a field", "RFC 9110 §5.5", with("A: \0"), empty),
-        lie(
-            "a space before a colon",
-            "RFC 9112 §5.1",
-            ok("Content-Length : 5\r\n", "hello"),
-            &[Error(502), Cut, Content("hello")],
-        ),
+        lie("a space before a colon", "RFC 9112 §5.1", ok("Content-Length : 5\r\n", "hello"),
+            &[Error(502), Cut, Content("hello")]),
         lie("a head of 30 KB", "RFC 9110 §5.4", ok(&"A: b\r\n".repeat(5000), ""), BAD)
             .choice(&[Content(""), Nothing]),
-        lie(
-            "a switch that nobody asked for",
-            "RFC 9110 §7.8",
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
-            BAD,
-        )
-        .choice(&[Nothing]),
-        lie("interim answers without end", "RFC 9110 §15.2", many, BAD).choice(&[Nothing]),
+        lie("a switch that nobody asked for", "RFC 9110 §7.8",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", BAD).choice(&[Nothing]),
+        lie("interim answers without end", "RFC 9110 §15.2",
+            "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), BAD).choice(&[Nothing]),
     ]
 }

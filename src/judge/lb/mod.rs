@@ -23,7 +23,7 @@ mod smuggling;
 mod failures;
 
 use super::answer::Answer;
-use super::check::{Chapter, Finding, Level, Subject};
+use super::check::{Chapter, Check, Finding, Level, Subject};
 use super::client::{Client, Trouble};
 use super::contact::{ask, get, get_once};
 use super::{assignment, contact, hostile};
@@ -56,9 +56,9 @@ pub(crate) struct Gateway {
     gave_up: AtomicBool,
 }
 
-/// The chapters, with backends on these ports, once the load balancer has found them.
-pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>, String> {
-    let gateway = Arc::new(Gateway::new(ports)?);
+/// The chapters, once the load balancer has found the backends.
+pub(super) fn chapters(gateway: Gateway, subject: &Subject) -> Result<Vec<Chapter>, String> {
+    let gateway = Arc::new(gateway);
     let is_elsewhere = gateway.is_answered_elsewhere(subject);
     if is_elsewhere || (gateway.settle(subject).is_err() && contact::meet(subject).is_ok()) {
         let ports = gateway.backends.ports();
@@ -94,7 +94,8 @@ pub(super) fn chapters(ports: &[u16], subject: &Subject) -> Result<Vec<Chapter>,
 }
 
 impl Gateway {
-    fn new(ports: &[u16]) -> Result<Gateway, String> {
+    /// Its backends listen on these ports.
+    pub(crate) fn new(ports: &[u16]) -> Result<Gateway, String> {
         let backends = Backends::bind(ports)?;
         let (last, no) = (Instant::now() + LAST, || AtomicBool::new(false));
         Ok(Gateway { backends, last, settled: no(), gave_up: no() })
@@ -165,36 +166,57 @@ impl Gateway {
     /// should be.
     fn ask_honestly(&self, subject: &Subject) -> (usize, Result<(), Option<Trouble>>) {
         let number = self.backends.honest();
-        let answer = ask(subject, numbered_get(number));
-        let answer = answer
-            .map_err(Some)
-            .and_then(|answer| if is_honest(&answer, number) { Ok(()) } else { Err(None) });
-        (number, answer)
+        let answer = ask(subject, numbered_get(number)).map_err(Some);
+        let is_honest = |a: Answer| if is_honest(&a, number) { Ok(()) } else { Err(None) };
+        (number, answer.and_then(is_honest))
+    }
+
+    /// A GET of that number, on the connection that is kept or on a new one. It is kept again if it
+    /// may be.
+    fn get(
+        &self,
+        subject: &Subject,
+        kept: &mut Option<Client>,
+        number: usize,
+    ) -> Result<Answer, Trouble> {
+        let mut client = kept.take().map_or_else(|| Client::connect(subject.address), Ok)?;
+        client.send(get(&format!("/t{number}"), "Connection: keep-alive\r\n"));
+        let answer = client.answer(false, subject.patience)?;
+        *kept = (!answer.closes()).then_some(client);
+        Ok(answer)
     }
 
     /// Whether those who come next get what they asked for, by way of every backend; else what they
     /// got. An error of the load balancer's own may be: it leaves alone who has lied to it.
-    fn neighbours(&self, subject: &Subject, same: Option<Client>) -> Result<(), String> {
+    fn neighbours(&self, subject: &Subject, mut same: Option<Client>) -> Result<(), String> {
         self.disturb();
-        let mut same = same;
         for _ in 0..=self.backends.ports().len() {
             let number = self.backends.honest();
-            let mut client = match same.take() {
-                Some(client) => client,
-                None => Client::connect(subject.address).map_err(|trouble| trouble.to_string())?,
-            };
-            client.send(get(&format!("/t{number}"), ""));
-            match client.answer(false, subject.patience) {
+            match self.get(subject, &mut same, number) {
                 Ok(answer) if answer.status >= 500 || is_honest(&answer, number) => {}
                 Ok(answer) => return Err(answer.summary()),
-                Err(trouble @ Trouble::NotHttp(..)) => {
+                Err(trouble @ (Trouble::NotHttp(..) | Trouble::Connect(_))) => {
                     return Err(trouble.to_string());
                 }
                 Err(_) => {}
             }
+            same = None; // the others come on connections of their own
         }
         Ok(())
     }
+}
+
+/// A check of the load balancer; the error is a finding too: it could not be asked.
+fn check(
+    gateway: &Arc<Gateway>,
+    name: &'static str,
+    section: &'static str,
+    why: &'static str,
+    run: impl Fn(&Arc<Gateway>, &Subject) -> Result<Finding, Finding> + Send + Sync + 'static,
+) -> Check {
+    let gateway = Arc::clone(gateway);
+    let run = move |subject: &Subject| run(&gateway, subject).unwrap_or_else(|finding| finding);
+    Check::new(name, section, why, run)
 }
 
 /// A GET of that number, on a connection of its own.

@@ -3,14 +3,15 @@
 //!
 //! Knows no list of cases. Entry points: [`passage`], [`Passage::check`]. Note: `notes/judge.md`.
 
-use super::Gateway;
 use super::backends::Seen;
+use super::{Gateway, check};
 use crate::judge::answer::Answer;
 use crate::judge::check::{Check, Finding, Outcome, Subject};
 use crate::judge::client::{Client, Trouble};
 use crate::judge::show;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A case of one message.
 pub(crate) struct Passage {
@@ -18,6 +19,7 @@ pub(crate) struct Passage {
     section: &'static str,
     why: &'static str,
     weight: u8,
+    lab: u8,
     /// What it is if a want does not hold.
     unless: Outcome,
     /// What the client sends; `/t` becomes the case's own target.
@@ -31,42 +33,80 @@ pub(crate) struct Passage {
     wants: Vec<Want>,
 }
 
-/// What must come out. A field's lines are told with commas between them.
+/// What came out.
+pub(super) struct Came {
+    pub seen: Vec<Seen>,
+    pub answer: Result<Answer, Trouble>,
+    peer: Option<IpAddr>,
+    number: usize,
+    /// If its connection is still of use.
+    pub client: Option<Client>,
+}
+
+/// What must come out on either side: the name of a field, and its value, in which `PEER` is the
+/// client's address. A field's lines are told with commas between them.
 #[derive(Debug, Clone)]
 pub(crate) enum Want {
-    /// The backend gets this field with this value; `PEER` is the client's address.
     Gets(&'static str, &'static str),
-    /// The field is there and ends so.
     GetsAtEnd(&'static str, &'static str),
-    /// The field begins so, and more follows.
     GetsMore(&'static str, &'static str),
-    /// The backend gets no such field.
     Lacks(&'static str),
-    /// The backend gets this request line.
     Line(&'static str),
-    /// The backend gets this content.
     Content(Vec<u8>),
-    /// No backend gets it.
     StaysHere,
-    /// The client gets this status.
     Status(u16),
-    /// The client gets a field with this value.
     Answered(&'static str, &'static str),
-    /// The field is there.
     AnsweredSome(&'static str),
-    /// The client gets no such field.
     Unanswered(&'static str),
-    /// The client gets this content.
     Returned(Vec<u8>),
 }
 use Want::*;
 
-/// What came out.
-struct Came {
-    seen: Vec<Seen>,
-    answer: Result<Answer, Trouble>,
-    peer: Option<IpAddr>,
-    number: usize,
+impl Want {
+    /// Whether it holds, and what is expected, in words.
+    fn judge(&self, came: &Came) -> (bool, String) {
+        let peer = came.peer.map(|ip| ip.to_string()).unwrap_or_default();
+        let value = |text: &str| text.replace("PEER", &peer);
+        let words = |text: &str| text.replace("PEER", "the client's address");
+        let (no_request, no_answer) = Default::default();
+        let request = came.seen.first().and_then(|seen| seen.request.as_ref().ok());
+        let (r, a) = (request.unwrap_or(&no_request), came.answer.as_ref().unwrap_or(&no_answer));
+        let gets = |name: &str| r.fields(name).join(", ");
+        let answered = |name: &str| a.fields(name).collect::<Vec<_>>().join(", ");
+        let more = |name, begin| gets(name).strip_prefix(begin).is_some_and(|m| !m.is_empty());
+        let line = r.head.split("\r\n").next().unwrap_or_default().as_bytes();
+        let (holds, what) = match self {
+            Gets(name, v) => (gets(name) == value(v), format!("{name}: {}", words(v))),
+            GetsAtEnd(name, end) => {
+                let what = format!("{name}, and it ends with {}", words(end));
+                (gets(name).ends_with(&value(end)), what)
+            }
+            GetsMore(name, begin) => (more(name, begin), format!("{name}: {begin}and one more")),
+            Lacks(name) => (r.fields(name).is_empty(), format!("no {name}")),
+            Line(text) => (line == numbered(text.as_bytes(), came.number), (*text).to_owned()),
+            Content(bytes) => (r.content == *bytes, in_short(bytes)),
+            StaysHere => (came.seen.is_empty(), String::new()),
+            Status(status) => (a.status == *status, format!("the status {status}")),
+            Answered(name, v) => (answered(name) == *v, format!("{name}: {v}")),
+            AnsweredSome(name) => (!answered(name).is_empty(), (*name).to_owned()),
+            Unanswered(name) => (a.field(name).is_none(), format!("no {name}")),
+            Returned(bytes) => (a.content == *bytes, in_short(bytes)),
+        };
+        match self {
+            StaysHere => (holds, "no backend gets it".to_owned()),
+            Status(_) | Answered(..) | AnsweredSome(_) | Unanswered(_) | Returned(_) => {
+                (holds && came.answer.is_ok(), format!("the client gets {what}"))
+            }
+            _ => (holds && request.is_some(), format!("the backend gets {what}")),
+        }
+    }
+}
+
+fn in_short(content: &[u8]) -> String {
+    match content.len() {
+        ..100 => format!("the content '{}'", show::escaped(content)),
+        n => format!("the content all {n} bytes"),
+    }
 }
 
 /// A GET without further fields, that the backend answers honestly.
@@ -76,6 +116,7 @@ pub(crate) fn passage(name: &'static str, section: &'static str, why: &'static s
         section,
         why,
         weight: 2,
+        lab: 6,
         unless: Outcome::Fail,
         request: b"GET /t HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         answer: None,
@@ -97,6 +138,12 @@ impl Passage {
         Passage { request: bytes.into(), ..self }
     }
 
+    /// The client sends a POST with these field lines, and behind them these bytes.
+    pub(crate) fn uploads(self, lines: &str, bytes: &[u8]) -> Passage {
+        let head = format!("POST /t HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        self.sends([head.as_bytes(), bytes].concat())
+    }
+
     /// The backend answers with this status, these field lines and content.
     pub(crate) fn answered(self, status: &str, lines: &str, content: impl AsRef<[u8]>) -> Passage {
         let mut answer = format!("HTTP/1.1 {status}\r\n{lines}\r\n").into_bytes();
@@ -113,6 +160,11 @@ impl Passage {
         Passage { wants: wants.into(), ..self }
     }
 
+    /// No lab tells of it.
+    pub(crate) fn of_no_lab(self) -> Passage {
+        Passage { lab: 0, ..self }
+    }
+
     /// It is no MUST: others choose otherwise.
     pub(crate) fn should(self) -> Passage {
         Passage { unless: Outcome::Warn, ..self }
@@ -123,54 +175,65 @@ impl Passage {
     }
 
     pub(crate) fn check(self, gateway: &Arc<Gateway>) -> Check {
-        let gateway = Arc::clone(gateway);
-        let (name, section, why, weight) = (self.name, self.section, self.why, self.weight);
-        Check::new(name, section, why, move |subject| self.run(&gateway, subject)).weight(weight)
+        let Passage { name, section, why, weight, lab, .. } = self;
+        let run = move |gateway: &Arc<Gateway>, subject: &Subject| self.run(gateway, subject);
+        Check { lab, ..check(gateway, name, section, why, run).weight(weight) }
     }
 
-    fn run(&self, gateway: &Gateway, subject: &Subject) -> Finding {
-        let stays = self.wants.iter().any(|want| matches!(want, StaysHere));
-        let mut came = match self.send(gateway, subject) {
-            Ok(came) => came,
-            Err(finding) => return finding,
-        };
-        if came.seen.is_empty() && !stays {
-            // The load balancer may have left its backends alone for what a case before this did.
-            gateway.disturb();
-            came = match gateway.settle(subject).and_then(|()| self.send(gateway, subject)) {
-                Ok(came) => came,
-                Err(finding) => return finding,
-            };
-        }
+    fn run(&self, gateway: &Gateway, subject: &Subject) -> Result<Finding, Finding> {
+        let stays = matches!(self.wants.as_slice(), [StaysHere]);
+        let answer = self.answer.as_ref().map(|bytes| (bytes.as_slice(), self.closes));
+        let came = exchange(gateway, subject, &self.request, answer, subject.patience, stays)?;
         let mut sent = show::around(&numbered(&self.request, came.number), &self.mark);
         if let Some(bytes) = &self.answer {
             sent += &format!("; the backend answers {}", show::around(bytes, &self.mark));
         }
-        let expected = self.wants.iter().map(Want::text).collect::<Vec<_>>().join("; ");
-        let outcome = match self.wants.iter().all(|want| want.holds(&came)) {
+        let (holds, expected): (Vec<bool>, Vec<String>) =
+            self.wants.iter().map(|want| want.judge(&came)).unzip();
+        let outcome = match holds.iter().all(|holds| *holds) {
             _ if came.seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
             true => Outcome::Pass,
             false => self.unless,
         };
         let timed_out = matches!(came.answer, Err(Trouble::TimedOut(0)));
-        Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected) }
+        Ok(Finding { timed_out, ..Finding::new(outcome, sent, came.text(), expected.join("; ")) })
     }
+}
 
-    fn send(&self, gateway: &Gateway, subject: &Subject) -> Result<Came, Finding> {
-        gateway.ready(subject)?;
-        let number = match self.answer.clone() {
+/// Sends a request, in which `/t` becomes the case's own target. A backend answers with these bytes,
+/// and closes or not; without any, honestly. `stays`: no backend need get it.
+pub(super) fn exchange(
+    gateway: &Gateway,
+    subject: &Subject,
+    request: &[u8],
+    answer: Option<(&[u8], bool)>,
+    patience: Duration,
+    stays: bool,
+) -> Result<Came, Finding> {
+    gateway.ready(subject)?;
+    let once = || {
+        let number = match answer {
             None => gateway.backends.honest(),
-            Some(bytes) => gateway.backends.answer(bytes, self.closes),
+            Some((bytes, closes)) => gateway.backends.answer(bytes.to_vec(), closes),
         };
-        let request = numbered(&self.request, number);
-        let mut peer = None;
-        let answer = Client::connect(subject.address).and_then(|mut client| {
-            peer = client.stream().local_addr().ok().map(|address| address.ip());
-            client.send(&request);
-            client.answer(request.starts_with(b"HEAD "), subject.patience)
+        let (mut peer, mut client) = (None, None);
+        let answer = Client::connect(subject.address).and_then(|mut new| {
+            peer = new.stream().local_addr().ok().map(|address| address.ip());
+            new.send(numbered(request, number));
+            let answer = new.answer(request.starts_with(b"HEAD "), patience)?;
+            client = (!answer.closes()).then_some(new);
+            Ok(answer)
         });
-        Ok(Came { seen: gateway.backends.seen(number), answer, peer, number })
+        Came { seen: gateway.backends.seen(number), answer, peer, number, client }
+    };
+    let came = once();
+    if stays || !came.seen.is_empty() {
+        return Ok(came);
     }
+    // The load balancer may have left its backends alone for what a case before this did.
+    gateway.disturb();
+    gateway.settle(subject)?;
+    Ok(once())
 }
 
 /// The bytes with the number of the case behind each `/t`.
@@ -221,65 +284,6 @@ pub(super) fn told(seen: &[Seen]) -> String {
     });
     let texts = texts.collect::<Vec<_>>().join(" and then ");
     if texts.is_empty() { "nothing".to_owned() } else { texts }
-}
-
-impl Want {
-    fn holds(&self, came: &Came) -> bool {
-        let peer = came.peer.map(|ip| ip.to_string()).unwrap_or_default();
-        let value = |text: &str| text.replace("PEER", &peer);
-        let request = || came.seen.first().and_then(|seen| seen.request.as_ref().ok());
-        let gets = |name| request().map(|r| r.fields(name).join(", "));
-        let answer = || came.answer.as_ref().ok();
-        let answered = |name| answer().map(|a| a.fields(name).collect::<Vec<_>>().join(", "));
-        match self {
-            Gets(name, expected) => gets(name) == Some(value(expected)),
-            GetsAtEnd(name, end) => gets(name).is_some_and(|v| v.ends_with(&value(end))),
-            GetsMore(name, begin) => {
-                gets(name).and_then(|v| v.strip_prefix(begin).map(str::is_empty)) == Some(false)
-            }
-            Lacks(name) => request().is_some_and(|r| r.fields(name).is_empty()),
-            Line(line) => {
-                let line = numbered(line.as_bytes(), came.number);
-                request()
-                    .is_some_and(|r| r.head.split("\r\n").next().map(str::as_bytes) == Some(&line))
-            }
-            Content(content) => request().is_some_and(|r| r.content == *content),
-            StaysHere => came.seen.is_empty(),
-            Status(status) => answer().is_some_and(|a| a.status == *status),
-            Answered(name, expected) => answered(name).as_deref() == Some(expected),
-            AnsweredSome(name) => answered(name).is_some_and(|v| !v.is_empty()),
-            Unanswered(name) => answer().is_some_and(|a| a.field(name).is_none()),
-            Returned(content) => answer().is_some_and(|a| a.content == *content),
-        }
-    }
-
-    /// The end of "expected: …".
-    fn text(&self) -> String {
-        let content = |bytes: &[u8]| match bytes.len() {
-            ..100 => format!("'{}'", show::escaped(bytes)),
-            n => format!("all {n} bytes"),
-        };
-        match self {
-            Gets(name, value) => {
-                let value = value.replace("PEER", "the client's address");
-                format!("the backend gets {name}: {value}")
-            }
-            GetsAtEnd(name, value) => {
-                let value = value.replace("PEER", "the client's address");
-                format!("the backend gets {name}, and it ends with {value}")
-            }
-            GetsMore(name, begin) => format!("the backend gets {name}: {begin}and one more"),
-            Lacks(name) => format!("the backend gets no {name}"),
-            Line(line) => format!("the backend gets {line}"),
-            Content(bytes) => format!("the backend gets the content {}", content(bytes)),
-            StaysHere => "no backend gets it".to_owned(),
-            Status(status) => format!("the client gets the status {status}"),
-            Answered(name, value) => format!("the client gets {name}: {value}"),
-            AnsweredSome(name) => format!("the client gets {name}"),
-            Unanswered(name) => format!("the client gets no {name}"),
-            Returned(bytes) => format!("the client gets the content {}", content(bytes)),
-        }
-    }
 }
 
 #[cfg(test)]

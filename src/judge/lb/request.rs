@@ -71,20 +71,13 @@ fn head_of(head: &[u8]) -> Result<Request, String> {
     let [method, target, version] = parts.as_slice() else {
         return Err(format!("the request line has {} parts", parts.len()));
     };
-    let minor = version.strip_prefix("HTTP/1.").and_then(digit);
-    let is_plain = |c: char| c.is_ascii_graphic();
-    if method.is_empty() || !target.chars().all(is_plain) || target.is_empty() {
+    if method.is_empty() || !target.bytes().all(|b| b.is_ascii_graphic()) || target.is_empty() {
         return Err("the request line is wrong".to_owned());
     }
-    let minor = minor.ok_or("the version is wrong")?;
+    let minor = version.strip_prefix("HTTP/1.").and_then(digit).ok_or("the version is wrong")?;
     field_lines(lines)?;
-    let request = Request {
-        method: (*method).to_owned(),
-        target: (*target).to_owned(),
-        minor,
-        head: text.clone(),
-        content: Vec::new(),
-    };
+    let (method, target) = ((*method).to_owned(), (*target).to_owned());
+    let request = Request { method, target, minor, head: text.clone(), content: Vec::new() };
     match request.fields("host").len() {
         0 if minor > 0 => Err("HTTP/1.1 without Host".to_owned()),
         2.. => Err("two lines of Host".to_owned()),

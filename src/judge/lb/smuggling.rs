@@ -6,9 +6,8 @@
 
 use super::backends::Seen;
 use super::lies::{Lie, Sees, lies};
-use super::passage::{numbered, told};
-use super::{Gateway, PAUSE};
-use crate::judge::answer::Answer;
+use super::passage::{Came, exchange, told};
+use super::{Gateway, PAUSE, check};
 use crate::judge::cases::{self, Demand, Fault, ResponseCase, ResponseVerdict, Verdict};
 use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
 use crate::judge::client::{Client, Trouble, in_words};
@@ -46,70 +45,83 @@ pub(crate) fn chapters(gateway: &Arc<Gateway>) -> Vec<Chapter> {
 }
 
 fn request_check(gateway: &Arc<Gateway>, case: cases::Case) -> Check {
-    let gateway = Arc::clone(gateway);
-    let is_asked_for = |verdict: &Verdict| match verdict {
-        Verdict::Accepted(accepted) => accepted.target == HIDDEN,
-        _ => false,
-    };
     // To a reader that takes what the RFC lets it take, it is no secret.
+    let is_asked_for = |v: &Verdict| matches!(v, Verdict::Accepted(a) if a.target == HIDDEN);
     let (demand, section, why) = rule(&case, "RFC 9112 §11.2", TWO_ENDS);
     let hidden = match demand {
         _ if case.ours.iter().any(is_asked_for) => Outcome::Pass,
         Demand::Must | Demand::Once => Outcome::Fail,
         Demand::Should | Demand::May => Outcome::Warn,
     };
-    let (name, bytes) = (case.name, case.bytes);
-    Check::new(name, section, why, move |subject| smuggle(&gateway, subject, &bytes, hidden))
-        .weight(3)
+    let bytes = case.bytes;
+    let run =
+        move |gateway: &Arc<Gateway>, subject: &Subject| smuggle(gateway, subject, &bytes, hidden);
+    check(gateway, case.name, section, why, run).weight(3)
 }
 
 /// Sends the bytes; a backend may get nothing, or messages that have one reading. `hidden`: the
 /// outcome if what is hidden in them reaches a backend as a request.
-fn smuggle(gateway: &Gateway, subject: &Subject, bytes: &[u8], hidden: Outcome) -> Finding {
-    if let Err(finding) = gateway.ready(subject) {
-        return finding;
-    }
+fn smuggle(
+    gateway: &Gateway,
+    subject: &Subject,
+    bytes: &[u8],
+    hidden: Outcome,
+) -> Result<Finding, Finding> {
+    gateway.ready(subject)?;
     gateway.backends.take_seen();
     let answer = ask(subject, bytes);
     // What is hidden would come to a backend right behind.
     thread::sleep(PAUSE);
     let seen = gateway.backends.take_seen();
-    let is_hidden =
-        |seen: &Seen| seen.request.as_ref().is_ok_and(|request| request.target.starts_with(HIDDEN));
-    let neighbours = gateway.neighbours(subject, None);
-    let mut came = format!("to the backend: {}; to the client: {}", told(&seen), in_words(&answer));
-    if let Err(wrong) = &neighbours {
-        came += &format!("; to the next client: {wrong}");
-    }
+    let is_hidden = |seen: &Seen| seen.request.as_ref().is_ok_and(|r| r.target.starts_with(HIDDEN));
+    let came = format!("to the backend: {}; to the client: {}", told(&seen), in_words(&answer));
     let outcome = match seen.iter().any(is_hidden) {
-        _ if neighbours.is_err() || seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
+        _ if seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
         true => hidden,
         false => Outcome::Pass,
     };
     let expected = "an error, or one message for the backend that has one reading";
-    Finding::new(outcome, show::marked(bytes), came, expected)
+    let finding = Finding::new(outcome, show::marked(bytes), came, expected);
+    Ok(with_neighbours(finding, gateway, subject, None))
+}
+
+/// The finding, once those who come next have been asked.
+fn with_neighbours(
+    mut finding: Finding,
+    gateway: &Gateway,
+    subject: &Subject,
+    same: Option<Client>,
+) -> Finding {
+    if let Err(wrong) = gateway.neighbours(subject, same) {
+        finding.outcome = Outcome::Fail;
+        finding.came += &format!("; to the next client: {wrong}");
+    }
+    finding
 }
 
 fn answer_check(gateway: &Arc<Gateway>, case: ResponseCase) -> Check {
-    let gateway = Arc::clone(gateway);
+    let (_, section, why) = match case.verdict {
+        ResponseVerdict::Refused(Fault::MajorVersion) => Fault::StatusLine.rule(),
+        ResponseVerdict::Refused(fault) => fault.rule(),
+        _ => (Demand::Must, "RFC 9112 §4, §6.3", TAKEN_FOR_WHOLE),
+    };
     let name = case.name;
-    Check::new(name, "RFC 9112 §4, §6.3", TAKEN_FOR_WHOLE, move |subject| {
-        read_answer(&gateway, subject, &case)
-    })
+    let run = move |gateway: &Arc<Gateway>, subject: &Subject| read_answer(gateway, subject, &case);
+    check(gateway, name, section, why, run)
 }
 
 /// The backend answers with the case's bytes and closes. What is understood passes; what is not
 /// may become anything but an answer that is no HTTP.
-fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Finding {
+fn read_answer(
+    gateway: &Gateway,
+    subject: &Subject,
+    case: &ResponseCase,
+) -> Result<Finding, Finding> {
     let method = if case.to_head { "HEAD" } else { "GET" };
-    let (got, sent, same) =
-        match tell(gateway, subject, method, (&case.bytes, true), subject.patience) {
-            Ok(told) => told,
-            Err(finding) => return finding,
-        };
-    let (outcome, expected) = match (case.verdict, &got) {
-        (_, Err(Trouble::NotHttp(..))) if is_out_of_range(case) => {
-            (Outcome::Warn, "an error, since the number is out of range")
+    let (sent, came) = tell(gateway, subject, method, (&case.bytes, true), subject.patience)?;
+    let (outcome, expected) = match (case.verdict, &came.answer) {
+        (_, Err(Trouble::NotHttp(..))) if clients_cope(case) => {
+            (Outcome::Warn, "an error: it is invalid, although a client may cope with it")
         }
         (_, Err(Trouble::NotHttp(..))) => (Outcome::Fail, "no answer that is no HTTP"),
         (ResponseVerdict::Accepted(status @ 200.., ..), Ok(answer)) => {
@@ -118,37 +130,33 @@ fn read_answer(gateway: &Gateway, subject: &Subject, case: &ResponseCase) -> Fin
         }
         _ => (Outcome::Pass, "an error, a cut, or an answer that has one reading"),
     };
-    let neighbours = gateway.neighbours(subject, same);
-    finish(outcome, neighbours, sent, in_words(&got), expected.to_owned())
+    let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
+    Ok(with_neighbours(finding, gateway, subject, came.client))
 }
 
-/// Whether a client can understand it, although it is out of range: a status, which it takes for a
-/// 5xx (RFC 9110 §15), or a length.
-fn is_out_of_range(case: &ResponseCase) -> bool {
-    let digits = String::from_utf8_lossy(case.bytes.get(8..13).unwrap_or_default()).into_owned();
-    let digits = digits.strip_prefix(' ').and_then(|d| d.strip_suffix(' ')).unwrap_or_default();
-    let status = digits.parse().unwrap_or(200);
-    !(100..600).contains(&status)
+/// Whether the RFC tells a client what to do with it, although it is invalid: a status out of range
+/// counts as a 5xx (RFC 9110 §15), and a reason is to be ignored (RFC 9112 §4). A length may be larger
+/// than this judge counts.
+fn clients_cope(case: &ResponseCase) -> bool {
+    let text = String::from_utf8_lossy(&case.bytes);
+    let line = text.split("\r\n").next().unwrap_or_default();
+    let status: Option<u32> = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.is_some_and(|status| !(100..600).contains(&status))
+        || line.contains('\0')
         || case.verdict == ResponseVerdict::Refused(Fault::ContentLengthTooLarge)
 }
 
 fn lie_check(gateway: &Arc<Gateway>, lie: Lie) -> Check {
-    let gateway = Arc::clone(gateway);
     let (name, section) = (lie.name, lie.section);
-    Check::new(name, section, TAKEN_FOR_WHOLE, move |subject| run_lie(&gateway, subject, &lie))
-        .weight(3)
+    let run = move |gateway: &Arc<Gateway>, subject: &Subject| run_lie(gateway, subject, &lie);
+    check(gateway, name, section, TAKEN_FOR_WHOLE, run).weight(3)
 }
 
-fn run_lie(gateway: &Gateway, subject: &Subject, lie: &Lie) -> Finding {
-    let may_be_silent = lie.right.contains(&Sees::Nothing);
-    let waits = lie.name.ends_with("silence") && !may_be_silent;
+fn run_lie(gateway: &Gateway, subject: &Subject, lie: &Lie) -> Result<Finding, Finding> {
+    let waits = lie.name.ends_with("silence") && !lie.right.contains(&Sees::Nothing);
     let patience = if waits { SILENCE } else { subject.patience };
-    let (got, sent, same) =
-        match tell(gateway, subject, lie.method, (&lie.bytes, lie.closes), patience) {
-            Ok(told) => told,
-            Err(finding) => return finding,
-        };
-    let is = |sees: &Sees| match (sees, &got) {
+    let (sent, came) = tell(gateway, subject, lie.method, (&lie.bytes, lie.closes), patience)?;
+    let is = |sees: &Sees| match (sees, &came.answer) {
         (Sees::Error(_), Ok(answer)) => answer.status >= 500,
         (Sees::Content(text), Ok(answer)) => {
             answer.status < 500 && answer.content == text.as_bytes()
@@ -162,59 +170,30 @@ fn run_lie(gateway: &Gateway, subject: &Subject, lie: &Lie) -> Finding {
         () if lie.choice.iter().any(is) => Outcome::Warn,
         () => Outcome::Fail,
     };
-    let neighbours = gateway.neighbours(subject, same);
     let expected = lie.right.iter().map(Sees::text).collect::<Vec<_>>().join(", or ");
-    finish(outcome, neighbours, sent, in_words(&got), expected)
+    let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
+    Ok(with_neighbours(finding, gateway, subject, came.client))
 }
 
-/// What the client got, what was sent, and the client, if its connection is still of use.
-type Told = (Result<Answer, Trouble>, String, Option<Client>);
-
-/// A backend answers one request with the bytes.
+/// A backend answers one request with the bytes: what was sent, and what came of it.
 fn tell(
     gateway: &Gateway,
     subject: &Subject,
     method: &str,
     (bytes, closes): (&[u8], bool),
     patience: Duration,
-) -> Result<Told, Finding> {
+) -> Result<(String, Came), Finding> {
     let content = if method == "POST" { "Content-Length: 2\r\n\r\nhi" } else { "\r\n" };
     let request = format!("{method} /t HTTP/1.1\r\nHost: a\r\n{content}");
     let end = if closes { ", and closes" } else { "" };
     let (plain, lie) = (show::short(request.as_bytes()), show::short(bytes));
     let sent = format!("{plain}; the backend answers «{lie}»{end}");
-    gateway.ready(subject)?;
-    for _ in 0..2 {
-        let number = gateway.backends.answer(bytes.to_vec(), closes);
-        let mut client = match Client::connect(subject.address) {
-            Ok(client) => client,
-            Err(trouble) => return Ok((Err(trouble), sent, None)),
-        };
-        client.send(numbered(request.as_bytes(), number));
-        let got = client.answer(method == "HEAD", patience);
-        if !gateway.backends.seen(number).is_empty() {
-            let keeps = got.as_ref().is_ok_and(|answer| !answer.closes());
-            return Ok((got, sent, keeps.then_some(client)));
-        }
-        // It may have left its backends alone for what a case before this did.
-        gateway.disturb();
-        gateway.settle(subject)?;
+    let answer = Some((bytes, closes));
+    let came = exchange(gateway, subject, request.as_bytes(), answer, patience, false)?;
+    match came.seen.is_empty() {
+        true => Err(Finding::not_applicable("no backend gets the request")),
+        false => Ok((sent, came)),
     }
-    Err(Finding::not_applicable("no backend gets the request"))
-}
-
-fn finish(
-    outcome: Outcome,
-    neighbours: Result<(), String>,
-    sent: String,
-    mut came: String,
-    expected: String,
-) -> Finding {
-    if let Err(wrong) = &neighbours {
-        came += &format!("; to the next client: {wrong}");
-    }
-    let outcome = if neighbours.is_err() { Outcome::Fail } else { outcome };
-    Finding::new(outcome, sent, came, expected)
 }
 
 impl Sees {

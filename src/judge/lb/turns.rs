@@ -2,9 +2,10 @@
 //!
 //! Entry points: [`chapter`], [`on_one_connection`]. Note: `notes/judge.md`.
 
-use super::{Gateway, honest};
-use crate::judge::check::{Chapter, Check, Finding, Level, Outcome, Subject};
-use crate::judge::client::Client;
+use super::{Gateway, check, honest};
+use crate::judge::answer::Answer;
+use crate::judge::check::{Chapter, Finding, Level, Outcome, Subject};
+use crate::judge::client::{Client, Trouble};
 use crate::judge::contact::get;
 use std::sync::Arc;
 use std::thread;
@@ -17,22 +18,15 @@ const ROUNDS: usize = 10;
 const APART: usize = 4;
 
 /// The level assignment: turns.
+#[rustfmt::skip]
 pub(crate) fn chapter(gateway: &Arc<Gateway>) -> Chapter {
-    let (first, second) = (Arc::clone(gateway), Arc::clone(gateway));
     let checks = vec![
-        Check::new(
-            "the backends take turns, connection by connection",
-            TUGAS,
+        check(gateway, "the backends take turns, connection by connection", TUGAS,
             "a backend that never has a turn is of no use, and one that has all of them falls over",
-            move |subject| by_connection(&first, subject),
-        )
-        .weight(3),
-        Check::new(
-            "the backends take turns, request by request",
-            TUGAS,
+            by_connection).weight(3),
+        check(gateway, "the backends take turns, request by request", TUGAS,
             "browsers keep a connection (keep-alive): all that a client asks goes to one backend",
-            move |subject| by_request(&second, subject),
-        ),
+            by_request),
     ];
     Chapter::new(Level::Assignment, "turns", checks)
 }
@@ -48,10 +42,8 @@ fn shares(gateway: &Gateway, numbers: &[usize]) -> Vec<usize> {
     shares
 }
 
-fn by_connection(gateway: &Gateway, subject: &Subject) -> Finding {
-    if let Err(finding) = gateway.settle(subject) {
-        return finding;
-    }
+fn by_connection(gateway: &Arc<Gateway>, subject: &Subject) -> Result<Finding, Finding> {
+    gateway.settle(subject)?;
     let all = ROUNDS * gateway.backends.ports().len();
     let asked: Vec<_> = (0..all).map(|_| gateway.ask_honestly(subject)).collect();
     let numbers: Vec<_> = asked.iter().map(|(number, _)| *number).collect();
@@ -66,29 +58,27 @@ fn by_connection(gateway: &Gateway, subject: &Subject) -> Finding {
     };
     let came = format!("the backends got {shares:?}, and {lost} of {all} were not answered");
     let sent = format!("{all} times GET /, each on a new connection");
-    Finding::new(outcome, sent, came, format!("{ROUNDS} for each of them, at most {APART} apart"))
+    let expected = format!("{ROUNDS} for each of them, at most {APART} apart");
+    Ok(Finding::new(outcome, sent, came, expected))
 }
 
-fn by_request(gateway: &Gateway, subject: &Subject) -> Finding {
-    if let Err(finding) = gateway.settle(subject) {
-        return finding;
-    }
-    let Ok(mut client) = Client::connect(subject.address) else {
-        return Finding::not_applicable("it takes no connection");
-    };
+fn by_request(gateway: &Arc<Gateway>, subject: &Subject) -> Result<Finding, Finding> {
+    gateway.settle(subject)?;
     let all = 2 * gateway.backends.ports().len();
     let sent = format!("{all} times GET / on one connection (keep-alive)");
     let expected = "every backend gets some of them";
-    let mut numbers = Vec::new();
+    let (mut numbers, mut kept) = (Vec::new(), None);
     for _ in 0..all {
         let number = gateway.backends.honest();
         numbers.push(number);
-        client.send(get(&format!("/t{number}"), "Connection: keep-alive\r\n"));
-        match client.answer(false, subject.patience) {
-            Ok(answer) if !answer.closes() => {}
+        match gateway.get(subject, &mut kept, number) {
+            Ok(_) if kept.is_some() => {}
+            Err(trouble @ Trouble::Connect(_)) => {
+                return Err(Finding::not_applicable(trouble.to_string()));
+            }
             _ => {
                 let came = "each request has a connection of its own, and so its own turn";
-                return Finding::new(Outcome::Pass, sent, came, expected);
+                return Ok(Finding::new(Outcome::Pass, sent, came, expected));
             }
         }
     }
@@ -99,25 +89,20 @@ fn by_request(gateway: &Gateway, subject: &Subject) -> Finding {
         1 => format!("{came}: with keep-alive a client stays with one backend"),
         _ => came,
     };
-    Finding::new(outcome, sent, came, expected)
+    Ok(Finding::new(outcome, sent, came, expected))
 }
 
 /// The level http: several requests on one connection.
+#[rustfmt::skip]
 pub(crate) fn on_one_connection(gateway: &Arc<Gateway>) -> Chapter {
-    let gateway = Arc::clone(gateway);
-    let check = Check::new(
-        "requests that are sent together are answered in order",
+    let check = check(gateway, "requests that are sent together are answered in order",
         "RFC 9112 §9.3.2",
-        "a client knows by the order alone which answer belongs to which request",
-        move |subject| in_order(&gateway, subject),
-    );
+        "a client knows by the order alone which answer belongs to which request", in_order);
     Chapter::new(Level::Http, "several requests at once", vec![check.weight(3)])
 }
 
-fn in_order(gateway: &Gateway, subject: &Subject) -> Finding {
-    if let Err(finding) = gateway.settle(subject) {
-        return finding;
-    }
+fn in_order(gateway: &Arc<Gateway>, subject: &Subject) -> Result<Finding, Finding> {
+    gateway.settle(subject)?;
     // The first takes longest: one that is asked in parallel would be answered before it.
     let number = gateway.backends.play(|_, request, stream| {
         if request.target.ends_with("/1") {
@@ -127,28 +112,21 @@ fn in_order(gateway: &Gateway, subject: &Subject) -> Finding {
     });
     let paths = [1, 2, 3].map(|n| format!("/t{number}/{n}"));
     let all = paths.each_ref().map(|path| get(path, "")).concat();
-    let Ok(mut client) = Client::connect(subject.address) else {
-        return Finding::not_applicable("it takes no connection");
-    };
+    let no_connection = |trouble: Trouble| Finding::not_applicable(trouble.to_string());
+    let mut client = Client::connect(subject.address).map_err(no_connection)?;
     client.send(&all);
-    let (mut answers, mut closes) = (Vec::new(), false);
-    while answers.len() < paths.len() && !closes {
-        match client.answer(false, subject.patience) {
-            Ok(answer) => {
-                closes = answer.closes();
-                answers.push(String::from_utf8_lossy(&answer.content).into_owned());
-            }
-            Err(trouble) => {
-                answers.push(trouble.to_string());
-                break;
-            }
-        }
+    let (mut answers, mut goes_on) = (Vec::new(), true);
+    while answers.len() < paths.len() && goes_on {
+        let answer = client.answer(false, subject.patience);
+        goes_on = answer.as_ref().is_ok_and(|answer| !answer.closes());
+        let content = |answer: Answer| String::from_utf8_lossy(&answer.content).into_owned();
+        answers.push(answer.map_or_else(|trouble| trouble.to_string(), content));
     }
     let expected = paths.map(|path| format!("judge: {path}\n"));
     // One that closes behind its first answer has answered one; the client asks the others again.
     let is_right = answers.iter().zip(&expected).all(|(a, b)| a == b)
-        && (closes || answers.len() == expected.len());
+        && (!goes_on || answers.len() == expected.len());
     let outcome = if is_right { Outcome::Pass } else { Outcome::Fail };
-    let came = format!("{answers:?}");
-    Finding::new(outcome, "three GETs in one write", came, format!("{expected:?}"))
+    let (came, expected) = (format!("{answers:?}"), format!("{expected:?}"));
+    Ok(Finding::new(outcome, "three GETs in one write", came, expected))
 }
