@@ -48,18 +48,29 @@ struct Shared {
 }
 
 /// One of them while it listens.
+#[derive(Default)]
 struct Listening {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    is_over: AtomicBool,
     /// The connections that it has taken, so that it can die with them.
-    taken: Arc<Mutex<Vec<Weak<TcpStream>>>>,
+    taken: Mutex<Vec<Weak<TcpStream>>>,
 }
+
+impl Listening {
+    fn end_connections(&self) {
+        for stream in lock(&self.taken).iter().filter_map(Weak::upgrade) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// None: it is dead.
+type Place = Option<(Arc<Listening>, JoinHandle<()>)>;
 
 /// All of them.
 pub(crate) struct Backends {
     ports: Vec<u16>,
     shared: Arc<Shared>,
-    listening: Mutex<Vec<Option<Listening>>>,
+    listening: Mutex<Vec<Place>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -123,32 +134,31 @@ impl Backends {
 
     /// Ends one as `kill -9` does: the port refuses, and all connections end.
     pub(crate) fn kill(&self, backend: usize) {
-        let taken = lock(&self.listening).get_mut(backend).and_then(Option::take);
-        let Some(Listening { stop, thread, taken }) = taken else { return };
-        stop.store(true, SeqCst);
+        let living = lock(&self.listening).get_mut(backend).and_then(Option::take);
+        let Some((listening, thread)) = living else { return };
+        listening.is_over.store(true, SeqCst);
         let _ = thread.join();
-        end_all(&taken);
+        listening.end_connections();
     }
 
     /// All end their connections, and go on listening.
     pub(crate) fn hang_up(&self) {
-        lock(&self.listening).iter().flatten().for_each(|listening| end_all(&listening.taken));
+        lock(&self.listening).iter().flatten().for_each(|(one, _)| one.end_connections());
     }
 
-    /// Lets it listen again. The error: somebody else took the port.
+    /// Lets it listen. The error: it cannot, since somebody else has the port.
     pub(crate) fn revive(&self, backend: usize) -> Result<(), String> {
         let port = self.ports.get(backend).copied().unwrap_or_default();
-        let listening = listen(backend, port, &self.shared)?;
+        let listener = listen(port)?;
+        let (listening, shared) = (Arc::<Listening>::default(), Arc::clone(&self.shared));
+        let same = Arc::clone(&listening);
+        let thread = thread::Builder::new()
+            .spawn(move || accept_all(backend, &listener, &same, &shared))
+            .map_err(|e| format!("judge: cannot start a thread: {e}"))?;
         if let Some(place) = lock(&self.listening).get_mut(backend) {
-            *place = Some(listening);
+            *place = Some((listening, thread));
         }
         Ok(())
-    }
-}
-
-fn end_all(taken: &Mutex<Vec<Weak<TcpStream>>>) {
-    for stream in lock(taken).iter().filter_map(Weak::upgrade) {
-        let _ = stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -167,41 +177,27 @@ pub(super) fn number_of(target: &str) -> Option<usize> {
     numbers.filter_map(|digits| digits.parse().ok()).next()
 }
 
-fn listen(backend: usize, port: u16, shared: &Arc<Shared>) -> Result<Listening, String> {
+fn listen(port: u16) -> Result<TcpListener, String> {
     let open = || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         sys::listen_backlog(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let listener = open().map_err(|e: std::io::Error| match e.kind() {
+    open().map_err(|e: std::io::Error| match e.kind() {
         ErrorKind::AddrInUse => format!(
             "judge: port {port} is in use; stop the backend there, or name other ports: --backends"
         ),
         _ => format!("judge: cannot listen on port {port}: {e}"),
-    })?;
-    let (stop, taken, shared) = (Arc::default(), Arc::default(), Arc::clone(shared));
-    let accept = {
-        let (stop, taken) = (Arc::clone(&stop), Arc::clone(&taken));
-        move || accept_all(backend, &listener, &stop, &taken, &shared)
-    };
-    let thread = thread::Builder::new().spawn(accept);
-    let thread = thread.map_err(|e| format!("judge: cannot start a thread: {e}"))?;
-    Ok(Listening { stop, thread, taken })
+    })
 }
 
-fn accept_all(
-    backend: usize,
-    listener: &TcpListener,
-    stop: &AtomicBool,
-    taken: &Mutex<Vec<Weak<TcpStream>>>,
-    shared: &Arc<Shared>,
-) {
-    while !stop.load(SeqCst) {
+fn accept_all(backend: usize, listener: &TcpListener, listening: &Listening, shared: &Arc<Shared>) {
+    while !listening.is_over.load(SeqCst) {
         listener::wait_for_client(listener, TICK);
         while let Ok(Some((stream, _))) = listener::accept(listener) {
             let (stream, shared) = (Arc::new(stream), Arc::clone(shared));
-            let mut taken = lock(taken);
+            let mut taken = lock(&listening.taken);
             taken.retain(|stream| stream.strong_count() > 0);
             taken.push(Arc::downgrade(&stream));
             // Hundreds wait at once, each for one connection: a small stack is enough.

@@ -44,6 +44,7 @@ pub(crate) fn chapters(gateway: &Arc<Gateway>) -> Vec<Chapter> {
     ]
 }
 
+/// Sends the case; a backend may get nothing, or messages that have one reading.
 fn request_check(gateway: &Arc<Gateway>, case: cases::Case) -> Check {
     // To a reader that takes what the RFC lets it take, it is no secret.
     let is_asked_for = |v: &Verdict| matches!(v, Verdict::Accepted(a) if a.target == HIDDEN);
@@ -53,36 +54,25 @@ fn request_check(gateway: &Arc<Gateway>, case: cases::Case) -> Check {
         Demand::Must | Demand::Once => Outcome::Fail,
         Demand::Should | Demand::May => Outcome::Warn,
     };
-    let bytes = case.bytes;
-    let run =
-        move |gateway: &Arc<Gateway>, subject: &Subject| smuggle(gateway, subject, &bytes, hidden);
-    check(gateway, case.name, section, why, run).weight(3)
-}
-
-/// Sends the bytes; a backend may get nothing, or messages that have one reading. `hidden`: the
-/// outcome if what is hidden in them reaches a backend as a request.
-fn smuggle(
-    gateway: &Gateway,
-    subject: &Subject,
-    bytes: &[u8],
-    hidden: Outcome,
-) -> Result<Finding, Finding> {
-    gateway.ready(subject)?;
-    gateway.backends.take_seen();
-    let answer = ask(subject, bytes);
-    // What is hidden would come to a backend right behind.
-    thread::sleep(PAUSE);
-    let seen = gateway.backends.take_seen();
     let is_hidden = |seen: &Seen| seen.request.as_ref().is_ok_and(|r| r.target.starts_with(HIDDEN));
-    let came = format!("to the backend: {}; to the client: {}", told(&seen), in_words(&answer));
-    let outcome = match seen.iter().any(is_hidden) {
-        _ if seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
-        true => hidden,
-        false => Outcome::Pass,
+    let run = move |gateway: &Arc<Gateway>, subject: &Subject| {
+        gateway.ready(subject)?;
+        gateway.backends.take_seen();
+        let answer = ask(subject, &case.bytes);
+        // What is hidden would come to a backend right behind.
+        thread::sleep(PAUSE);
+        let seen = gateway.backends.take_seen();
+        let came = format!("to the backend: {}; to the client: {}", told(&seen), in_words(&answer));
+        let outcome = match seen.iter().any(is_hidden) {
+            _ if seen.iter().any(|seen| seen.request.is_err()) => Outcome::Fail,
+            true => hidden,
+            false => Outcome::Pass,
+        };
+        let expected = "an error, or one message for the backend that has one reading";
+        let finding = Finding::new(outcome, show::marked(&case.bytes), came, expected);
+        Ok(with_neighbours(finding, gateway, subject, None))
     };
-    let expected = "an error, or one message for the backend that has one reading";
-    let finding = Finding::new(outcome, show::marked(bytes), came, expected);
-    Ok(with_neighbours(finding, gateway, subject, None))
+    check(gateway, case.name, section, why, run).weight(3)
 }
 
 /// The finding, once those who come next have been asked.
@@ -99,39 +89,32 @@ fn with_neighbours(
     finding
 }
 
+/// The backend answers with the case's bytes and closes. What is understood passes; what is not
+/// may become anything but an answer that is no HTTP.
 fn answer_check(gateway: &Arc<Gateway>, case: ResponseCase) -> Check {
     let (_, section, why) = match case.verdict {
         ResponseVerdict::Refused(Fault::MajorVersion) => Fault::StatusLine.rule(),
         ResponseVerdict::Refused(fault) => fault.rule(),
         _ => (Demand::Must, "RFC 9112 §4, §6.3", TAKEN_FOR_WHOLE),
     };
-    let name = case.name;
-    let run = move |gateway: &Arc<Gateway>, subject: &Subject| read_answer(gateway, subject, &case);
-    check(gateway, name, section, why, run)
-}
-
-/// The backend answers with the case's bytes and closes. What is understood passes; what is not
-/// may become anything but an answer that is no HTTP.
-fn read_answer(
-    gateway: &Gateway,
-    subject: &Subject,
-    case: &ResponseCase,
-) -> Result<Finding, Finding> {
-    let method = if case.to_head { "HEAD" } else { "GET" };
-    let (sent, came) = tell(gateway, subject, method, (&case.bytes, true), subject.patience)?;
-    let (outcome, expected) = match (case.verdict, &came.answer) {
-        (_, Err(Trouble::NotHttp(..))) if clients_cope(case) => {
-            (Outcome::Warn, "an error: it is invalid, although a client may cope with it")
-        }
-        (_, Err(Trouble::NotHttp(..))) => (Outcome::Fail, "no answer that is no HTTP"),
-        (ResponseVerdict::Accepted(status @ 200.., ..), Ok(answer)) => {
-            let is_same = answer.status == status;
-            (if is_same { Outcome::Pass } else { Outcome::Fail }, "the same status")
-        }
-        _ => (Outcome::Pass, "an error, a cut, or an answer that has one reading"),
+    let (name, method) = (case.name, if case.to_head { "HEAD" } else { "GET" });
+    let run = move |gateway: &Arc<Gateway>, subject: &Subject| {
+        let (sent, came) = tell(gateway, subject, method, (&case.bytes, true), subject.patience)?;
+        let (outcome, expected) = match (case.verdict, &came.answer) {
+            (_, Err(Trouble::NotHttp(..))) if clients_cope(&case) => {
+                (Outcome::Warn, "an error: it is invalid, although a client may cope with it")
+            }
+            (_, Err(Trouble::NotHttp(..))) => (Outcome::Fail, "no answer that is no HTTP"),
+            (ResponseVerdict::Accepted(status @ 200.., ..), Ok(answer)) => {
+                let is_same = answer.status == status;
+                (if is_same { Outcome::Pass } else { Outcome::Fail }, "the same status")
+            }
+            _ => (Outcome::Pass, "an error, a cut, or an answer that has one reading"),
+        };
+        let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
+        Ok(with_neighbours(finding, gateway, subject, came.client))
     };
-    let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
-    Ok(with_neighbours(finding, gateway, subject, came.client))
+    check(gateway, name, section, why, run)
 }
 
 /// Whether the RFC tells a client what to do with it, although it is invalid: a status out of range
@@ -147,32 +130,29 @@ fn clients_cope(case: &ResponseCase) -> bool {
 }
 
 fn lie_check(gateway: &Arc<Gateway>, lie: Lie) -> Check {
-    let (name, section) = (lie.name, lie.section);
-    let run = move |gateway: &Arc<Gateway>, subject: &Subject| run_lie(gateway, subject, &lie);
-    check(gateway, name, section, TAKEN_FOR_WHOLE, run).weight(3)
-}
-
-fn run_lie(gateway: &Gateway, subject: &Subject, lie: &Lie) -> Result<Finding, Finding> {
     let waits = lie.name.ends_with("silence") && !lie.right.contains(&Sees::Nothing);
-    let patience = if waits { SILENCE } else { subject.patience };
-    let (sent, came) = tell(gateway, subject, lie.method, (&lie.bytes, lie.closes), patience)?;
-    let is = |sees: &Sees| match (sees, &came.answer) {
-        (Sees::Error(_), Ok(answer)) => answer.status >= 500,
-        (Sees::Content(text), Ok(answer)) => {
-            answer.status < 500 && answer.content == text.as_bytes()
-        }
-        (Sees::Cut, Err(Trouble::Closed(_) | Trouble::Reset(_))) => true,
-        (Sees::Nothing, Err(Trouble::TimedOut(_))) => true,
-        _ => false,
+    let run = move |gateway: &Arc<Gateway>, subject: &Subject| {
+        let patience = if waits { SILENCE } else { subject.patience };
+        let (sent, came) = tell(gateway, subject, lie.method, (&lie.bytes, lie.closes), patience)?;
+        let is = |sees: &Sees| match (sees, &came.answer) {
+            (Sees::Error(_), Ok(answer)) => answer.status >= 500,
+            (Sees::Content(text), Ok(answer)) => {
+                answer.status < 500 && answer.content == text.as_bytes()
+            }
+            (Sees::Cut, Err(Trouble::Closed(_) | Trouble::Reset(_))) => true,
+            (Sees::Nothing, Err(Trouble::TimedOut(_))) => true,
+            _ => false,
+        };
+        let outcome = match lie.right.iter().any(is) {
+            true => Outcome::Pass,
+            false if lie.choice.iter().any(is) => Outcome::Warn,
+            false => Outcome::Fail,
+        };
+        let expected = lie.right.iter().map(Sees::text).collect::<Vec<_>>().join(", or ");
+        let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
+        Ok(with_neighbours(finding, gateway, subject, came.client))
     };
-    let outcome = match () {
-        () if lie.right.iter().any(is) => Outcome::Pass,
-        () if lie.choice.iter().any(is) => Outcome::Warn,
-        () => Outcome::Fail,
-    };
-    let expected = lie.right.iter().map(Sees::text).collect::<Vec<_>>().join(", or ");
-    let finding = Finding::new(outcome, sent, in_words(&came.answer), expected);
-    Ok(with_neighbours(finding, gateway, subject, came.client))
+    check(gateway, lie.name, lie.section, TAKEN_FOR_WHOLE, run).weight(3)
 }
 
 /// A backend answers one request with the bytes: what was sent, and what came of it.
