@@ -122,7 +122,7 @@ fn is_done(role: &str, program: &Program, lab: &str, arguments: &[&str]) {
 }
 
 /// What becomes of this case, which alone is asked. On a busy machine two pieces may arrive as one,
-/// and a thread that goes round for ever gets little of the CPU: so it is asked for up to a minute.
+/// and buffers fill late: so it is asked for up to a minute.
 fn is_caught(role: &str, program: &Program, arguments: &[&str], case: &str, by: &str) -> Verdict {
     let all = [&["--only", case], arguments].concat();
     let give_up = Instant::now() + PATIENCE * 3;
@@ -281,8 +281,10 @@ fn a_load_balancer_in_the_manner_of_the_assignment_passes_it_and_fails_where_one
     };
     // It waits for a client that does not read, and nobody else is served meanwhile.
     let hostile = || {
-        let verdict = judge("hostile", &["slow readers"]);
-        assert_eq!(verdict.outcome("slow readers"), "fail", "{verdict:?}");
+        let (program, backends) = start_lb("faithful_lb");
+        let [name, ports] = backends.each_ref().map(String::as_str);
+        let arguments = [name, ports, "--level", "hostile"];
+        is_caught("lb", &program, &arguments, "slow readers", "fail");
     };
     each([&assignment as &(dyn Fn() + Sync), &http, &hostile], |part| part());
 }
