@@ -8,15 +8,15 @@ use std::fs;
 
 /// The path, with the words that each note may have.
 const PATH: [(&str, usize); 9] = [
-    ("from-python", 1200),
-    ("wrong-table", 1750),
-    ("http", 1800),
-    ("thread_server", 1250),
-    ("poller", 1450),
-    ("async_server", 1800),
-    ("lb", 2400),
-    ("bench", 1650),
-    ("steps", 700),
+    ("from-python", 1120),
+    ("wrong-table", 1780),
+    ("http", 1785),
+    ("thread_server", 1290),
+    ("poller", 1410),
+    ("async_server", 1780),
+    ("lb", 2358),
+    ("bench", 1657),
+    ("steps", 820),
 ];
 /// The last step of the path: experiments, not prose.
 const LAST: &str = "labs";
