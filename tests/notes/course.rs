@@ -9,12 +9,12 @@ use std::fs;
 /// The path, with the words that each note may have.
 const PATH: [(&str, usize); 9] = [
     ("from-python", 1120),
-    ("wrong-table", 1780),
+    ("wrong-table", 1776),
     ("http", 1785),
     ("thread_server", 1290),
     ("poller", 1410),
     ("async_server", 1780),
-    ("lb", 2358),
+    ("lb", 2362),
     ("bench", 1657),
     ("steps", 820),
 ];
