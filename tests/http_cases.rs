@@ -299,14 +299,16 @@ const NOT_THROUGH_LB: [&str; 2] =
 
 /// The cases, and every server in turn, the load balancer with both others behind it.
 fn with_every_server(test: impl Fn(&Server, &[Case])) {
+    // On a busy machine a request that comes in pieces may take longer than by default.
+    let patient = ["--header-timeout", "60s", "--content-timeout", "60s"];
     let mut cases = cases::requests();
     for topic in ["async_server", "thread_server"] {
-        test(&Server::start(topic, &[]), &cases);
+        test(&Server::start(topic, &patient), &cases);
     }
     cases.retain(|c| !NOT_THROUGH_LB.contains(&c.name));
-    let backends = ["async_server", "thread_server"].map(|topic| Server::start(topic, &[]));
+    let backends = ["async_server", "thread_server"].map(|topic| Server::start(topic, &patient));
     let backends: Vec<_> = backends.iter().collect();
-    test(&Server::start_lb(&backends, &["--workers", "1"]), &cases);
+    test(&Server::start_lb(&backends, &[&["--workers", "1"], &patient[..]].concat()), &cases);
 }
 
 #[test]

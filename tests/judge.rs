@@ -55,7 +55,7 @@ fn both_servers_pass_whole() {
     for topic in ["async_server", "thread_server"] {
         let server = Server::start(topic, &["--root", &format!("{ROOT}/www")]);
         for tries in 1.. {
-            let output = judge(&server.address.to_string(), &["-v"]);
+            let output = judge(&server.address.to_string(), &["-v", "--time", "300s"]);
             let said = text(&output.stdout);
             let outcomes = ["FAIL", "WARN", "NOT APPLICABLE"];
             let is_not_passed = |line: &&str| outcomes.iter().any(|o| line.starts_with(o));

@@ -90,7 +90,7 @@ fn judge(role: &str, program: &Program, arguments: &[&str]) -> Verdict {
         (is_hostile && !is_patient).then(|| TURN.write().unwrap_or_else(PoisonError::into_inner));
     let _beside = (!is_hostile).then(|| TURN.read().unwrap_or_else(PoisonError::into_inner));
     let output = Command::new(env!("CARGO_BIN_EXE_progjar"))
-        .args(["judge", role, &program.address, "--json"])
+        .args(["judge", role, &program.address, "--json", "--time", "300s"])
         .args(arguments)
         .output()
         .expect("the judge runs");

@@ -98,12 +98,12 @@ fn the_content_timeout_does_not_run_while_the_backend_takes_nothing() {
     let backend = Backend::raw(|stream| {
         let mut reader = BufReader::new(stream);
         if read_head(&mut reader).is_some() {
-            thread::sleep(Duration::from_secs(2)); // what it does is to be slow
+            thread::sleep(Duration::from_secs(5)); // what it does is to be slow
             let all = reader.read_exact(&mut vec![0; LARGE]);
             let _ = all.and_then(|()| reader.get_mut().write_all(&ok("all of it")));
         }
     });
-    let lb = before(&[&backend], &["--content-timeout", "700ms"]);
+    let lb = before(&[&backend], &["--content-timeout", "3s"]);
     assert_eq!(upload(&lb).text(), "all of it");
 }
 

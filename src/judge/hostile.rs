@@ -25,7 +25,7 @@ const AND: Duration = Duration::from_millis(20);
 const ASKED: usize = 50;
 const MEASURED: Duration = Duration::from_millis(1500);
 /// An attack ends then, whatever it has done.
-const ATTACK: Duration = Duration::from_secs(5);
+const ATTACK: Duration = Duration::from_secs(15);
 /// A crowd of this size comes at this pace. If the backlog is full all the same, a client tries
 /// again after this time, so often: the kernel itself would wait a second first.
 const LARGE: usize = 500;

@@ -97,7 +97,7 @@ impl Stage<'_> {
     /// So many clients on keep-alive connections for a second, or less.
     fn load(&self, server: &Server, name: &str, clients: usize) -> Result<Plan> {
         let plan = Plan::new(&format!("{name}=http://{}/", server.address))?;
-        let time_limit = Some(Duration::from_millis(self.pick(1000, 150)));
+        let time_limit = Some(Duration::from_millis(self.pick(1000, 300)));
         Ok(Plan { requests: u64::MAX, time_limit, concurrency: clients, keep_alive: true, ..plan })
     }
 }
