@@ -128,6 +128,7 @@ impl<'a> Upstreams<'a> {
         self.counters[upstream.backend_id].idle.up();
     }
 
+    /// Closes the connections that have been idle since then or longer.
     pub fn close_idle(&mut self, since: Instant, events: &mut EventLoop) {
         for backend_id in 0..self.pool.len() {
             // Last in, first out: the one that has been idle longest is the first.

@@ -33,7 +33,7 @@ pub const ANSWERS: usize = 64;
 /// How often unused memory is returned: soon after a rush, and too seldom to cost anything in one.
 const TRIM_EVERY: Duration = Duration::from_secs(3);
 
-/// What to do next.
+/// The loop's next event for its owner.
 pub enum Next {
     /// A client has connected. Its request has often arrived with it.
     Accepted(TcpStream, SocketAddr),
@@ -94,6 +94,7 @@ impl EventLoop {
         })
     }
 
+    /// Whether the stop has begun: only after the clients in the backlog have been taken.
     pub fn is_stopping(&self) -> bool {
         self.listener.is_none()
     }
@@ -103,7 +104,7 @@ impl EventLoop {
         self.timers.set(token, Some(self.clock.now + after));
     }
 
-    /// What to do next, for an owner who has so many clients; waits for it if need be. From
+    /// The next event, for an owner that has so many clients; waits for it if need be. From
     /// `share` clients on, newcomers are left to the other loops that watch the listener. None:
     /// the stop flag was raised, and the last client has left or the drain timeout has passed.
     pub fn next(&mut self, stop: &Stop, clients: usize, share: usize) -> io::Result<Option<Next>> {

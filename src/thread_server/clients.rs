@@ -16,12 +16,12 @@ pub struct Client {
     state: Mutex<State>,
 }
 
-/// What a client's thread does.
+/// The state of a client's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Busy,          // reads or answers a request, so the client may not be sent away
     Idle(Instant), // has waited since then for a request to begin
-    Dismissed,     // has been told that none will come
+    Dismissed,     // its read was ended: it answers what has arrived, and leaves
 }
 
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
@@ -36,7 +36,7 @@ pub struct Clients {
 /// A client's slot. Dropped, it is free again, however the client's thread ends.
 pub struct Slot {
     clients: Arc<Clients>,
-    pub client: Arc<Client>, // who has it
+    pub client: Arc<Client>, // its owner
 }
 
 impl Clients {
@@ -98,9 +98,10 @@ impl Clients {
 }
 
 impl Client {
-    /// Called by its own thread.
-    pub fn set(&self, state: State) {
-        *lock(&self.state) = state;
+    /// Called by its own thread. One that is dismissed stays so until it leaves.
+    pub fn set(&self, now: State) {
+        let mut state = lock(&self.state);
+        *state = if *state == State::Dismissed { State::Dismissed } else { now };
     }
 
     /// Ends its waiting, if it is idle: its read returns as if the client had left. What has
@@ -123,7 +124,7 @@ impl Drop for Slot {
 }
 
 /// Which client makes room: the one idle longest. Not before [`LAST_CHANCE`] has passed: its
-/// request may be on its way. Nobody while one who was dismissed has not left yet.
+/// request may be on its way. Nobody while one that was dismissed has not left yet.
 fn to_dismiss(states: &[State], now: Instant) -> Option<usize> {
     if states.contains(&State::Dismissed) {
         return None;

@@ -24,7 +24,7 @@ use socket::{BUFFER, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -91,9 +91,10 @@ impl Server {
     fn spawn(self: &Arc<Self>, slot: Slot) {
         let (server, client) = (Arc::clone(self), Arc::clone(&slot.client));
         let job = move || {
-            // The client has left or will leave; how, changes nothing.
-            let _ = server.serve(&slot.client);
-            drop(slot); // also if it panics
+            // The client has left or will leave; how, changes nothing. A panic that reached the pool
+            // would cost a thread, and the whole process if the pool cannot start another one.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| server.serve(&slot.client)));
+            drop(slot);
             // And the thread returns. The reference's does not: see notes/wrong-table.md.
         };
         if let Some(pool) = &self.pool {
@@ -180,14 +181,16 @@ impl Server {
 /// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
-/// The package panics where it cannot start a thread: here that is an error with a sentence.
+/// The package panics where it cannot start a thread, and only there: an error with a sentence.
 fn start_pool(size: usize) -> io::Result<ThreadPool> {
     let pool = threadpool::Builder::new().num_threads(size).thread_stack_size(STACK);
     let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {})); // it would print the panic
+    panic::set_hook(Box::new(|_| {})); // it would print the panic; nobody is served yet
     let started = panic::catch_unwind(|| pool.build());
     panic::set_hook(hook);
-    started.map_err(|_| io::Error::other(format!("the system cannot start {size} threads")))
+    started.map_err(|_| {
+        io::Error::other(format!("the system cannot start {size} threads (ulimit -u)"))
+    })
 }
 
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ impl Count {
         self.0.store(n, Relaxed);
     }
 
+    /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -64,6 +64,7 @@ struct Client {
     closing: Option<bool>,
 }
 
+/// How a step of a request's way ended.
 #[derive(PartialEq, Eq)]
 pub(super) enum Step {
     Again, // there may be more to do
