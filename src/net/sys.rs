@@ -3,7 +3,7 @@
 //! and one request to the allocator.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
-//! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
+//! A function that can fail turns the C convention (-1 and `errno`) into an `io::Result`.
 //! Note: `notes/poller.md`. Source of the numbers: the Linux and POSIX man pages named beside them.
 
 #[cfg(not(target_os = "linux"))]
@@ -221,7 +221,6 @@ mod linux {
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// epoll_create1(2).
     pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
         // SAFETY: no memory is passed.
         own(unsafe { epoll_create1(SOCK_CLOEXEC) })

@@ -24,6 +24,7 @@ pub enum State {
     Dismissed,     // its read was ended: it answers what has arrived, and leaves
 }
 
+/// The clients that are present, locked.
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
 
 pub struct Clients {
@@ -86,13 +87,8 @@ impl Clients {
         drop(self.wait_for_fewer(present, 1, left()));
     }
 
-    fn wait_for_fewer<'a>(
-        &self,
-        present: Present<'a>,
-        than: usize,
-        patience: Duration,
-    ) -> Present<'a> {
-        let waited = self.left.wait_timeout_while(present, patience, |p| p.len() >= than);
+    fn wait_for_fewer<'a>(&self, all: Present<'a>, than: usize, most: Duration) -> Present<'a> {
+        let waited = self.left.wait_timeout_while(all, most, |all| all.len() >= than);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -104,8 +100,8 @@ impl Client {
         *state = if *state == State::Dismissed { State::Dismissed } else { now };
     }
 
-    /// Ends its waiting, if it is idle: its read returns as if the client had left. What has
-    /// arrived by then is still read.
+    /// Ends its waiting, if it is idle: its read returns as if the client had left. Bytes that
+    /// have arrived by then are still read.
     fn dismiss(&self) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Idle(_)) {
