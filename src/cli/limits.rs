@@ -1,4 +1,4 @@
-//! The limits of what a client may ask of a server: sizes, times, numbers; each an option with a default.
+//! A server's limits for its clients: sizes, times, numbers; each an option with a default.
 //!
 //! The three servers share this table, so that one option means the same on all of them.
 //! Note: `notes/http.md`.

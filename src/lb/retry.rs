@@ -72,8 +72,8 @@ pub struct Situation {
 pub enum Verdict {
     Elsewhere, // ask another backend, or the same one on a new connection
     /// Only connect to the backend that lost the request last. If it refuses, or closes at once, it
-    /// has died: the request is not to blame, and [`decide`] is asked again, without this suspect. If
-    /// the connection is still open after 50 ms, the backend lives, and the client gets 502.
+    /// has died: the request is not to blame, and [`decide`] is asked again, without this suspect.
+    /// If the connection is still open after 50 ms, the backend lives, and the client gets 502.
     Check,
     Answer(u16), // with this status
     Cut, // cut the client's connection: nothing else tells it that the answer is not complete

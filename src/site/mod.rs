@@ -1,7 +1,7 @@
 //! The origin server's policy: a request to a response. Routes, and the files of `--root`.
 //!
-//! Keeps nothing of a client, and knows no sockets: only `serve` opens one. Entry point: [`Site::reply`].
-//! Note: `notes/http.md`.
+//! Keeps nothing of a client, and knows no sockets: only `serve` opens one.
+//! Entry point: [`Site::reply`]. Note: `notes/http.md`.
 
 // the content that all clients of `/echo` together may hold
 mod echo;

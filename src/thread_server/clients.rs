@@ -94,10 +94,10 @@ impl Clients {
 }
 
 impl Client {
-    /// Called by its own thread. One that is dismissed stays so until it leaves.
-    pub fn set(&self, now: State) {
-        let mut state = lock(&self.state);
-        *state = if *state == State::Dismissed { State::Dismissed } else { now };
+    /// Called by its own thread. One that is dismissed just when its request arrives is busy again:
+    /// it may take long to read its answer, and must not keep others from being dismissed meanwhile.
+    pub fn set(&self, state: State) {
+        *lock(&self.state) = state;
     }
 
     /// Ends its waiting, if it is idle: its read returns as if the client had left. Bytes that

@@ -174,7 +174,7 @@ impl Server {
         self.limits.idle_timeout.min(most)
     }
 
-    /// Whether a client must not keep its slot for another request: others wait, or this is the end.
+    /// Whether a client must not keep its slot for another request: others wait, or the server stops.
     fn is_last_answer(&self) -> bool {
         self.stop.is_raised() || self.clients.somebody_waits()
     }

@@ -29,7 +29,7 @@ pub const BUFFER: usize = 4 * 1024;
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Duration, // the read timeout, set only when it changes
-    /// The bytes of a read, until they are added to the input. It lies on the stack of the client's thread.
+    /// The bytes of a read, on the stack of the client's thread, until they are added to the input.
     buffer: [u8; BUFFER],
 }
 

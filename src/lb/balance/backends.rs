@@ -27,8 +27,8 @@ pub struct Backend {
     pub name: String,               // as it was given
     pub addresses: Vec<SocketAddr>, // of one name, tried in this order
     pub weight: u32,                // how many turns it has to one of a backend of weight 1
-    /// Passed over until then, in ms since the start; its ejection has been recorded. 0: it is up, and
-    /// its return has been recorded.
+    /// Passed over until then, in ms since the start; its ejection has been recorded. 0: it is up,
+    /// and its return has been recorded.
     down_until: AtomicU64,
     refuses: AtomicBool, // it said a clear no last, against silence or a lost answer
     found_well: AtomicU64, // when a probe found it well, in ms since the start

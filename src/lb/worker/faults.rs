@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub const NOBODY: &str = "No backend can serve the request now.\n";
 
 impl Worker<'_> {
-    /// When a backend has been ejected, the clients that wait for its answer move to another, if one
-    /// is up.
+    /// When a backend has been ejected, the clients that wait for its answer move to another, if
+    /// one is up.
     pub fn retry_ejected(&mut self) {
         let (backends, now) = (&self.shared.backends, self.events.clock.now);
         let before = std::mem::replace(&mut self.ejections, backends.ejections.load(Relaxed));

@@ -1,7 +1,6 @@
-//! The steps of a request's way through a worker: its head is read ([`Worker::begin`]), it is sent
-//! ([`Worker::send`]), for which a backend is picked and an idle or new connection taken, the answer is
-//! relayed, and both connections are free again. Each says with a [`Step`] how it goes on; failures
-//! are dealt with in `faults`.
+//! The steps of a request's way through a worker: its head is read, it is sent, for which first a
+//! backend is picked and an idle or new connection taken, the answer is relayed, and both
+//! connections are free again. Each says with a [`Step`] how it goes on; failures stand in `faults`.
 //!
 //! Note: `notes/lb.md`.
 
@@ -43,11 +42,11 @@ impl Worker<'_> {
             ToBackend { peer: &client.address, via: &shared.via, authority: &shared.authority };
         let local = shared.answer_locally(&request, client.peer.ip());
         // Of a request that is answered here nothing is forwarded.
-        let most = if local.is_some() { Limits::NONE } else { limits.head };
+        let head_limits = if local.is_some() { Limits::NONE } else { limits.head };
         let now = self.events.clock.now;
         let logs = !shared.log.is_quiet();
-        let begin = |buffer| Exchange::begin(buffer, &request, &to, &most, now, logs);
-        let exchange = match new_exchange(&mut self.spares, begin) {
+        let begin = |buffer| Exchange::begin(buffer, &request, &to, &head_limits, now, logs);
+        let exchange = match new_exchange(self.spares.pop(), begin) {
             Ok(exchange) => exchange,
             Err(error) => return self.refuse(slot, error),
         };
@@ -226,12 +225,12 @@ impl Worker<'_> {
     }
 }
 
-/// An exchange in the memory of one that has ended, if there is one.
+/// An exchange, in the memory of the `spare` one if there is one.
 fn new_exchange(
-    spares: &mut Vec<Box<Exchange>>,
+    spare: Option<Box<Exchange>>,
     begin: impl FnOnce(Vec<u8>) -> Result<Exchange, ParseError>,
 ) -> Result<Box<Exchange>, ParseError> {
-    let Some(mut spare) = spares.pop() else { return begin(Vec::new()).map(Box::new) };
+    let Some(mut spare) = spare else { return begin(Vec::new()).map(Box::new) };
     *spare = begin(std::mem::take(&mut spare.request))?;
     Ok(spare)
 }

@@ -98,8 +98,8 @@ impl Kind {
 /// A set of watched sockets.
 pub type Poller = Box<dyn Strategy>;
 
-/// The calls that each strategy answers in a file of its own, all in the same order, so that a diff of two
-/// of them is the lesson.
+/// The calls that each strategy answers in a file of its own, all in the same order, so that a
+/// diff of two of them is the lesson.
 pub trait Strategy: Send {
     /// Watches a socket. Before the owner closes it, it calls `remove` or `closing`. Each socket
     /// has a token of its own.
