@@ -383,7 +383,7 @@ fn what_the_load_balancer_forwards_is_what_it_was_told() {
         }
         let mut out = Vec::new();
         let from =
-            rewrite::Forwarded { peer: "127.0.0.1", via: "lb", authority: "127.0.0.1:44444" };
+            rewrite::ToBackend { peer: "127.0.0.1", via: "lb", authority: "127.0.0.1:44444" };
         let written = rewrite::write_request(&mut out, &request, &from, &Limits::DEFAULT);
         written.expect("the seeds are short");
         request.framing.write(&mut out, &content);

@@ -130,7 +130,7 @@ fn looks(bytes: &[u8], limits: &Limits, is_undecided: impl Fn(&[u8]) -> bool) ->
     let is_checked: HashSet<_> = cuts(bytes.len()).collect();
     for at in 1..=bytes.len() {
         let bytes = &bytes[..at];
-        if partial.still(bytes) {
+        if partial.is_still_partial(bytes) {
             // A verdict stays, so one that was missed is still to be seen at the next check.
             let missed = is_checked.contains(&at) && !is_undecided(bytes);
             assert!(!missed, "a verdict on {} was missed", bytes.escape_ascii());

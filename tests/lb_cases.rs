@@ -9,8 +9,8 @@ use progjar::lb::exchange::{Exchange, KEPT, WAITING};
 use progjar::lb::retry::Fault::{self, *};
 use progjar::lb::retry::Verdict::*;
 use progjar::lb::retry::{Blame, History, Situation, blame, decide};
-use progjar::lb::rewrite::Forwarded;
-use progjar::lb::worker::wait::{Phase, phase};
+use progjar::lb::rewrite::ToBackend;
+use progjar::lb::worker::wait::{Phase, State, phase, upstream_interest};
 use std::time::Instant;
 
 const BAD: Fault = BadAnswer(ParseError::StatusLine);
@@ -107,11 +107,11 @@ fn a_loss_to_a_backend_that_has_died_is_no_loss() {
     assert_eq!((history.losses, history.lost), (1, None));
     assert!(history.fresh && history.tried.is_empty(), "asked once more");
     history.note(1, Closed, true);
-    assert_eq!((history.losses, history.suspect()), (2, None));
-    history.checks = true;
-    assert_eq!(history.suspect(), Some((1, Closed)));
+    assert_eq!((history.losses, history.checked_backend()), (2, None));
+    history.checking = true;
+    assert_eq!(history.checked_backend(), Some((1, Closed)));
     history.note(1, Refused, false);
-    assert_eq!((history.losses, history.suspect()), (1, None));
+    assert_eq!((history.losses, history.checked_backend()), (1, None));
     assert_eq!(history.tried, [1]);
 }
 
@@ -136,6 +136,26 @@ fn each_state_of_both_sides_has_its_phase() {
     }
 }
 
+#[test]
+fn a_backend_is_read_only_while_the_client_has_no_output_left() {
+    let open = State::default();
+    let connecting = State { connecting: true, ..open };
+    let sending = State { unsent: true, ..open };
+    // drained, readable, writable
+    for (at, drained, readable, writable) in [
+        (connecting, true, false, true),
+        (connecting, false, false, true),
+        (open, true, true, false),
+        (open, false, false, false),
+        (sending, true, true, true),
+        (sending, false, false, true),
+        (State { broken: true, ..sending }, true, true, false),
+        (State { ended: true, ..sending }, true, false, false),
+    ] {
+        assert_eq!(upstream_interest(at, drained), (readable, writable), "{at:?}");
+    }
+}
+
 /// The most that may be held of a request: what may be kept for another try, what may wait, and
 /// what one read brings, with the frame of a chunk.
 const BOUND: usize = KEPT + WAITING + READ + 16;
@@ -144,7 +164,7 @@ fn put(field: &str) -> Exchange {
     let head = format!("PUT /upload HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
     let parsed = request::parse(head.as_bytes(), &Limits::DEFAULT);
     let (request, _) = parsed.expect("it is HTTP").expect("it is whole");
-    let on = Forwarded { peer: "127.0.0.1", via: "lb", authority: "lb:1" };
+    let on = ToBackend { peer: "127.0.0.1", via: "lb", authority: "lb:1" };
     let now = Instant::now();
     let begun = Exchange::begin(Vec::new(), &request, &on, &Limits::DEFAULT, now, false);
     begun.expect("small enough")

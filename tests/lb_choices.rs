@@ -3,8 +3,8 @@
 
 use progjar::cli::quoted;
 use progjar::lb::balance::backends::{Backend, Backends, DOWN_FOR};
+use progjar::lb::balance::counters::{Counters, Sum};
 use progjar::lb::balance::policy::{NAMES, Policy};
-use progjar::lb::status::counters::{Counters, Sum};
 use progjar::lb::status::is_asked_from_here;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;

@@ -8,14 +8,14 @@ use crate::cli::limits::{self, LAST_CHANCE, LINGER, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::Stop;
 use crate::http::date;
-use crate::net::connection::{BufferPool, Connection, Filled};
+use crate::net::Filled;
+use crate::net::connection::{BufferPool, Connection};
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::listener::announce;
 use crate::net::poller::{Interest, Kind, Token};
 use crate::net::slots::Slots;
-use crate::site::Site;
-use crate::site::serve;
 use crate::site::session::{Context, Session, Wait};
+use crate::site::{Site, serve};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct Client {
     ended: bool,    // it has sent all it will send
 }
 
-/// What a client is waited for, which decides for how long.
+/// The event that is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Idle,    // a request
@@ -82,11 +82,12 @@ pub fn run(
     let (clients, lines) = (Slots::new(), Vec::new());
     let date = date::Cached::new(events.clock.second);
     let mut server = Server { events, clients, site, limits, date, delay, log, lines };
+    // There is one loop, so its share of the clients is all of them.
     while let Some(next) = server.events.next(stop, server.clients.len(), limits.connections)? {
         match next {
             Next::Accepted(stream, peer) => server.accept(stream, peer),
             Next::Ready(event) => server.ready(event.token - 1, event.readable),
-            Next::Expired(token) => server.act(token - 1, Client::expire),
+            Next::Expired(token) => server.expire(token - 1),
             Next::TurnEnd => server.end_turn(),
             Next::Stopping => server.begin_drain(),
         }
@@ -115,15 +116,17 @@ impl Server<'_> {
         self.act(slot, |client, buffers, context| client.go_on(readable, buffers, context));
     }
 
+    fn expire(&mut self, slot: usize) {
+        self.act(slot, Client::expire);
+    }
+
     /// Lets a client do what can be done now, then waits for what it needs next.
     fn act(
         &mut self,
         slot: usize,
-        act: impl FnOnce(&mut Client, &mut BufferPool, &mut Context) -> io::Result<()>,
+        work: impl FnOnce(&mut Client, &mut BufferPool, &mut Context) -> io::Result<()>,
     ) {
-        let Some(client) = self.clients.get_mut(slot) else {
-            return;
-        };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         let mut context = Context {
             site: self.site,
             limits: self.limits,
@@ -133,17 +136,20 @@ impl Server<'_> {
             peer: client.peer,
             last_answer: self.events.is_stopping(),
         };
-        let done = act(client, &mut self.events.buffers, &mut context);
-        if done.and_then(|()| self.wait(slot)).is_err() {
+        let done = work(client, &mut self.events.buffers, &mut context);
+        if done.and_then(|()| self.watch(slot)).is_err() {
             self.close(slot);
         }
     }
 
     /// Decides what to wait for, and for how long. An error: the connection is to be closed.
-    fn wait(&mut self, slot: usize) -> io::Result<()> {
+    fn watch(&mut self, slot: usize) -> io::Result<()> {
         let client = &mut self.clients[slot];
         client.connection.release(&mut self.events.buffers);
-        let phase = client.phase().ok_or(ErrorKind::NotConnected)?;
+        let Some(phase) = client.next_phase() else {
+            self.close(slot); // it has had its last answer
+            return Ok(());
+        };
         let interest = match phase {
             Phase::Write => Interest::WRITE,
             Phase::Held => Interest::NONE,
@@ -184,7 +190,7 @@ impl Server<'_> {
         self.log.add(&mut self.lines);
     }
 
-    /// A request may be on its way to those who are idle: they get a moment for it.
+    /// An idle client's request may be on its way: the client gets a moment for it.
     fn begin_drain(&mut self) {
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {
@@ -231,7 +237,7 @@ impl Client {
             let (input, output) = (&mut connection.input, &mut connection.output);
             let used = self.session.answer(input.unused(), output, context);
             input.consume(used);
-            // What is thrown away behind the last answer is no progress.
+            // Bytes that are thrown away behind the last answer are no progress.
             self.progress |= used > 0 && !matches!(self.session.waits_for(), Wait::Close { .. });
             self.has_more = used > 0 && !input.unused().is_empty();
             if output.is_full() {
@@ -265,8 +271,8 @@ impl Client {
         self.connection.flush().map(drop)
     }
 
-    /// What it needs next; None: nothing, it has had its last answer.
-    fn phase(&self) -> Option<Phase> {
+    /// The phase that follows; None: it has had its last answer.
+    fn next_phase(&self) -> Option<Phase> {
         Some(match self.session.waits_for() {
             _ if !self.connection.output.is_empty() => Phase::Write,
             Wait::Close { linger } => return (linger && !self.ended).then_some(Phase::Linger),

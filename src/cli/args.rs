@@ -25,12 +25,12 @@ pub const fn flag(name: Str, value: Str, default: Str, help: Str) -> Flag {
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
     pub name: Str,    // the word on the command line
-    pub summary: Str, // what it does, in one line
+    pub summary: Str, // its work, in one line
     pub operand: Str, // the operand's name ("PORT", "URL"), empty if it takes none
     /// The operand's value if it is not given; empty: it must be given (if there is one).
     pub operand_default: Str,
     pub flags: &'static [&'static [Flag]], // its flags
-    pub more: Str,                         // what the help says below the flags
+    pub more: Str,                         // the help's text below the flags
 }
 
 /// Why a topic ended without having done its work: the sentence to print.
@@ -46,10 +46,10 @@ impl From<String> for Failure {
     }
 }
 
-/// What was typed, checked against the table.
+/// The command line, checked against the table.
 #[derive(Debug)]
 pub struct Given {
-    pub topic: Topic, // whose table it was checked against
+    pub topic: Topic, // it was checked against this one's table
     flags: Vec<(Str, String)>,
     pub operands: Vec<String>, // the operands, in order
 }
@@ -188,7 +188,6 @@ impl Given {
         self.value(name, "give bytes (8192), KiB (64k), MiB (16M) or GiB (2G)", size)
     }
 
-    /// The first operand, or its default.
     pub fn operand(&self) -> Result<&str, String> {
         match (self.operands.first(), self.topic.operand_default) {
             (Some(operand), _) => Ok(operand),

@@ -1,4 +1,4 @@
-//! What a client may ask of a server: sizes, times, numbers; each an option with a default.
+//! A server's limits for its clients: sizes, times, numbers; each an option with a default.
 //!
 //! The three servers share this table, so that one option means the same on all of them.
 //! Note: `notes/http.md`.
@@ -72,5 +72,5 @@ pub const READ: usize = 64 * 1024;
 /// How long a client that may still be sending gets to read its last answer (RFC 9112 §9.6).
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// How long an idle connection stays open after a stop: a request may be on its way.
+/// How long an idle client keeps its connection once it is to go: a request may be on its way.
 pub const LAST_CHANCE: Duration = Duration::from_millis(250);

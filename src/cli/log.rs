@@ -1,6 +1,6 @@
 //! The log: lines from any thread to stdout, whole and in order, without waiting for stdout.
 //!
-//! Whoever serves hands its lines to a thread that writes them to stdout. If stdout cannot keep up
+//! Each server hands its lines to a thread that writes them to stdout. If stdout cannot keep up
 //! (a terminal that was paused), the lines that wait become too many, and then lines are dropped
 //! and counted: a server that waits for its log is not serving. Note: `notes/lb.md`.
 

@@ -1,9 +1,10 @@
-//! What every program has: flags and their help, limits as flags, the one stop flag, the log.
+//! The parts of every program: flags and their help, limits as flags, the one stop flag, the log,
+//! and how a date and a quoted string are written.
 //! Notes: `notes/http.md` (limits), `notes/thread_server.md` (the stop flag), `notes/lb.md` (the log).
 
 // flags: one table parses and helps
 pub mod args;
-// what a server accepts of a client: sizes and times, as options
+// the limits of a client: sizes and times, as options
 pub mod limits;
 // the one stop flag
 pub mod shutdown;

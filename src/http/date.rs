@@ -6,7 +6,6 @@ const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The length of an IMF-fixdate.
 pub const LENGTH: usize = 29;
 
 /// Seconds since 1970 as an IMF-fixdate; years beyond 9999 are written as 9999.

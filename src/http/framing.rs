@@ -15,7 +15,7 @@ pub enum Framing {
     UntilClose,  // when the sender closes: responses only
 }
 
-/// What Content-Length and Transfer-Encoding say, gathered field by field.
+/// The meaning of Content-Length and Transfer-Encoding, gathered field by field.
 #[derive(Debug, Default)]
 pub(super) struct BodyFields<'a> {
     length: Option<(u64, &'a [u8])>, // the number, and how it was written
@@ -73,7 +73,7 @@ impl<'a> BodyFields<'a> {
     }
 }
 
-/// What `Connection` says about the connection itself (RFC 9110 §7.6.1).
+/// The members of `Connection` about the connection itself (RFC 9110 §7.6.1).
 #[derive(Debug, Default)]
 pub(super) struct Persistence {
     close: bool,
@@ -171,7 +171,7 @@ impl Body {
         Ok((used, &bytes[used..used]))
     }
 
-    /// What follows `byte` in chunked framing (RFC 9112 §7.1).
+    /// The state that follows `byte` in chunked framing (RFC 9112 §7.1).
     ///
     /// Extensions are skipped, as §7.1.1 demands of those that are not understood: in quotes or not,
     /// they end with the line. Trailers are checked and dropped: a field that arrives behind the

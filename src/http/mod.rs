@@ -38,7 +38,6 @@ impl Limits {
         Limits { request_line: any, field_section: any, fields: any }
     };
 
-    /// The defaults of all servers here.
     pub const DEFAULT: Limits = Limits { request_line: 8192, field_section: 16384, fields: 100 };
 
     /// Whether [`fields::Fields::parse`] accepts a section of these lines, all of them valid.
@@ -53,14 +52,13 @@ impl Limits {
     }
 }
 
-/// What a parser makes of the beginning of some bytes: a head and how long it is. None: it has not
+/// A parser's result for the beginning of some bytes: a head and how long it is. None: it has not
 /// arrived as a whole yet.
 pub type Parsed<T> = Result<Option<(T, usize)>, ParseError>;
 
 /// Makes [`ParseError`] of a table: the error's name, the status of the answer, the sentence.
 macro_rules! parse_errors {
     ($($name:ident $status:literal $sentence:literal)*) => {
-        /// What is wrong with a message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum ParseError {
             $($name),*

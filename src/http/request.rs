@@ -28,7 +28,6 @@ impl Method {
         use Method::*;
         [Get, Head, Post, Put, Delete, Connect, Options, Trace, Patch]
     };
-    /// In the order of the variants.
     const NAMES: [&str; 9] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
@@ -99,7 +98,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<Request<'a>> {
     Ok(Some((request, bytes.len() - rest.len())))
 }
 
-/// What the fields say that steer the message itself.
+/// The fields that steer the message itself.
 #[derive(Default)]
 struct Controls<'a> {
     host: Option<&'a [u8]>,
@@ -136,7 +135,7 @@ impl<'a> Controls<'a> {
     }
 }
 
-/// What is known of bytes that are the beginning of a request's head and no more: while only its
+/// Notes on bytes that are the beginning of a request's head and no more: while only its
 /// last line grows, another look at all of it would be in vain. Without this a head of 24 KiB that
 /// comes byte by byte would be read 24,000 times from its first byte: 0.4 s of CPU time, not 5 ms.
 #[derive(Debug, Clone, Copy, Default)]
@@ -159,8 +158,8 @@ impl Partial {
     }
 
     /// Whether `bytes`, the same ones and perhaps more, are still no whole head and no wrong one.
-    /// False: only a parser can tell, at most twice for each line.
-    pub fn still(&mut self, bytes: &[u8]) -> bool {
+    /// False: a parser must look; that happens at most twice for each line.
+    pub fn is_still_partial(&mut self, bytes: &[u8]) -> bool {
         let new = bytes.get(self.seen..);
         self.seen = bytes.len();
         bytes.len() <= self.until
@@ -176,7 +175,7 @@ pub fn has_begun(bytes: &[u8]) -> bool {
 
 /// Whether bytes that are no request begin as a HEAD: the answer must not have content then
 /// either (RFC 9110 §9.3.2).
-pub fn is_head(bytes: &[u8]) -> bool {
+pub fn is_head_method(bytes: &[u8]) -> bool {
     let line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     line.starts_with(b"HEAD ")
 }
@@ -223,7 +222,6 @@ fn parse_target(method: Method, target: &[u8]) -> Result<Target<'_>, ParseError>
     }
 }
 
-/// `http://authority/path?query`
 fn parse_absolute_form(method: Method, target: &[u8]) -> Result<Target<'_>, ParseError> {
     let Some(colon) = target.windows(3).position(|w| w == b"://") else {
         check_uri(target)?;

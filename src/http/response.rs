@@ -38,7 +38,6 @@ const fn reason(status: u16) -> &'static str {
     }
 }
 
-/// What follows the head.
 pub enum Content {
     Memory(Bytes),
     File(File, u64), // an open file, too large to keep in memory, and how many of its next bytes
@@ -54,12 +53,12 @@ impl Content {
     }
 }
 
-/// Bytes that many responses may share. Whatever owns them is dropped with the last response, so
+/// Bytes that many responses may share. Their owner is dropped with the last response, so
 /// an owner can count what is still to be sent.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A response. All of its head that does not depend on the moment or the client is rendered
-/// once, when it is made; a response that is sent often is made once and cloned.
+/// once, when it is made; a response that is sent often is made once and shared.
 pub struct Response {
     pub status: u16,
     head: Arc<[u8]>,
@@ -84,7 +83,6 @@ impl Response {
         Response { status, head: head.into(), content }
     }
 
-    /// A response with a short text as its content.
     pub fn text(status: u16, served_by: &str, fields: &[(&str, &str)], text: &str) -> Response {
         let mut all = vec![("Content-Type", "text/plain; charset=utf-8")];
         all.extend_from_slice(fields);

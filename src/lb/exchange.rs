@@ -1,11 +1,11 @@
-//! One request and its answer, between a client and a backend, without their sockets: what is
-//! to be sent, what has been understood, and whether another backend may still be tried.
+//! One request and its answer, between a client and a backend, without their sockets: the bytes to
+//! be sent, what has been understood, and whether another backend may still be tried.
 //!
 //! Entry points: [`Exchange::begin`], [`Exchange::take_content`], [`Exchange::relay`].
 //! Note: `notes/lb.md`.
 
 use super::retry::{Fault, History};
-use super::rewrite::{self, Forwarded, ToClient};
+use super::rewrite::{self, ToBackend, ToClient};
 use crate::http::framing::{Body, Framing};
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, CONTINUE};
@@ -22,7 +22,7 @@ pub const WAITING: usize = 64 * 1024;
 pub const KEPT: usize = 256 * 1024;
 
 /// Room for a usual head, so that it is written without growing.
-pub const HEAD: usize = 1024;
+pub const HEAD_ROOM: usize = 1024;
 
 /// Content up to here is a short answer, see [`Exchange::lingers`].
 const SHORT: u64 = 16 * 1024;
@@ -36,9 +36,9 @@ pub struct Exchange {
     pub request: Vec<u8>,
     sent: usize,
     replayable: bool,  // nothing of it has been dropped
-    pub content: Body, // what has come of its content
+    pub content: Body, // its content, as far as it has come
     received: u64,
-    framed: Framing,
+    framed: Framing, // towards the backend
     pub method: Method,
     pub version: Version, // that the client speaks
     client_keep_alive: bool,
@@ -47,8 +47,8 @@ pub struct Exchange {
     pub upstream: Option<usize>, // the connection to the backend, by its slot
     /// Others may wait for their answers behind it, and it behind others: it has no content, may
     /// be sent once more if they fail, and no connection has failed it yet.
-    pub may_share: bool,
-    pub shares: bool, // it leaves with others in one write
+    pub may_pipeline: bool,
+    pub is_batched: bool, // it leaves with others in one write
     pub history: History,
     interim: u32,
     answer: Option<Answer>,
@@ -57,11 +57,18 @@ pub struct Exchange {
     pub log_line: String, // `GET /page.html`, if there is a log
 }
 
+/// How nothing more came from a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Orderly,
+    Broken, // the connection failed
+}
+
 /// The part of the answer that has been understood.
 struct Answer {
     status: u16,
     content: Body,
-    framed: Framing,
+    framed: Framing, // towards the client
     client_keep_alive: bool,
     upstream_keep_alive: bool,
 }
@@ -72,21 +79,21 @@ impl Exchange {
     pub fn begin(
         mut buffer: Vec<u8>,
         request: &Request,
-        forwarded: &Forwarded,
+        to: &ToBackend,
         limits: &Limits,
         now: Instant,
         logs: bool,
     ) -> Result<Exchange, ParseError> {
         buffer.clear();
-        buffer.reserve(HEAD);
-        rewrite::write_request(&mut buffer, request, forwarded, limits)?;
+        buffer.reserve(HEAD_ROOM);
+        rewrite::write_request(&mut buffer, request, to, limits)?;
         let line = || format!("{} {}", request.method.name(), request.target);
         let content = Body::new(request.framing);
         Ok(Exchange {
             request: buffer,
             sent: 0,
             replayable: true,
-            may_share: content.is_done() && request.method.is_idempotent(),
+            may_pipeline: content.is_done() && request.method.is_idempotent(),
             content,
             received: 0,
             framed: request.framing,
@@ -96,7 +103,7 @@ impl Exchange {
             expects_continue: request.expects_continue,
             limits: *limits,
             upstream: None,
-            shares: false,
+            is_batched: false,
             history: History::default(),
             interim: 0,
             answer: None,
@@ -163,16 +170,15 @@ impl Exchange {
     pub fn rewind(&mut self) {
         self.sent = 0;
         self.upstream = None;
-        self.may_share = false;
+        self.may_pipeline = false;
     }
 
     /// Moves the answer from a backend's input to a client's output, until that is full. Returns
-    /// whether the answer is complete. `end`: nothing more comes from the backend, and whether that
-    /// is because the connection broke.
+    /// whether the answer is complete. `end`: nothing more comes from the backend.
     pub fn relay(
         &mut self,
         input: &mut Input,
-        end: Option<bool>,
+        end: Option<End>,
         output: &mut Output,
         to: ToClient,
     ) -> Result<bool, Fault> {
@@ -185,7 +191,7 @@ impl Exchange {
                     answer.framed.write(&mut output.bytes, data);
                     self.relayed += data.len() as u64;
                     let ends_now =
-                        used == 0 && end == Some(false) && answer.content.ends_with_close();
+                        used == 0 && end == Some(End::Orderly) && answer.content.ends_with_close();
                     if answer.content.is_done() || ends_now {
                         answer.framed.finish(&mut output.bytes);
                         input.consume(used);
@@ -235,7 +241,12 @@ impl Exchange {
         Ok(used)
     }
 
-    /// The answer's status, if bytes of it may have gone to the client.
+    /// Whether bytes of the answer may have gone to the client.
+    pub fn has_begun(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// The answer's status, if it has begun.
     pub fn status(&self) -> Option<u16> {
         self.answer.as_ref().map(|answer| answer.status)
     }

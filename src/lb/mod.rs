@@ -1,18 +1,19 @@
-//! The load balancer: clients on one side, backends on the other; round robin per request.
+//! The load balancer: clients on one side, backends on the other; each request to the next backend.
 //!
 //! A reverse proxy that understands what it forwards. `--workers` event loops share one
-//! listener and, in [`Shared`], the index that makes the backends take turns.
+//! listener and, in [`Shared`], the backends: whose turn it is, which are up, how busy each is.
 //! Entry point: [`run`]. Note: `notes/lb.md`.
 
-// which backend is next, and which are up: three policies; the list; active checks
+// which backend is next, and which are up: three policies; the list; its numbers; active checks
 pub mod balance {
     pub mod backends;
+    pub mod counters;
     pub(super) mod health;
     pub mod policy;
 }
 // this gateway's own words for either side
 pub mod rewrite;
-// what follows when a backend does not serve
+// decisions after a backend did not serve
 pub mod retry;
 // one request and its answer, without sockets
 pub mod exchange;

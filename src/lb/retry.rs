@@ -1,4 +1,4 @@
-//! What follows when a backend does not serve a request, and whom that speaks against.
+//! The decision after a backend did not serve a request, and whom that speaks against.
 //!
 //! Decisions only: no sockets, no clock. The worker says what happened and carries out what is
 //! decided. Entry points: [`decide`], [`blame`]. Note: `notes/lb.md`.
@@ -6,7 +6,8 @@
 use crate::http::ParseError;
 use std::time::Instant;
 
-/// How often a request is sent if its answer does not come. Twice lost, it may be the cause.
+/// How often a request is sent if its answer does not come: if two backends lost it, it may be the
+/// cause.
 const SENDINGS: usize = 2;
 
 /// Why a backend did not serve.
@@ -40,19 +41,19 @@ impl std::fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What the end of a connection means.
+    /// The meaning of a connection's end.
     pub fn of_end(reused: bool, sent: bool, begun: bool) -> Fault {
         match (reused, sent) {
             _ if begun => Fault::Closed,
             (true, _) => Fault::Stale,
             (false, true) => Fault::Closed,
-            // It was taken only to be closed: nobody is there to serve.
+            // The backend's kernel took it, and it was closed at once: no process serves there.
             (false, false) => Fault::Refused,
         }
     }
 }
 
-/// What is known when a backend did not serve a request.
+/// The situation when a backend did not serve a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation {
     pub fault: Fault,
@@ -66,12 +67,13 @@ pub struct Situation {
     pub in_time: bool,    // the response timeout has not passed
 }
 
-/// What the worker is to do.
+/// The decision, which the worker carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Elsewhere, // ask another backend, or the same one on a new connection
-    /// Connect to the backend that lost the request last: if it refuses, or closes at once, it has
-    /// died, and the request is not to blame.
+    /// Only connect to the backend that lost the request last. If it refuses, or closes at once, it
+    /// has died: the request is not to blame, and [`decide`] is asked again, without this suspect.
+    /// If the connection is still open after 50 ms, the backend lives, and the client gets 502.
     Check,
     Answer(u16), // with this status
     Cut, // cut the client's connection: nothing else tells it that the answer is not complete
@@ -99,7 +101,7 @@ impl Situation {
     }
 }
 
-/// What a fault says of the backend.
+/// A fault's meaning for the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     Nothing,
@@ -119,7 +121,7 @@ pub fn blame(fault: Fault, silent: bool) -> Blame {
     }
 }
 
-/// What a request has met so far.
+/// A request's attempts so far.
 #[derive(Debug, Default)]
 pub struct History {
     pub tried: Vec<usize>, // the backends, in vain
@@ -130,14 +132,14 @@ pub struct History {
     /// The backend that lost it last, and how; not by a stale connection. If another one then
     /// answers the request, the request was not the reason.
     pub lost: Option<(usize, Fault)>,
-    pub checks: bool, // what is wanted now is only to know whether that one lives
-    pub fresh: bool,  // a connection was lost, and more may be: only new ones are used from then on
+    pub checking: bool, // it is being found out whether that one lives: [`Verdict::Check`]
+    pub fresh: bool, // a connection was lost, and more may be: only new ones are used from then on
 }
 
 impl History {
     /// A backend did not serve. `sent`: it may have seen some of the request.
     pub fn note(&mut self, backend_id: usize, fault: Fault, sent: bool) {
-        if std::mem::take(&mut self.checks) {
+        if std::mem::take(&mut self.checking) {
             // It has died, so the loss says nothing of the request.
             self.losses = self.losses.saturating_sub(1);
             self.lost = None;
@@ -153,8 +155,8 @@ impl History {
         }
     }
 
-    /// The backend that is only asked for a connection, and why.
-    pub fn suspect(&self) -> Option<(usize, Fault)> {
-        self.lost.filter(|_| self.checks)
+    /// The backend that is only asked for a connection, and why; None: nothing is being checked.
+    pub fn checked_backend(&self) -> Option<(usize, Fault)> {
+        self.lost.filter(|_| self.checking)
     }
 }

@@ -17,27 +17,27 @@ use crate::http::{Limits, ParseError, Version, date};
 const HOP_BY_HOP: [&str; 8] = ["connection", "keep-alive", "proxy-connection", "te", "trailer",
     "upgrade", "content-length", "transfer-encoding"];
 
-/// Appends the fields that go on to the next hop: not those for which `is_ours` returns true, which
+/// Appends the fields that go on to the next hop: not those for which `visit` returns true, which
 /// are written anew, and not the hop-by-hop ones, among which are those that `Connection` names.
-/// `is_ours` is told also whether the field ends here for that reason.
-fn write_fields(out: &mut Vec<u8>, all: Fields, mut is_ours: impl FnMut(Field, bool) -> bool) {
+/// `visit` sees every field, and is told whether it ends here for that reason.
+fn write_fields(out: &mut Vec<u8>, all: Fields, mut visit: impl FnMut(Field, bool) -> bool) {
     let named = || all.values("connection").flat_map(fields::list);
     let names_any = named().next().is_some();
     for field in all {
         let ends_here = HOP_BY_HOP.iter().any(|name| field.is(name))
             || (names_any && named().any(|name| name.eq_ignore_ascii_case(field.name)));
-        if !is_ours(field, ends_here) && !ends_here {
+        if !visit(field, ends_here) && !ends_here {
             write_field(out, field.name, field.value);
         }
     }
 }
 
-/// Appends a field that grows by a member at each gateway. `before`: where its members stand, if it
-/// has any. Empty ones end here (RFC 9110 §5.6.1).
-fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: &[&str]) {
+/// Appends a field that grows by a member at each gateway. `has_any`: some of `all` fields bear its
+/// name. Empty members end here (RFC 9110 §5.6.1).
+fn write_list(out: &mut Vec<u8>, name: &str, all: Fields, has_any: bool, own: &[&str]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    let values = before.into_iter().flat_map(|fields| fields.values(name));
+    let values = has_any.then(|| all.values(name)).into_iter().flatten();
     for member in values.flat_map(fields::list) {
         out.extend_from_slice(member);
         out.extend_from_slice(b", ");
@@ -46,9 +46,9 @@ fn write_list(out: &mut Vec<u8>, name: &str, before: Option<Fields>, own: &[&str
     out.extend_from_slice(b"\r\n");
 }
 
-/// On whose behalf a request is sent on, and through which gateway.
+/// A request's client and gateway, for the head that a backend gets.
 #[derive(Debug, Clone, Copy)]
-pub struct Forwarded<'a> {
+pub struct ToBackend<'a> {
     pub peer: &'a str,      // the client's address
     pub via: &'a str,       // this gateway's name in Via
     pub authority: &'a str, // its address: the Host of an HTTP/1.0 client that named none
@@ -60,7 +60,7 @@ pub struct Forwarded<'a> {
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request,
-    forwarded: &Forwarded,
+    to: &ToBackend,
     limits: &Limits,
 ) -> Result<(), ParseError> {
     out.extend_from_slice(request.method.name().as_bytes());
@@ -68,17 +68,17 @@ pub fn write_request(
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let section = out.len();
-    write_field(out, b"Host", request.host.unwrap_or(forwarded.authority).as_bytes());
-    let (mut via, mut forwarded_for) = (None, None);
+    write_field(out, b"Host", request.host.unwrap_or(to.authority).as_bytes());
+    let (mut has_via, mut has_forwarded_for) = (false, false);
     write_fields(out, request.fields, |field, _| {
         let (is_via, is_forwarded_for) = (field.is("via"), field.is("x-forwarded-for"));
-        via = via.or(is_via.then_some(request.fields));
-        forwarded_for = forwarded_for.or(is_forwarded_for.then_some(request.fields));
+        has_via |= is_via;
+        has_forwarded_for |= is_forwarded_for;
         let is_rewritten = ["host", "expect", "max-forwards"].iter().any(|name| field.is(name));
         is_via || is_forwarded_for || is_rewritten
     });
-    write_list(out, "X-Forwarded-For", forwarded_for, &[forwarded.peer]);
-    write_list(out, "Via", via, &["1.1 ", forwarded.via]);
+    write_list(out, "X-Forwarded-For", request.fields, has_forwarded_for, &[to.peer]);
+    write_list(out, "Via", request.fields, has_via, &["1.1 ", to.via]);
     if let Some(left) = request.max_forwards {
         write_number(out, b"Max-Forwards", left.saturating_sub(1));
     }
@@ -97,7 +97,7 @@ pub fn write_request(
     Ok(())
 }
 
-/// What a client must be told beside the backend's head.
+/// The gateway's share of the head that a client gets.
 #[derive(Debug, Clone, Copy)]
 pub struct ToClient<'a> {
     pub version: Version, // that it speaks
@@ -111,16 +111,17 @@ pub struct ToClient<'a> {
 /// client's connection is kept behind it.
 pub fn write_response(out: &mut Vec<u8>, head: &Head, to: ToClient) -> (Framing, bool) {
     write_status_line(out, head.status, head.reason);
-    let (mut has_date, mut via) = (false, None);
+    let (mut has_date, mut has_via) = (false, false);
     write_fields(out, head.fields, |field, ends_here| {
         has_date |= !ends_here && field.is("date");
-        via = via.or(field.is("via").then_some(head.fields));
-        field.is("via")
+        let is_via = field.is("via");
+        has_via |= is_via;
+        is_via
     });
     if !has_date {
         write_field(out, b"Date", to.date);
     }
-    write_list(out, "Via", via, &["1.1 ", to.via]);
+    write_list(out, "Via", head.fields, has_via, &["1.1 ", to.via]);
     let has_content = !to.to_head && head.status != 204 && head.status != 304;
     let framing = match head.content_length {
         Some(length) if head.status != 204 => {

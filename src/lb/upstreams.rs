@@ -4,8 +4,9 @@
 //! [`Upstreams::close`]. Note: `notes/lb.md`.
 
 use super::balance::backends::Backends;
-use super::status::counters::Counters;
-use crate::net::connection::{BufferPool, Connection, Filled};
+use super::balance::counters::Counters;
+use crate::net::Filled;
+use crate::net::connection::{BufferPool, Connection};
 use crate::net::event_loop::EventLoop;
 use crate::net::poller::{Interest, Token};
 use crate::net::slots::Slots;
@@ -36,7 +37,7 @@ impl Upstream {
     pub fn read(&mut self, buffers: &mut BufferPool) {
         let filled = self.connection.fill(buffers);
         self.broken |= filled.is_err();
-        self.ended |= !matches!(filled, Ok(Filled::Bytes | Filled::WouldBlock));
+        self.ended |= !matches!(filled, Ok(Filled::Bytes | Filled::Nothing));
     }
 }
 
@@ -61,18 +62,18 @@ impl<'a> Upstreams<'a> {
     }
 
     /// A connection to the backend for the client: an idle one, or a new one that connects; a
-    /// new one in any case if it must be `fresh`. `looks`: what is sent on it cannot be repeated,
-    /// so an idle one is used only if the backend has not closed it by now.
+    /// new one in any case if it must be `fresh`. `check_first`: what is sent on it cannot be
+    /// repeated, so an idle one is used only if the backend has not closed it by now.
     pub fn take(
         &mut self,
         backend_id: usize,
         client: usize,
         fresh: bool,
-        looks: bool,
+        check_first: bool,
         events: &mut EventLoop,
     ) -> io::Result<usize> {
         if !fresh && let Some(slot) = self.take_idle(backend_id, client) {
-            if !looks || self.slots[slot].connection.is_quiet() {
+            if !check_first || self.slots[slot].connection.is_quiet() {
                 return Ok(slot);
             }
             self.close(slot, events);
@@ -104,7 +105,7 @@ impl<'a> Upstreams<'a> {
     }
 
     /// After a refusal: connects to the next of the backend's addresses. False: there is none.
-    pub fn connect_elsewhere(&mut self, slot: usize, events: &mut EventLoop) -> bool {
+    pub fn connect_next_address(&mut self, slot: usize, events: &mut EventLoop) -> bool {
         let upstream = &mut self.slots[slot];
         let addresses = &self.backends.list[upstream.backend_id].addresses;
         let Ok((new, next)) = connect(addresses, upstream.next_address) else { return false };
@@ -128,6 +129,7 @@ impl<'a> Upstreams<'a> {
         self.counters[upstream.backend_id].idle.up();
     }
 
+    /// Closes the connections that have been idle since then or longer.
     pub fn close_idle(&mut self, since: Instant, events: &mut EventLoop) {
         for backend_id in 0..self.pool.len() {
             // Last in, first out: the one that has been idle longest is the first.

@@ -7,25 +7,11 @@
 //! Note: `notes/async_server.md`.
 
 use crate::cli::limits::READ;
-use crate::net::output::{Output, Peer, SHARE};
+use crate::net::Filled;
+use crate::net::output::{Output, SHARE};
 use crate::net::poller::{Interest, Poller, Token};
-use crate::net::sys;
-use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
-
-impl Peer for &TcpStream {
-    fn send_sealed(
-        &mut self,
-        bytes: &[u8],
-        file: &File,
-        at: u64,
-        most: usize,
-    ) -> io::Result<usize> {
-        sys::send_sealed(self.as_fd(), bytes, file, at, most)
-    }
-}
 
 /// Bytes received and not yet used: `bytes[start..end]`; behind them is room to read into.
 #[derive(Debug, Default)]
@@ -43,6 +29,11 @@ impl Input {
     pub fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);
+    }
+
+    /// Whether its bytes lie in the pool's buffer.
+    fn is_borrowed(&self) -> bool {
+        self.bytes.len() == READ
     }
 }
 
@@ -62,7 +53,6 @@ impl BufferPool {
         self.outputs = Vec::new();
     }
 
-    /// An empty buffer for bytes to be sent.
     pub fn take(&mut self) -> Vec<u8> {
         self.outputs.pop().unwrap_or_default()
     }
@@ -75,20 +65,12 @@ impl BufferPool {
     }
 }
 
-/// What a read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filled {
-    Bytes,      // bytes; there may be more
-    WouldBlock, // nothing for now
-    End,        // the peer will send no more
-}
-
 pub struct Connection {
     stream: TcpStream,
     pub input: Input,
     pub output: Output,
-    share: usize,               // what may still be written before `Connection::release`
-    interest: Option<Interest>, // what the poller watches it for; None: it does not
+    share: usize, // so many bytes may be written before `Connection::release`
+    interest: Option<Interest>, // for which the poller watches it; None: it does not
 }
 
 impl Connection {
@@ -104,9 +86,9 @@ impl Connection {
     }
 
     /// Reads once, behind what is left over; the pool's buffer stays here until
-    /// [`Connection::release`]. A full buffer reads as `WouldBlock`: use some of it first.
+    /// [`Connection::release`]. A full buffer brings `Nothing`: use some of it first.
     pub fn fill(&mut self, buffers: &mut BufferPool) -> io::Result<Filled> {
-        if self.input.bytes.len() < READ {
+        if !self.input.is_borrowed() {
             buffers.input.bytes.resize(READ, 0);
             let left = self.input.unused();
             buffers.input.bytes[..left.len()].copy_from_slice(left);
@@ -114,7 +96,7 @@ impl Connection {
             self.input = std::mem::take(&mut buffers.input);
         }
         if self.input.end == READ {
-            return Ok(Filled::WouldBlock);
+            return Ok(Filled::Nothing);
         }
         match self.stream.read(&mut self.input.bytes[self.input.end..]) {
             Ok(0) => Ok(Filled::End),
@@ -123,17 +105,18 @@ impl Connection {
                 Ok(Filled::Bytes)
             }
             // An interrupted read has lost nothing: the poller calls the socket ready again.
-            Err(e) if is_for_later(&e) => Ok(Filled::WouldBlock),
+            Err(e) if is_for_later(&e) => Ok(Filled::Nothing),
             Err(e) => Err(e),
         }
     }
 
     /// Whether there is no room to read into before some input is used.
-    pub fn is_full(&self) -> bool {
+    pub fn input_is_full(&self) -> bool {
         self.input.unused().len() == READ
     }
 
-    /// Writes as much of `bytes` as the peer takes now, past the output; perhaps nothing.
+    /// Writes as much of `bytes` as the peer takes now, not through the output; perhaps
+    /// nothing.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.stream.write(bytes) {
             Err(e) if is_for_later(&e) => Ok(0),
@@ -163,7 +146,7 @@ impl Connection {
     /// of its own size. In the next turn there is a new share to be written.
     pub fn release(&mut self, buffers: &mut BufferPool) {
         self.share = SHARE;
-        if self.input.bytes.len() == READ {
+        if self.input.is_borrowed() {
             let bytes = self.input.unused().to_vec();
             let left = Input { start: 0, end: bytes.len(), bytes };
             buffers.input = std::mem::replace(&mut self.input, left);

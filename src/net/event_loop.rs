@@ -33,7 +33,6 @@ pub const ANSWERS: usize = 64;
 /// How often unused memory is returned: soon after a rush, and too seldom to cost anything in one.
 const TRIM_EVERY: Duration = Duration::from_secs(3);
 
-/// What to do next.
 pub enum Next {
     /// A client has connected. Its request has often arrived with it.
     Accepted(TcpStream, SocketAddr),
@@ -94,6 +93,7 @@ impl EventLoop {
         })
     }
 
+    /// Whether the stop has begun: only after the clients in the backlog have been taken.
     pub fn is_stopping(&self) -> bool {
         self.listener.is_none()
     }
@@ -103,7 +103,7 @@ impl EventLoop {
         self.timers.set(token, Some(self.clock.now + after));
     }
 
-    /// What to do next, for an owner who has so many clients; waits for it if need be. From
+    /// The next event, for an owner that has so many clients; waits for it if need be. From
     /// `share` clients on, newcomers are left to the other loops that watch the listener. None:
     /// the stop flag was raised, and the last client has left or the drain timeout has passed.
     pub fn next(&mut self, stop: &Stop, clients: usize, share: usize) -> io::Result<Option<Next>> {
@@ -133,8 +133,8 @@ impl EventLoop {
                 return Ok(Some(Next::Ready(event)));
             }
             if let Some(newcomer) = self.accept(clients, share) {
-                // One newcomer a turn, if the poller tells again when more wait: asking until
-                // nobody is left would cost a call in vain in each turn.
+                // One newcomer a turn: the poller tells again if more wait. Only a poller that naps
+                // between two looks has all of them taken now, at the cost of a call in vain.
                 if self.poller.naps() {
                     self.next_event = Some(index);
                 }
@@ -158,11 +158,10 @@ impl EventLoop {
         {
             self.listens = self.poller.add_shared(listener, LISTENER).is_ok();
         }
-        self.longest_wait = match clients < self.limit && clients >= share && !self.is_stopping() {
-            true if self.events.is_empty() => (2 * self.longest_wait).min(TICK),
-            true => FIRST_LOOK,
-            false => TICK,
-        };
+        let has_share = clients < self.limit && clients >= share && !self.is_stopping();
+        let longer = (2 * self.longest_wait).min(TICK);
+        let next_look = if self.events.is_empty() { longer } else { FIRST_LOOK };
+        self.longest_wait = if has_share { next_look } else { TICK };
         let retry_at = Some(self.retry_at).filter(|&at| at > now);
         let wakes = [self.timers.next(), retry_at, self.give_up];
         let timeout = match wakes.into_iter().flatten().min() {
@@ -184,7 +183,8 @@ impl EventLoop {
                 Err(_) => self.retry_at = self.clock.now + SHORTAGE,
             }
         }
-        // At once, not when the next one comes: the kernel would wake this loop for it and no other.
+        // Stop before the next one comes: woken for it, this loop could not take it, and the kernel
+        // wakes no other.
         if newcomer.is_none() || clients + 1 >= share.min(self.limit) {
             self.stop_listening();
         }

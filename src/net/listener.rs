@@ -1,4 +1,4 @@
-//! How all servers come to their clients: a listening socket, its one line on stdout, and
+//! The way of all servers to their clients: a listening socket, its one line on stdout, and
 //! accepting without ever failing: what is short (descriptors, memory) is waited for.
 //!
 //! Entry points: [`bind`], [`announce`], [`accept`]. Note: `notes/thread_server.md`.
@@ -37,7 +37,6 @@ pub fn bind(topic: &str, host: &str, port: u16) -> Result<TcpListener, String> {
     Ok(listener)
 }
 
-/// The addresses of a host, by name or by number.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
@@ -85,8 +84,8 @@ pub fn wait_for_client(listener: &TcpListener, patience: Duration) {
 
 /// Makes a listener ready to be watched: non-blocking, and without Nagle's algorithm, since an
 /// answer leaves in one write, and to wait for more to send only delays it. Clients' sockets have
-/// that from their listener, which saves a system call each; std lets only a stream set it, so a
-/// copy of the listener poses as one.
+/// that from their listener, which saves a system call each; std sets it on
+/// streams only, so it is set on a copy of the listener's descriptor, taken for a stream.
 pub fn prepare(listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     TcpStream::from(OwnedFd::from(listener.try_clone()?)).set_nodelay(true)

@@ -13,11 +13,11 @@ mod portable;
 pub(crate) mod poller;
 // how servers come to clients: bind, announce, accept
 pub(crate) mod listener;
-// whose is a port that cannot be bound
+// the holder of a port that cannot be bound
 pub mod ports;
-// one non-blocking socket, and buffers that are borrowed
+// one non-blocking socket with its input and output, in buffers that are borrowed
 pub(crate) mod connection;
-// what is still to be sent: small things, then one large content that is never copied
+// bytes still to be sent: small things, then one large content that is never copied
 pub mod output;
 // a numbered slot for each connection
 pub(crate) mod slots;
@@ -27,3 +27,22 @@ pub mod timers;
 pub mod clock;
 // all of these together: who is ready, new, too late; and when to stop
 pub(crate) mod event_loop;
+
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+
+/// The result of a read, blocking or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Bytes,   // bytes; there may be more
+    Nothing, // for now, or within the socket's timeout
+    End,     // the peer will send no more
+}
+
+impl output::Peer for &TcpStream {
+    fn send_sealed(&mut self, bytes: &[u8], file: &File, at: u64, max: usize) -> io::Result<usize> {
+        sys::send_sealed(self.as_fd(), bytes, file, at, max)
+    }
+}

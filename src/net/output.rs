@@ -1,4 +1,4 @@
-//! What is still to be sent to one peer: a buffer of small things, and behind it at most one
+//! The bytes still to be sent to one peer: a buffer of small things, and behind it at most one
 //! large content that is never copied into the buffer.
 //!
 //! Knows no HTTP and no poller; writes to any [`Peer`], blocking or not. Entry points:
@@ -22,12 +22,10 @@ const PIECE: usize = 256 * 1024;
 /// smaller share, many large downloads at once cost more CPU time: their clients are woken more often.
 pub const SHARE: usize = 2 * 1024 * 1024;
 
-/// What output is written to.
 pub trait Peer: Write {
     /// Writes some of the bytes, or if there are none at most so many of a sealed file's, from this
     /// position on.
-    fn send_sealed(&mut self, bytes: &[u8], file: &File, at: u64, most: usize)
-    -> io::Result<usize>;
+    fn send_sealed(&mut self, bytes: &[u8], file: &File, at: u64, max: usize) -> io::Result<usize>;
 }
 
 /// Bytes that wait for the peer.
@@ -84,7 +82,8 @@ impl Output {
     /// Writes until everything is sent or the peer takes no more, which is the error
     /// [`ErrorKind::WouldBlock`].
     pub fn write_to(&mut self, peer: &mut impl Peer) -> io::Result<()> {
-        self.write_share(peer, &mut usize::MAX.clone())
+        let mut all = usize::MAX;
+        self.write_share(peer, &mut all)
     }
 
     /// The same, but writes no more than is left of the `share`.

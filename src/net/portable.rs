@@ -1,4 +1,4 @@
-//! What [`sys`](super::sys) offers on Linux, as near as plain std comes to it elsewhere.
+//! The calls that [`sys`](super::sys) offers on Linux, as near as plain std comes to it elsewhere.
 //!
 //! Note: `notes/poller.md`.
 

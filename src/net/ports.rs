@@ -1,7 +1,7 @@
 //! Whose is a port that cannot be bound: another server's, or a client's connection's?
 //!
-//! Whoever connects gets a port too, for its own end: an *ephemeral* one, from a range that the
-//! system keeps for that. On Linux it reaches from 32768 to 60999, and servers use some of these.
+//! A client that connects gets a port too, for its own end: an *ephemeral* one, from a range that
+//! the system keeps for that. On Linux it reaches from 32768 to 60999, and servers use some of these.
 //! Knows the tables below /proc alone; where there are none, it knows of no such connection.
 //! Entry point: [`is_held_by_a_client`]. Note: `notes/lb.md`.
 

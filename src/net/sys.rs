@@ -1,9 +1,9 @@
 //! The system calls that std lacks, as safe functions: poll, epoll, an accept and a connect
-//! that do not block, a longer listen backlog, a higher limit of open descriptors, sealed memory; and one word
-//! to the allocator.
+//! that do not block, a longer listen backlog, a higher limit of open descriptors, sealed memory,
+//! and one request to the allocator.
 //!
 //! This is the only file with `unsafe`. It knows neither HTTP nor who calls it.
-//! Every function turns the C convention (-1 and `errno`) into an `io::Result`.
+//! A function that can fail turns the C convention (-1 and `errno`) into an `io::Result`.
 //! Note: `notes/poller.md`. Source of the numbers: the Linux and POSIX man pages named beside them.
 
 #[cfg(not(target_os = "linux"))]
@@ -67,10 +67,8 @@ pub(crate) const OUT: u32 = 0x004;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollFd {
     pub fd: RawFd,
-    /// What is asked.
-    pub events: i16,
-    /// What the kernel answers.
-    pub revents: i16,
+    pub events: i16,  // asked for
+    pub revents: i16, // the kernel's answer
 }
 
 #[cfg(target_os = "linux")]
@@ -121,7 +119,7 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     check(unsafe { setsockopt(stream.as_raw_fd(), level, name, value, length) }).map(drop)
 }
 
-/// What Linux adds.
+/// The calls that Linux adds.
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{check, milliseconds, ready};
@@ -140,14 +138,13 @@ mod linux {
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct EpollEvent {
         pub events: u32,
-        /// Whatever the owner of the interest wants to find again.
-        pub data: u64,
+        pub data: u64, // given back as it is: the owner's token
     }
 
     /// Of several epolls that watch one socket, wake one, not all (since Linux 4.5).
     pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
 
-    /// What epoll_ctl(2) does with a descriptor. (Closing its last copy removes it too.)
+    /// How epoll_ctl(2) changes the watch on a descriptor. (Closing its last copy removes it too.)
     pub(crate) enum Op {
         Add = 1,
         Remove = 2,
@@ -163,6 +160,8 @@ mod linux {
     // MIPS and SPARC number these two differently from every other Linux.
     #[cfg(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64"))]
     compile_error!("sys.rs does not know this machine's SOCK_STREAM and SOCK_NONBLOCK");
+    #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
+    compile_error!("sys.rs takes off_t for a C long, but here it has 64 bits");
     const SOCK_STREAM: i32 = 1;
     const SOCK_NONBLOCK: i32 = 0o4000;
     /// The same value as EPOLL_CLOEXEC.
@@ -222,7 +221,6 @@ mod linux {
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// epoll_create1(2).
     pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
         // SAFETY: no memory is passed.
         own(unsafe { epoll_create1(SOCK_CLOEXEC) })
@@ -354,7 +352,10 @@ mod linux {
         // SAFETY: `size` bytes from `begin` lie in the range, which nobody else knows, and nothing
         // is read from it or written to it before it is given back.
         unsafe {
-            mmap(begin, size, PROT_READ, MAP_SHARED_FIXED, fd, 0);
+            // After a failure another thread's memory may lie in the range: it is not given back.
+            if mmap(begin, size, PROT_READ, MAP_SHARED_FIXED, fd, 0).addr() == usize::MAX {
+                return Err(io::Error::last_os_error());
+            }
             madvise(begin, size, MADV_COLLAPSE);
             check(munmap(range, whole)).map(drop)
         }

@@ -1,4 +1,4 @@
-//! What `/echo` holds in memory: the content of each client, all of it together within a budget.
+//! The memory of `/echo`: the content of each client, all of it together within a budget.
 //!
 //! Knows no requests. Entry point: [`Gathered`]. Note: `notes/http.md`.
 

@@ -15,17 +15,16 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Larger files are not kept in memory but streamed from disk, in bounded memory.
-const KEPT_FILE: u64 = 8 * 1024 * 1024;
+const MOST_KEPT: u64 = 8 * 1024 * 1024;
 /// Files from this size on are kept in sealed memory, which the kernel sends without a copy; for
 /// smaller ones the second system call costs more than the copy.
-const SEALED_FILE: u64 = 128 * 1024;
+const SEALED_FROM: u64 = 128 * 1024;
 /// Where there is no sealed memory for it, a larger file is streamed.
-const KEPT_BYTES: u64 = 1024 * 1024;
+const MOST_COPIED: u64 = 1024 * 1024;
 /// How much is kept in all; beyond it the store starts anew.
 const KEPT_TOTAL: u64 = 64 * 1024 * 1024;
 /// The most sealed files that are kept, or an eighth of the descriptors that this process may have.
 const SEALED: u64 = 128;
-/// How many names are kept.
 const KEPT_NAMES: usize = 1024;
 /// How long a kept file is believed before the disk is asked again.
 const BELIEVED: Duration = Duration::from_millis(300);
@@ -33,7 +32,7 @@ const BELIEVED: Duration = Duration::from_millis(300);
 pub struct Files {
     root: PathBuf,
     served_by: String,
-    kept: RwLock<HashMap<String, Found>>, // files in memory, by their names below the root
+    store: RwLock<HashMap<String, Found>>, // files in memory, by their names below the root
     /// Sealed files that are kept or on their way to a client. Slow clients may hold some that are
     /// kept no more: there are as many again of these at most, and as many bytes.
     sealed: Mutex<Vec<(Weak<File>, u64)>>,
@@ -47,7 +46,7 @@ pub struct Found {
     checked: Instant, // when the disk was last asked
 }
 
-/// What tells one state of a file from the next.
+/// The difference between one state of a file and the next.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Revision {
     path: PathBuf,
@@ -77,7 +76,7 @@ impl Files {
         Ok(Files {
             root,
             served_by: served_by.to_owned(),
-            kept: RwLock::default(),
+            store: RwLock::default(),
             sealed: Mutex::default(),
             most_sealed: (descriptors / 8).min(SEALED),
         })
@@ -98,7 +97,7 @@ impl Files {
             false => path.strip_prefix('/').map(Cow::Borrowed),
         };
         let Some(name) = name else { return Ok(None) };
-        let kept = self.kept.read().ok().and_then(|kept| kept.get(&*name)?.share());
+        let kept = self.store.read().ok().and_then(|store| store.get(&*name)?.share());
         let is_fresh = |file: &Found| now.saturating_duration_since(file.checked) <= BELIEVED;
         if kept.as_ref().is_some_and(is_fresh) {
             return Ok(kept);
@@ -130,27 +129,27 @@ impl Files {
             Some(kept) if *kept.revision == revision => Found { checked: now, ..kept },
             _ => {
                 let length = metadata.len();
-                let is_read = length < SEALED_FILE || (length <= KEPT_FILE && wanted(&revision));
-                if is_read && let Ok(mut kept) = self.kept.write() {
-                    kept.remove(&name);
-                    self.make_room(&mut kept, length);
+                let is_read = length < SEALED_FROM || (length <= MOST_KEPT && wanted(&revision));
+                if is_read && let Ok(mut store) = self.store.write() {
+                    store.remove(&name);
+                    self.make_room(&mut store, length);
                 }
                 self.read(revision.path, is_read, now)?
             }
         };
-        if let (Some(shared), Ok(mut kept)) = (found.share(), self.kept.write()) {
-            kept.insert(name, shared);
+        if let (Some(shared), Ok(mut store)) = (found.share(), self.store.write()) {
+            store.insert(name, shared);
         }
         Ok(Some(found))
     }
 
     /// Starts the store anew if a file of this length would be too much.
-    fn make_room(&self, kept: &mut HashMap<String, Found>, length: u64) {
-        let lengths = || kept.values().map(|file| file.response.content.length());
-        let sealed = lengths().filter(|length| *length >= SEALED_FILE).count() as u64;
-        let is_full = kept.len() >= KEPT_NAMES || lengths().sum::<u64>() + length > KEPT_TOTAL;
-        if is_full || (length >= SEALED_FILE && sealed >= self.most_sealed) {
-            kept.clear();
+    fn make_room(&self, store: &mut HashMap<String, Found>, length: u64) {
+        let lengths = || store.values().map(|file| file.response.content.length());
+        let sealed = lengths().filter(|length| *length >= SEALED_FROM).count() as u64;
+        let is_full = store.len() >= KEPT_NAMES || lengths().sum::<u64>() + length > KEPT_TOTAL;
+        if is_full || (length >= SEALED_FROM && sealed >= self.most_sealed) {
+            store.clear();
         }
     }
 
@@ -171,13 +170,13 @@ impl Files {
 
     /// A file's content as it is now, if it is small enough to be kept; else the file.
     fn content_of(&self, mut file: File, length: u64) -> io::Result<Content> {
-        if (SEALED_FILE..=KEPT_FILE).contains(&length) {
+        if (SEALED_FROM..=MOST_KEPT).contains(&length) {
             if let Some(content) = self.seal(&file, length) {
                 return Ok(content);
             }
             file.rewind()?;
         }
-        if length > KEPT_BYTES {
+        if length > MOST_COPIED {
             return Ok(Content::File(file, length));
         }
         let mut bytes = Vec::with_capacity(length as usize);

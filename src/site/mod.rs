@@ -1,9 +1,9 @@
 //! The origin server's policy: a request to a response. Routes, and the files of `--root`.
 //!
-//! Knows no sockets and keeps nothing of a client. Entry point: [`Site::reply`].
-//! Note: `notes/http.md`.
+//! Keeps nothing of a client, and knows no sockets: only `serve` opens one.
+//! Entry point: [`Site::reply`]. Note: `notes/http.md`.
 
-// what all clients of `/echo` together may hold
+// the content that all clients of `/echo` together may hold
 mod echo;
 // the files below the root, in memory while they have not changed
 mod files;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-// What the assignment's server answers: to GET of `/` and `/santai`, to POST ("empty"), and where
+// The assignment's answers: to GET of `/` and `/santai`, to POST ("empty"), and where
 // `/video` leads.
 const HOME: &str = "Ini Adalah web Server percobaan";
 const SANTAI: &str = "santai saja";
@@ -32,14 +32,14 @@ const VIDEO: &str = "https://youtu.be/katoxpnTf04";
 const ELSEWHERE: &str = "The video is elsewhere.\n";
 const NOTHING: &str = "There is nothing here by this name.\n";
 
-/// What to do with a request, decided when its head is known.
+/// The answer to a request, decided when its head is known.
 pub enum Reply {
     With(Response), // answer this; content that comes with the request is read and dropped
     Echo(Gathered), // answer with the request's own content
 }
 
 pub struct Site {
-    pub(crate) name: String, // what it calls itself in X-Served-By
+    pub(crate) name: String, // its name in X-Served-By
     home: Response,
     files: Files,
     held: Arc<AtomicU64>, // the bytes that clients of `/echo` hold now
@@ -82,7 +82,7 @@ impl Site {
     }
 
     fn file(&self, path: &str, request: &Request, allow: &str, now: Instant) -> Response {
-        // A content that is not sent is not read either: a request for it costs little.
+        // Content that is not sent is not read either, so such a request costs little.
         let wanted =
             |revision: &Revision| request.method == Method::Get && !is_current(request, revision);
         let file = match self.files.find(path, wanted, now) {

@@ -1,8 +1,8 @@
 //! One client's conversation, without a socket: bytes in, bytes out, persist or close.
 //!
-//! What a server says depends only on the bytes received so far, so `async_server` and
+//! The answers depend only on the bytes received so far, so `async_server` and
 //! `thread_server` both call [`Session::answer`] and differ only in who waits. Time enters
-//! from outside too: whoever waits asks [`Session::waits_for`] and calls
+//! from outside too: the server asks [`Session::waits_for`] and calls
 //! [`Session::time_out`]. Note: `notes/http.md`.
 
 use crate::cli::limits::Limits;
@@ -16,7 +16,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// What the session needs from the world for one turn.
 pub struct Context<'a> {
     pub site: &'a Site,
     pub limits: &'a Limits,
@@ -28,8 +27,8 @@ pub struct Context<'a> {
     pub last_answer: bool,
 }
 
-/// What the session waits for, which decides what is done with the next bytes, and how long the
-/// wait may last.
+/// The event that the session waits for, which decides what is done with the next bytes, and how
+/// long the wait may last.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     #[default]
@@ -47,8 +46,8 @@ pub enum Wait {
 #[derive(Default)]
 pub struct Session {
     waits_for: Wait,
-    partial: Partial, // what is known of a head that is not whole
-    to_head: bool,    // the request is a HEAD, whose answer has no content, whatever becomes of it
+    partial: Partial, // of a head that is not whole
+    no_content: bool, // the request is a HEAD: its answer has no content, even if it is an error
     version: Version,
     keep_alive: bool,            // the client lets the connection persist
     line: String,                // the request in the log
@@ -118,8 +117,8 @@ impl Session {
         if request::has_begun(input) {
             self.waits_for = Wait::Head;
         }
-        self.to_head = request::is_head(input);
-        if self.partial.still(input) {
+        self.no_content = request::is_head_method(input);
+        if self.partial.is_still_partial(input) {
             return Ok(0);
         }
         let limits = context.limits;
@@ -147,7 +146,7 @@ impl Session {
                 self.respond(context.site.response(reply), output, context);
             }
             Reply::With(response) if request.expects_continue && response.status >= 400 => {
-                // The client waits before it sends the content: it is spared the trip.
+                // The client waits for `100 Continue`: answered now, it need not send the content.
                 self.keep_alive = false;
                 self.respond(response, output, context);
                 self.waits_for = Wait::Close { linger: true };
@@ -198,7 +197,7 @@ impl Session {
         let keep_alive = self.keep_alive && !context.last_answer;
         let date = context.date;
         response.write_head(&mut output.bytes, date, self.version, keep_alive);
-        if !self.to_head {
+        if !self.no_content {
             match response.content {
                 Content::Memory(bytes) => output.send_shared(bytes),
                 Content::File(file, length) => output.send_file(file, length),
@@ -207,8 +206,8 @@ impl Session {
         }
         self.waits_for = Wait::Request;
         if !keep_alive {
-            // A client that wants no other answer sends no other request, and a short answer is
-            // there before anything else can come back. If not, it may be sending on.
+            // Linger if bytes may still be on their way: the client wanted to go on, or the answer is
+            // so long that it has time to send.
             let linger = self.keep_alive || output.is_full();
             self.waits_for = Wait::Close { linger };
         }

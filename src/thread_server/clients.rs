@@ -16,14 +16,15 @@ pub struct Client {
     state: Mutex<State>,
 }
 
-/// What a client's thread does.
+/// The state of a client's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Busy,          // reads or answers a request, so the client may not be sent away
     Idle(Instant), // has waited since then for a request to begin
-    Dismissed,     // has been told that none will come
+    Dismissed,     // its read was ended: it answers what has arrived, and leaves
 }
 
+/// The clients that are present, locked.
 type Present<'a> = MutexGuard<'a, Vec<Arc<Client>>>;
 
 pub struct Clients {
@@ -36,7 +37,7 @@ pub struct Clients {
 /// A client's slot. Dropped, it is free again, however the client's thread ends.
 pub struct Slot {
     clients: Arc<Clients>,
-    pub client: Arc<Client>, // who has it
+    pub client: Arc<Client>, // its owner
 }
 
 impl Clients {
@@ -86,25 +87,21 @@ impl Clients {
         drop(self.wait_for_fewer(present, 1, left()));
     }
 
-    fn wait_for_fewer<'a>(
-        &self,
-        present: Present<'a>,
-        than: usize,
-        patience: Duration,
-    ) -> Present<'a> {
-        let waited = self.left.wait_timeout_while(present, patience, |p| p.len() >= than);
+    fn wait_for_fewer<'a>(&self, all: Present<'a>, than: usize, most: Duration) -> Present<'a> {
+        let waited = self.left.wait_timeout_while(all, most, |all| all.len() >= than);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl Client {
-    /// Called by its own thread.
+    /// Called by its own thread. One that is dismissed just when its request arrives is busy again:
+    /// it may take long to read its answer, and must not keep others from being dismissed meanwhile.
     pub fn set(&self, state: State) {
         *lock(&self.state) = state;
     }
 
-    /// Ends its waiting, if it is idle: its read returns as if the client had left. What has
-    /// arrived by then is still read.
+    /// Ends its waiting, if it is idle: its read returns as if the client had left. Bytes that
+    /// have arrived by then are still read.
     fn dismiss(&self) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Idle(_)) {
@@ -123,7 +120,7 @@ impl Drop for Slot {
 }
 
 /// Which client makes room: the one idle longest. Not before [`LAST_CHANCE`] has passed: its
-/// request may be on its way. Nobody while one who was dismissed has not left yet.
+/// request may be on its way. Nobody while one that was dismissed has not left yet.
 fn to_dismiss(states: &[State], now: Instant) -> Option<usize> {
     if states.contains(&State::Dismissed) {
         return None;

@@ -13,8 +13,8 @@ use crate::cli::limits::{self, LAST_CHANCE, Limits};
 use crate::cli::log::Log;
 use crate::cli::shutdown::{Stop, TICK};
 use crate::http::date;
+use crate::net::Filled;
 use crate::net::clock::Clock;
-use crate::net::connection::Filled;
 use crate::net::listener::announce;
 use crate::net::output::Output;
 use crate::site::session::{Context, Session, Wait};
@@ -24,7 +24,7 @@ use socket::{BUFFER, Socket};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,33 +56,33 @@ pub fn run(
     let server = Arc::new(Server { site, limits, log, stop, pool, clients });
     announce(TOPIC.name, address);
 
-    // At most one until the server stops: the others wait in the backlog.
-    let mut waiting = VecDeque::new();
+    // One at a time: the others wait in the backlog.
+    let mut newcomer = None;
     while !server.stop.is_raised() {
-        if waiting.is_empty() {
-            waiting.extend(socket::accept(&listener, TICK));
-        }
-        server.admit(&mut waiting);
+        newcomer = newcomer.or_else(|| socket::accept(&listener, TICK));
+        server.admit(&mut newcomer);
     }
     let give_up = Instant::now() + server.limits.drain_timeout;
     // The clients in the backlog have connected, and may have asked already.
     let backlog = std::iter::from_fn(|| socket::accept(&listener, Duration::ZERO));
-    waiting.extend(backlog.take(server.limits.connections));
+    let mut waiting: VecDeque<_> = backlog.take(server.limits.connections).collect();
     drop(listener);
-    while !waiting.is_empty() && Instant::now() < give_up {
-        server.admit(&mut waiting);
+    newcomer = newcomer.or_else(|| waiting.pop_front());
+    while newcomer.is_some() && Instant::now() < give_up {
+        server.admit(&mut newcomer);
+        newcomer = newcomer.or_else(|| waiting.pop_front());
     }
     server.clients.drain(give_up);
     Ok(())
 }
 
 impl Server {
-    /// Gives the first newcomer a thread as soon as there is a slot for it.
-    fn admit(self: &Arc<Self>, waiting: &mut VecDeque<(TcpStream, SocketAddr)>) {
-        if waiting.is_empty() || !self.clients.make_room(TICK) {
-            return;
-        }
-        if let Some((stream, peer)) = waiting.pop_front() {
+    /// Gives the newcomer, if there is one, a thread; if there is no slot soon, leaves it there.
+    fn admit(self: &Arc<Self>, newcomer: &mut Option<(TcpStream, SocketAddr)>) {
+        if newcomer.is_some()
+            && self.clients.make_room(TICK)
+            && let Some((stream, peer)) = newcomer.take()
+        {
             self.spawn(self.clients.enter(stream, peer));
         }
     }
@@ -91,16 +91,18 @@ impl Server {
     fn spawn(self: &Arc<Self>, slot: Slot) {
         let (server, client) = (Arc::clone(self), Arc::clone(&slot.client));
         let job = move || {
-            // The client has left or will leave; how, changes nothing.
-            let _ = server.serve(&slot.client);
-            drop(slot); // also if it panics
+            // The client has left or will leave; how, changes nothing. A panic that reached the pool
+            // would cost a thread, and the whole process if the pool cannot start another one.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| server.serve(&slot.client)));
+            drop(slot);
             // And the thread returns. The reference's does not: see notes/wrong-table.md.
         };
         if let Some(pool) = &self.pool {
             pool.execute(job);
         } else if thread::Builder::new().stack_size(STACK).spawn(job).is_err() {
-            // The system has no more threads: an error for this client alone. A few hundred bytes
-            // fit into the socket's empty buffer, so this write cannot block.
+            // The system has no more threads: an error for this client alone. The job has been dropped,
+            // and with it the slot; the socket is still here. A few hundred bytes fit into its empty
+            // buffer, so this write cannot block.
             let date = date::format(Clock::read().second);
             let refusal = self.site.refusal("start another thread", &date);
             let _ = (&client.stream).write_all(&refusal);
@@ -131,12 +133,12 @@ impl Server {
                 date: date.at(clock.second),
                 log: (!self.log.is_quiet()).then_some(&mut lines),
                 peer: client.peer,
-                last_answer: self.others_wait(),
+                last_answer: self.is_last_answer(),
             };
             match received {
                 Filled::Bytes => client.set(State::Busy),
                 Filled::End => session.end(&mut output, &mut context),
-                Filled::WouldBlock => session.time_out(&mut output, &mut context),
+                Filled::Nothing => session.time_out(&mut output, &mut context),
             }
             let mut used = 0;
             while used < input.len() {
@@ -151,6 +153,7 @@ impl Server {
             }
             output.write_to(&mut &client.stream)?;
             input.drain(..used);
+            // The next head's time runs from the read that brought its first byte.
             if used > 0 || wait != Wait::Head {
                 head_since = clock.now;
             }
@@ -165,13 +168,14 @@ impl Server {
     /// How long the client may be idle from now on.
     fn idle_time(&self, client: &Client) -> Duration {
         client.set(State::Idle(Instant::now()));
-        // Only now: a newcomer that this look misses finds an idle client to send away.
-        let most = if self.others_wait() { LAST_CHANCE } else { Duration::MAX };
+        // First the state, then the look: a newcomer that comes after the look finds this client
+        // idle; one that came before is seen by it.
+        let most = if self.is_last_answer() { LAST_CHANCE } else { Duration::MAX };
         self.limits.idle_timeout.min(most)
     }
 
-    /// Whether a client must not keep its slot for another request.
-    fn others_wait(&self) -> bool {
+    /// Whether a client must not keep its slot for another request: others wait, or the server stops.
+    fn is_last_answer(&self) -> bool {
         self.stop.is_raised() || self.clients.somebody_waits()
     }
 }
@@ -180,14 +184,16 @@ impl Server {
 /// space alone, but a machine with 32 bits has that for some thousand threads only.
 const STACK: usize = 128 * 1024;
 
-/// The package panics where it cannot start a thread: here that is an error with a sentence.
+/// The package panics where it cannot start a thread, and only there: an error with a sentence.
 fn start_pool(size: usize) -> io::Result<ThreadPool> {
     let pool = threadpool::Builder::new().num_threads(size).thread_stack_size(STACK);
     let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {})); // it would print the panic
+    panic::set_hook(Box::new(|_| {})); // it would print the panic; nobody is served yet
     let started = panic::catch_unwind(|| pool.build());
     panic::set_hook(hook);
-    started.map_err(|_| io::Error::other(format!("the system cannot start {size} threads")))
+    started.map_err(|_| {
+        io::Error::other(format!("the system cannot start {size} threads (ulimit -u)"))
+    })
 }
 
 pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {

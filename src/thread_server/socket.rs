@@ -4,8 +4,7 @@
 
 use crate::cli::limits::LINGER;
 use crate::cli::shutdown::TICK;
-use crate::net::connection::Filled;
-use crate::net::listener;
+use crate::net::{Filled, listener};
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -30,7 +29,7 @@ pub const BUFFER: usize = 4 * 1024;
 pub struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Duration, // the read timeout, set only when it changes
-    /// What a read brings, until it is added to the input. It lies on the stack of the client's thread.
+    /// The bytes of a read, on the stack of the client's thread, until they are added to the input.
     buffer: [u8; BUFFER],
 }
 
@@ -43,7 +42,7 @@ impl Socket<'_> {
         Ok(Socket { stream, patience: Duration::ZERO, buffer: [0; BUFFER] })
     }
 
-    /// Reads once, behind what is in `input`. `WouldBlock`: nothing came within `patience`.
+    /// Reads once, behind what is in `input`. `Nothing`: no byte came within `patience`.
     pub fn read(&mut self, input: &mut Vec<u8>, patience: Duration) -> io::Result<Filled> {
         // Zero would mean "for ever" to the kernel.
         let patience = patience.max(Duration::from_millis(1));
@@ -58,7 +57,7 @@ impl Socket<'_> {
                     input.extend_from_slice(&self.buffer[..n]);
                     Ok(Filled::Bytes)
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Filled::WouldBlock),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Filled::Nothing),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };

@@ -9,7 +9,8 @@ use crate::bench::reader::{Answer, Reader};
 use crate::bench::tally::Class;
 use crate::bench::{print, report};
 use crate::cli::limits::READ;
-use crate::net::connection::{Connection, Filled};
+use crate::net::Filled;
+use crate::net::connection::Connection;
 use crate::net::poller::Interest;
 use crate::net::sys;
 use std::io::{self, ErrorKind, Write};
@@ -84,7 +85,7 @@ impl Client<'_> {
         }
         for _ in 0..READS {
             let filled = connection.fill(&mut self.buffers)?;
-            if filled == Filled::WouldBlock {
+            if filled == Filled::Nothing {
                 break;
             }
             self.now = Instant::now();

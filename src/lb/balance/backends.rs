@@ -4,8 +4,8 @@
 //! workers and the probes share it; what changes is atomic. Entry point: [`Backends::next`].
 //! Note: `notes/lb.md`.
 
+use super::counters::{Counters, Sum};
 use super::policy::Policy;
-use crate::lb::status::counters::{Counters, Sum};
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -27,10 +27,10 @@ pub struct Backend {
     pub name: String,               // as it was given
     pub addresses: Vec<SocketAddr>, // of one name, tried in this order
     pub weight: u32,                // how many turns it has to one of a backend of weight 1
-    /// It was told as ejected, and is passed over until then, in ms since the start. 0: it was
-    /// never ejected, or told as back.
+    /// Passed over until then, in ms since the start; its ejection has been recorded. 0: it is up,
+    /// and its return has been recorded.
     down_until: AtomicU64,
-    refuses: AtomicBool, // what spoke against it last was a clear no, not silence or a lost answer
+    refuses: AtomicBool, // it said a clear no last, against silence or a lost answer
     found_well: AtomicU64, // when a probe found it well, in ms since the start
 }
 
@@ -48,7 +48,7 @@ pub struct Backends {
     pub list: Vec<Backend>,
     pub policy: Policy,
     pub counters: Vec<Vec<Counters>>, // by worker, then by backend
-    events: Mutex<VecDeque<(Instant, String)>>, // what happened and when, the latest first
+    events: Mutex<VecDeque<(Instant, String)>>, // when something happened, the latest first
     pub ejections: AtomicUsize,       // if this changes, a request may wait for a backend in vain
     started: Instant,
 }
@@ -121,7 +121,7 @@ impl Backends {
         backend.refuses.store(refuses, Relaxed);
         if backend.down_until.fetch_max(until, Relaxed) == 0 {
             self.ejections.fetch_add(1, Relaxed);
-            self.tell(format!("{} ejected: it {why}", backend.name));
+            self.record(format!("{} ejected: it {why}", backend.name));
         }
     }
 
@@ -134,14 +134,14 @@ impl Backends {
         }
         let until = if probed { UNTIL_PROBED } else { self.ms(now) };
         let old = down_until.load(Relaxed);
-        // If the exchange fails, the backend has failed again meanwhile.
+        // If another thread has changed it meanwhile, the backend has failed again.
         if old > 0 && old <= until && down_until.compare_exchange(old, 0, Relaxed, Relaxed).is_ok()
         {
-            self.tell(format!("{name} is back"));
+            self.record(format!("{name} is back"));
         }
     }
 
-    fn tell(&self, text: String) {
+    fn record(&self, text: String) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.truncate(EVENTS - 1);
         events.push_front((Instant::now(), text));

@@ -1,16 +1,13 @@
-//! What the load balancer shows of itself: a page, JSON, and Prometheus' text format.
+//! The load balancer's view of itself: a page, JSON, and Prometheus' text format.
 //!
 //! Computed when somebody looks; nothing is done for it otherwise. Entry point: [`respond`].
 //! Note: `notes/lb.md`.
 
-// what the workers count for it
-pub mod counters;
-
 use super::Shared;
+use super::balance::counters::{SHOWN, Sum};
 use crate::cli::quoted;
 use crate::http::request::{Method, Request};
 use crate::http::response::{Content, Response};
-use counters::{SHOWN, Sum};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,10 +1,15 @@
-//! What a worker does when a backend does not serve, or when it answers by itself: the answers in
-//! this gateway's own words have one exit, [`Worker::respond`]. Note: `notes/lb.md`.
+//! A worker's part when a backend does not serve, and the answers in this gateway's own words.
+//!
+//! [`Worker::drop_upstream`] ends the attempt of a request on a connection, then calls
+//! [`Worker::recover`], which counts the fault and carries out the verdict of [`retry`]; a
+//! connection that could not even be opened begins with the latter. [`Worker::answer_fault`] (a
+//! backend's fault), [`Worker::respond_error`] (this gateway's own) and [`Worker::refuse`] (the
+//! client's) choose an answer, and all end in [`Worker::respond`]. Note: `notes/lb.md`.
 
 use super::super::balance::backends::DOWN_FOR;
 use super::super::exchange::Exchange;
 use super::super::retry::{self, Blame, Fault, Situation, Verdict};
-use super::{Client, RETRY, Step, Worker};
+use super::{Client, Closing, RETRY_COST, Step, Worker};
 use crate::http::request::{self, Method};
 use crate::http::response::{Content, Response};
 use crate::http::{ParseError, Version};
@@ -12,12 +17,11 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// What clients are told with 503.
 pub const NOBODY: &str = "No backend can serve the request now.\n";
 
 impl Worker<'_> {
-    /// When a backend has been ejected, those who wait for its answer move to another, if one is
-    /// up.
+    /// When a backend has been ejected, the clients that wait for its answer move to another, if
+    /// one is up.
     pub fn retry_ejected(&mut self) {
         let (backends, now) = (&self.shared.backends, self.events.clock.now);
         let before = std::mem::replace(&mut self.ejections, backends.ejections.load(Relaxed));
@@ -28,38 +32,35 @@ impl Worker<'_> {
         let moves = |client: &Client| {
             let exchange = client.exchange.as_ref()?;
             let is_up = backends.is_up(upstreams[exchange.upstream?].backend_id, now);
-            let may_move = exchange.status().is_none() && exchange.may_repeat(exchange.has_sent());
+            let may_move = !exchange.has_begun() && exchange.may_repeat(exchange.has_sent());
             Some(!is_up && may_move && backends.has_next(&exchange.history.tried, now))
         };
         let clients = self.clients.iter_mut().filter(|(_, client)| moves(client) == Some(true));
         let slots: Vec<usize> = clients.map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.fail(slot, Fault::Ejected);
+            let step = self.drop_upstream(slot, Fault::Ejected);
+            self.go_on(slot, step);
         }
     }
 
-    pub fn fail(&mut self, slot: usize, fault: Fault) {
-        let step = self.after_fault(slot, fault);
-        self.go_on(slot, step);
-    }
-
-    pub fn after_fault(&mut self, slot: usize, fault: Fault) -> Step {
+    /// The connection to the backend is of no more use to the client: closes it, then decides.
+    pub fn drop_upstream(&mut self, slot: usize, fault: Fault) -> Step {
         let Some(exchange) = &mut self.clients[slot].exchange else { return Step::Wait };
         let Some(upstream_slot) = exchange.upstream else { return Step::Wait };
         let upstream = &self.upstreams.slots[upstream_slot];
         let (backend_id, sent) = (upstream.backend_id, exchange.has_sent());
         let fault = match fault {
-            Fault::Closed => Fault::of_end(upstream.reused, sent, exchange.status().is_some()),
+            Fault::Closed => Fault::of_end(upstream.reused, sent, exchange.has_begun()),
             fault => fault,
         };
         exchange.rewind();
-        self.release(upstream_slot, slot, false);
-        self.failed(slot, backend_id, fault, sent)
+        self.leave_upstream(upstream_slot, slot, false);
+        self.recover(slot, backend_id, fault, sent)
     }
 
     /// The backend did not serve: counts that, and does what [`retry`] decides. `sent`: it may
     /// have seen some of the request.
-    pub fn failed(&mut self, slot: usize, backend_id: usize, fault: Fault, sent: bool) -> Step {
+    pub fn recover(&mut self, slot: usize, backend_id: usize, fault: Fault, sent: bool) -> Step {
         let (client, shared, now) = (&mut self.clients[slot], self.shared, self.events.clock.now);
         let Some(exchange) = &mut client.exchange else { return Step::Wait };
         let backends = &shared.backends;
@@ -76,20 +77,20 @@ impl Worker<'_> {
             fault,
             may_repeat: exchange.may_repeat(sent),
             sent,
-            begun: exchange.status().is_some(),
+            begun: exchange.has_begun(),
             losses: exchange.history.losses,
             suspect: exchange.history.lost.is_some(),
             another: backends.has_next(&exchange.history.tried, now),
-            budget: self.budget >= RETRY,
+            budget: self.budget >= RETRY_COST,
             in_time: exchange.history.due.is_none_or(|due| now < due),
         };
         match retry::decide(&situation) {
             Verdict::Elsewhere => {
-                self.budget -= if situation.costs() { RETRY } else { 0 };
+                self.budget -= if situation.costs() { RETRY_COST } else { 0 };
                 Step::Again
             }
             Verdict::Check => {
-                exchange.history.checks = true;
+                exchange.history.checking = true;
                 Step::Again
             }
             Verdict::Answer(status) => self.answer_fault(slot, status, backend_id, fault),
@@ -101,15 +102,9 @@ impl Worker<'_> {
     }
 
     /// 502, 503 or 504, in place of the answer of a backend that did not serve.
-    pub fn answer_fault(
-        &mut self,
-        slot: usize,
-        status: u16,
-        backend_id: usize,
-        fault: Fault,
-    ) -> Step {
+    pub fn answer_fault(&mut self, slot: usize, status: u16, id: usize, fault: Fault) -> Step {
         let text = if status == 503 { NOBODY } else { "The backend did not serve the request.\n" };
-        let why = format!("{} {fault}", self.shared.backends.list[backend_id].name);
+        let why = format!("{} {fault}", self.shared.backends.list[id].name);
         self.respond_error(slot, status, text, &why)
     }
 
@@ -118,7 +113,7 @@ impl Worker<'_> {
         self.log(slot, format_args!("- {}", response.status), why);
         let client = &mut self.clients[slot];
         let exchange = client.exchange.take();
-        let is_head = request::is_head(client.connection.input.unused());
+        let is_head = request::is_head_method(client.connection.input.unused());
         let (method, version, keep_alive, lingers) = match &exchange {
             Some(e) => (e.method, e.version, e.client_keep_alive(), e.lingers()),
             None if is_head => (Method::Head, Version::Http11, false, true),
@@ -136,11 +131,11 @@ impl Worker<'_> {
             output.send_shared(bytes);
         }
         if !keep_alive {
-            client.closing = Some(lingers);
+            client.closing = Some(Closing { lingers });
         }
         client.progress = true;
         if let Some(upstream_slot) = exchange.and_then(|exchange| exchange.upstream) {
-            self.release(upstream_slot, slot, false);
+            self.leave_upstream(upstream_slot, slot, false);
         }
         Step::Again
     }
@@ -155,7 +150,7 @@ impl Worker<'_> {
     /// Answers what is wrong with a request, and nothing after it.
     pub fn refuse(&mut self, slot: usize, error: ParseError) -> Step {
         let exchange = &self.clients[slot].exchange;
-        if exchange.as_ref().is_some_and(|exchange| exchange.status().is_some()) {
+        if exchange.as_ref().is_some_and(|exchange| exchange.has_begun()) {
             return Step::Cut;
         }
         let response = Response::error(error, &self.shared.served_by);

@@ -6,9 +6,9 @@
 
 // a request's way through the worker
 mod steps;
-// what if a backend fails, and answers of this gateway's own
+// a backend that fails, and answers of this gateway's own
 mod faults;
-// what is waited for, and for how long
+// which events are waited for, and for how long
 pub mod wait;
 // requests that share a connection: see `--pipeline`
 mod sharing;
@@ -20,7 +20,8 @@ use super::upstreams::{Upstreams, is_connected};
 use crate::cli::shutdown::Stop;
 use crate::http::date;
 use crate::http::request::Partial;
-use crate::net::connection::{Connection, Filled};
+use crate::net::Filled;
+use crate::net::connection::Connection;
 use crate::net::event_loop::{ANSWERS, EventLoop, Next};
 use crate::net::poller::{Kind, Token};
 use crate::net::slots::Slots;
@@ -40,11 +41,11 @@ fn client_token(slot: usize) -> Token {
 /// idle ones in one worker would leave all that are active to the others.
 const AHEAD: usize = 8;
 
-/// What a retry costs of the worker's budget; each answer adds 1 to it. The budget grows up to a
-/// retry for each client, or [`RETRIES`]: so all who wait on a backend that dies get another try, but
+/// A retry's cost in the worker's budget; each answer adds 1 to it. The budget grows up to a retry
+/// for each client, or [`FIRST_BUDGET`]: so all that wait on a backend that dies get another try, but
 /// when backends fail one after the other, retries do not multiply the load on those that are left.
-const RETRY: usize = 5;
-const RETRIES: usize = 100 * RETRY;
+const RETRY_COST: usize = 5;
+const FIRST_BUDGET: usize = 100 * RETRY_COST;
 
 /// Exchanges kept for the next ones.
 const SPARES: usize = 64;
@@ -54,16 +55,19 @@ struct Client {
     connection: Connection,
     peer: SocketAddr,
     address: String, // the peer's, as it is forwarded
-    head: Partial,   // what is known of a head that has not arrived as a whole
+    head: Partial,   // of a request, that has not arrived as a whole
     phase: Phase,
     progress: bool, // something moved, so the time of the phase begins anew
     ended: bool,    // it has sent all it will send
     exchange: Option<Box<Exchange>>,
-    /// What is in the output is the last it gets. True: it may be sending on, so before the close
-    /// it is given time to read (RFC 9112 §9.6).
-    closing: Option<bool>,
+    closing: Option<Closing>, // its output is the last that it gets
 }
 
+struct Closing {
+    lingers: bool, // the client may be sending on: it is given time to read (RFC 9112 §9.6)
+}
+
+/// How a step of a request's way ended.
 #[derive(PartialEq, Eq)]
 pub(super) enum Step {
     Again, // there may be more to do
@@ -82,9 +86,9 @@ pub(super) struct Worker<'a> {
     /// blocks of one size than the allocator has at hand.
     #[allow(clippy::vec_box)] // the boxes are what is used again
     spares: Vec<Box<Exchange>>,
-    budget: usize, // what retries are paid with
-    /// Clients to be taken further before the turn ends: what they waited for on a shared
-    /// connection has come, or will not.
+    budget: usize, // in [`RETRY_COST`]s and answers
+    /// Clients to be taken further before the turn ends: the wait for their turn on a shared
+    /// connection is over.
     ready: Vec<usize>,
     /// Connections on which requests wait for the end of this turn, to leave together.
     batches: Vec<usize>,
@@ -106,7 +110,7 @@ impl<'a> Worker<'a> {
             clients: Slots::new(),
             upstreams: Upstreams::new(&shared.backends, worker_id),
             spares: Vec::new(),
-            budget: RETRIES,
+            budget: FIRST_BUDGET,
             ready: Vec::new(),
             batches: Vec::new(),
             ejections: 0,
@@ -154,7 +158,7 @@ impl<'a> Worker<'a> {
             Ok(moved) => client.progress |= moved,
             Err(_) => return self.close(slot),
         }
-        if client.ended || client.connection.is_full() {
+        if client.ended || client.connection.input_is_full() {
             // Nothing can be read: if it is called ready all the same, it may have been reset.
             if readable && client.connection.is_broken() {
                 return self.close(slot);
@@ -178,8 +182,11 @@ impl<'a> Worker<'a> {
             match is_connected(&upstream.connection) {
                 Ok(true) => upstream.connecting = false,
                 Ok(false) => return,
-                Err(_) if self.upstreams.connect_elsewhere(upstream_slot, &mut self.events) => {}
-                Err(_) => return self.fail(slot, Fault::Refused),
+                Err(_) if self.upstreams.connect_next_address(upstream_slot, &mut self.events) => {}
+                Err(_) => {
+                    let step = self.drop_upstream(slot, Fault::Refused);
+                    return self.go_on(slot, step);
+                }
             }
         } else if !upstream.ended {
             // If the write fails, the backend may have answered before it closed: read first.
@@ -200,7 +207,7 @@ impl<'a> Worker<'a> {
             let step = if client.closing.is_some() {
                 self.end_client(slot)
             } else if client.exchange.is_some() {
-                self.exchange(slot)
+                self.send(slot)
             } else if !client.connection.output.is_empty() {
                 Step::Wait
             } else if begun == ANSWERS {
@@ -220,7 +227,7 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        self.wait(slot, has_more);
+        self.watch(slot, has_more);
     }
 
     /// Goes on after a step that was taken outside [`Worker::advance`].
@@ -235,7 +242,7 @@ impl<'a> Worker<'a> {
         if !connection.output.is_empty() {
             return Step::Wait;
         }
-        let lingers = *closing == Some(true) && !*ended;
+        let lingers = !*ended && closing.as_ref().is_some_and(|closing| closing.lingers);
         let waits = lingers && (*phase == Phase::Linger || connection.end_output().is_ok());
         if waits { Step::Wait } else { Step::Cut }
     }
@@ -252,7 +259,7 @@ impl<'a> Worker<'a> {
         }
         client.connection.close(&mut self.events.poller, token);
         if let Some(upstream_slot) = client.exchange.and_then(|exchange| exchange.upstream) {
-            self.release(upstream_slot, slot, false);
+            self.leave_upstream(upstream_slot, slot, false);
         }
     }
 

@@ -49,7 +49,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes those further who waited behind others.
+    /// Takes the clients further that waited behind others.
     pub fn advance_ready(&mut self) {
         while let Some(slot) = self.ready.pop() {
             if self.clients.get_mut(slot).is_some() {
@@ -58,7 +58,7 @@ impl Worker<'_> {
         }
     }
 
-    /// The answer before the client's own is slow: all who wait behind it move to other
+    /// The answer before the client's own is slow: all that wait behind it move to other
     /// connections. This one ends with that answer: the answers that follow it are for nobody.
     pub fn leave_queue(&mut self, slot: usize) {
         let exchange = self.clients[slot].exchange.as_ref();

@@ -1,7 +1,7 @@
-//! What a worker waits for on behalf of a client: which phase it is in, on which side something
-//! must happen next, for how long, and what follows when the time is up.
+//! A worker's wait on behalf of a client: which phase it is in, on which side something must
+//! happen next, for how long, and what follows when the time is up.
 //!
-//! [`phase`] is a decision without sockets. Note: `notes/lb.md`.
+//! [`phase`] and [`upstream_interest`] are decisions without sockets. Note: `notes/lb.md`.
 
 use super::super::exchange::Exchange;
 use super::super::retry::Fault;
@@ -21,7 +21,7 @@ const BEHIND: Duration = Duration::from_millis(50);
 /// process ends, its connections may be closed before it stops listening.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(50);
 
-/// What is waited for on behalf of a client, which decides for how long.
+/// The event that is waited for on behalf of a client, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Idle,     // a request
@@ -37,8 +37,9 @@ pub enum Phase {
     Linger,   // the client has its last answer and may still be sending
 }
 
-/// What is waited for. `drained`: the client has all that was written so far. `begun`: the first
-/// bytes of a request are here. `stage`: how far its exchange is, if there is one.
+/// The phase of a client. `drained`: its output is empty, and no request in its input waits for the
+/// next turn. `begun`: the first bytes of a request are here. `stage`: how far its exchange is, if
+/// there is one.
 pub fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) -> Phase {
     match stage {
         Some(Phase::Behind) => Phase::Behind,
@@ -51,22 +52,38 @@ pub fn phase(drained: bool, closing: bool, begun: bool, stage: Option<Phase>) ->
 }
 
 /// How far an exchange is, for the client in this slot; `upstream`: its connection, if it has one.
-fn stage(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase {
+fn stage_of(exchange: &Exchange, upstream: Option<&Upstream>, slot: usize) -> Phase {
     match upstream {
         Some(upstream) if upstream.queue.front() != Some(&slot) => Phase::Behind,
         Some(upstream) if upstream.connecting => Phase::Connect,
-        _ if exchange.status().is_some() => Phase::Relay,
-        _ if exchange.history.checks => Phase::Check,
+        _ if exchange.has_begun() => Phase::Relay,
+        _ if exchange.history.checking => Phase::Check,
         _ if !exchange.unsent().is_empty() => Phase::Send,
         _ if !exchange.content.is_done() => Phase::Content,
         _ => Phase::Response,
     }
 }
 
+/// The state of a connection to a backend.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct State {
+    pub connecting: bool, // the handshake has not ended
+    pub unsent: bool,     // something is left to be sent on it
+    pub ended: bool,      // nothing more comes from the backend
+    pub broken: bool,     // the backend takes nothing more
+}
+
+/// Whether reading, and writing, is waited for on a connection to a backend. `drained`: see
+/// [`phase`]; while the client has not read what it got, the backend must wait.
+pub fn upstream_interest(at: State, drained: bool) -> (bool, bool) {
+    let readable = !at.connecting && !at.ended && drained;
+    (readable, at.connecting || (at.unsent && !at.ended && !at.broken))
+}
+
 impl Worker<'_> {
     /// Decides what to wait for on the client's side and on its backend's, and for how long.
     /// `has_more`: requests are left in the input for the next turn.
-    pub fn wait(&mut self, slot: usize, has_more: bool) {
+    pub fn watch(&mut self, slot: usize, has_more: bool) {
         let client = &mut self.clients[slot];
         let EventLoop { buffers, poller, .. } = &mut self.events;
         client.connection.release(buffers);
@@ -75,20 +92,18 @@ impl Worker<'_> {
         let (mut reads, mut reached) = (drained || client.closing.is_some(), None);
         if let Some(exchange) = &client.exchange {
             reads = exchange.has_room();
-            let upstream = exchange.upstream.map(|slot| &mut self.upstreams.slots[slot]);
-            let stage = stage(exchange, upstream.as_deref(), slot);
+            let upstream = exchange.upstream.map(|index| &mut self.upstreams.slots[index]);
+            let stage = stage_of(exchange, upstream.as_deref(), slot);
             reached = Some(stage);
             if let (Some(upstream), Some(upstream_slot)) = (upstream, exchange.upstream)
                 && stage != Phase::Behind
             {
-                let unsent = !exchange.unsent().is_empty() && stage != Phase::Check;
-                let unsent = unsent || !upstream.connection.output.is_empty();
-                let interest = Interest {
-                    // While the client has not read what it got, the backend must wait.
-                    readable: !upstream.connecting && drained && !upstream.ended,
-                    writable: upstream.connecting
-                        || (unsent && !upstream.ended && !upstream.broken),
-                };
+                let to_send = !exchange.unsent().is_empty() && stage != Phase::Check;
+                let unsent = to_send || !upstream.connection.output.is_empty();
+                let Upstream { connecting, ended, broken, .. } = *upstream;
+                let state = State { connecting, unsent, ended, broken };
+                let (readable, writable) = upstream_interest(state, drained);
+                let interest = Interest { readable, writable };
                 let token = upstreams::token(upstream_slot);
                 if interest == Interest::NONE {
                     upstream.connection.unwatch(poller, token);
@@ -98,15 +113,15 @@ impl Worker<'_> {
                 upstream.connection.release(buffers);
             }
         }
-        let readable = reads && !client.ended && !client.connection.is_full();
+        let readable = reads && !client.ended && !client.connection.input_is_full();
         let interest = Interest { readable, writable: !drained };
         if client.connection.wait_for(interest, poller, client_token(slot)).is_err() {
             return self.close(slot);
         }
         let begun = request::has_begun(client.connection.input.unused());
-        let phase = phase(drained, client.closing.is_some(), begun, reached);
-        if std::mem::take(&mut client.progress) || phase != client.phase {
-            self.begin_phase(slot, phase);
+        let next = phase(drained, client.closing.is_some(), begun, reached);
+        if std::mem::take(&mut client.progress) || next != client.phase {
+            self.begin_phase(slot, next);
         }
     }
 
@@ -150,12 +165,12 @@ impl Worker<'_> {
             Phase::Idle | Phase::Write | Phase::Linger => Step::Cut,
             Phase::Head => self.refuse(slot, ParseError::HeadTimeout),
             Phase::Content => self.refuse(slot, ParseError::ContentTimeout),
-            Phase::Connect if !is_overdue => self.after_fault(slot, Fault::ConnectTimeout),
-            Phase::Send => self.after_fault(slot, Fault::SendTimeout),
+            Phase::Connect if !is_overdue => self.drop_upstream(slot, Fault::ConnectTimeout),
+            Phase::Send => self.drop_upstream(slot, Fault::SendTimeout),
             Phase::Connect | Phase::Response | Phase::Relay => {
-                self.after_fault(slot, Fault::ResponseTimeout)
+                self.drop_upstream(slot, Fault::ResponseTimeout)
             }
-            Phase::Check => match history.and_then(|history| history.suspect()) {
+            Phase::Check => match history.and_then(|history| history.checked_backend()) {
                 // It lives, so it is the request that no backend answers.
                 Some((backend_id, fault)) => self.answer_fault(slot, 502, backend_id, fault),
                 None => Step::Wait,
@@ -165,7 +180,7 @@ impl Worker<'_> {
         self.go_on(slot, step);
     }
 
-    /// A request may be on its way to those who are idle: they get a moment for it.
+    /// An idle client's request may be on its way: the client gets a moment for it.
     pub fn begin_drain(&mut self) {
         for (slot, client) in self.clients.iter_mut() {
             if client.phase == Phase::Idle {

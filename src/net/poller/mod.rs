@@ -20,7 +20,7 @@ use std::time::Duration;
 /// The owner's name for a watched socket; comes back in each [`Event`].
 pub type Token = usize;
 
-/// What the owner wants to be told about a socket: when reading, when writing would not block.
+/// The owner's wish to be told about a socket: when reading, when writing would not block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interest {
     pub readable: bool,
@@ -33,7 +33,6 @@ impl Interest {
     /// A socket in error may be reported all the same.
     pub const NONE: Interest = Interest { readable: false, writable: false };
 
-    /// As the kernel wants it.
     fn bits(self) -> u32 {
         let read = if self.readable { sys::IN } else { 0 };
         let write = if self.writable { sys::OUT } else { 0 };
@@ -51,7 +50,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// What the kernel tells. All bits but one mean bytes, an end or an error.
+    /// Of the kernel's bits. All but one mean bytes, an end or an error.
     fn new(token: Token, bits: u32) -> Event {
         Event { token, readable: bits & !sys::OUT != 0 }
     }
@@ -67,7 +66,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What this system offers, the best last.
+    /// The kinds that this system offers, the best last.
     pub const ALL: &[Kind] = &[
         Kind::Scan,
         Kind::Poll,
@@ -75,7 +74,6 @@ impl Kind {
         Kind::Epoll,
     ];
 
-    /// The best that this system offers.
     pub const BEST: Kind = Kind::ALL[Kind::ALL.len() - 1];
 
     pub fn poller(self) -> io::Result<Poller> {
@@ -100,8 +98,8 @@ impl Kind {
 /// A set of watched sockets.
 pub type Poller = Box<dyn Strategy>;
 
-/// What each strategy answers in a file of its own, all in the same order, so that a diff of two
-/// of them is the lesson.
+/// The calls that each strategy answers in a file of its own, all in the same order, so that a
+/// diff of two of them is the lesson.
 pub trait Strategy: Send {
     /// Watches a socket. Before the owner closes it, it calls `remove` or `closing`. Each socket
     /// has a token of its own.

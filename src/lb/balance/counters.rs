@@ -1,5 +1,6 @@
-//! What the status page counts. Each worker writes its own numbers, so that counting costs an
-//! ordinary addition: no worker waits for another's cache line. Whoever reads adds them up.
+//! The numbers of each backend, for the policies and the status page. Each worker writes its own,
+//! so that counting costs an ordinary addition: no worker waits for another's cache line. A reader
+//! adds them up.
 //!
 //! Knows no sockets, no HTTP. Entry points: [`Counters`] for workers, [`Sum::of`] for readers.
 //! Note: `notes/lb.md`.
@@ -25,6 +26,7 @@ impl Count {
         self.0.store(n, Relaxed);
     }
 
+    /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -47,7 +49,7 @@ pub struct Counters {
     times: [[Count; 4]; BUCKETS / 4], // `BUCKETS`, in fours
 }
 
-/// What is shown of [`Counters`], in the order of [`Sum::counts`]: the name in JSON, the name in
+/// The [`Counters`] that are shown, in the order of [`Sum::counts`]: the name in JSON, the name in
 /// Prometheus' format, and what it is.
 pub const SHOWN: [[&str; 3]; 5] = [
     ["answered", "answered_total", "Answers passed on."],
@@ -88,10 +90,10 @@ impl Sum {
         self.counts[0]
     }
 
-    /// The time in ms within which this share of the answers was passed on; None if none was.
-    pub fn percentile(&self, share: f64) -> Option<f64> {
+    /// The time in ms within which this part of the answers was passed on; None if none was.
+    pub fn percentile(&self, part: f64) -> Option<f64> {
         let all: u64 = self.times.iter().sum();
-        let rank = (all as f64 * share).ceil().max(1.0) as u64;
+        let rank = (all as f64 * part).ceil().max(1.0) as u64;
         let mut seen = 0;
         let bucket = self.times.iter().position(|count| {
             seen += count;
