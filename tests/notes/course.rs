@@ -12,11 +12,11 @@ const PATH: [(&str, usize); 9] = [
     ("wrong-table", 1776),
     ("http", 1785),
     ("thread_server", 1290),
-    ("poller", 1410),
-    ("async_server", 1780),
-    ("lb", 2362),
+    ("poller", 1413),
+    ("async_server", 1776),
+    ("lb", 2368),
     ("bench", 1657),
-    ("steps", 820),
+    ("steps", 815),
 ];
 /// The last step of the path: experiments, not prose.
 const LAST: &str = "labs";
