@@ -138,7 +138,7 @@ pub fn main(given: &Given, stop: &Stop) -> Result<(), Failure> {
         path: path("--path")?,
         echo: path("--echo")?,
         patience: time(given, "--patience", "give 100ms to 10s", 100..=10_000)?.unwrap_or(PATIENCE),
-        time: time(given, "--time", "give 1s to 10min", 1000..=600_000)?.unwrap_or(TIME),
+        time: time(given, "--time", "give 1s to 600s", 1000..=600_000)?.unwrap_or(TIME),
         stop: stop.clone(),
         facts: Facts::default(),
     };

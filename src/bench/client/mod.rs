@@ -96,6 +96,8 @@ struct Client<'a> {
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
 pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
     let rows = plan.rows.as_deref().map(report::row_file).transpose()?;
+    // Reading thousands of threads takes time that is no part of the run.
+    let theirs = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
     let shared = Shared {
         plan: &plan,
         address,
@@ -109,7 +111,6 @@ pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcom
         reached: AtomicBool::default(),
         aborted: AtomicBool::default(),
     };
-    let theirs = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
     let first = Client::new(&shared, 0)?;
     let others = (1..plan.threads).map(|index| Client::new(&shared, index));
     let others = others.collect::<Result<Vec<Client>, String>>()?;
