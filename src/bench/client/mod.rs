@@ -96,7 +96,6 @@ struct Client<'a> {
 /// error is one line: nothing could be measured. What ends the run later is `broken` in the tally.
 pub(super) fn run(plan: Plan, address: SocketAddr, stop: &Stop) -> Result<Outcome, String> {
     let rows = plan.rows.as_deref().map(report::row_file).transpose()?;
-    // Reading thousands of threads takes time that is no part of the run.
     let theirs = Cpu::of(&plan.processes).filter(|_| !plan.processes.is_empty());
     let shared = Shared {
         plan: &plan,
