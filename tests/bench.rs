@@ -944,17 +944,23 @@ fn one_good_answer_before_bad_ones_of_another_length_is_one_good_answer() {
 
 #[test]
 fn idle_connections_have_one_answer_each_and_are_open_beside_those_that_load() {
-    let received = Arc::new(AtomicUsize::new(0));
-    let count = received.clone();
+    let [received, open, at_last] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let (count, beside) = (received.clone(), at_last.clone());
     let address = server(move |mut peer| {
+        open.fetch_add(1, SeqCst);
         while peer.request().is_some() {
-            count.fetch_add(1, SeqCst);
+            if count.fetch_add(1, SeqCst) == 49 {
+                thread::sleep(Duration::from_millis(100)); // the time to see who has closed
+                beside.store(open.load(SeqCst), SeqCst);
+            }
             peer.say(HELLO);
         }
+        open.fetch_sub(1, SeqCst);
     });
     let ended = bench("-q -k -n 30 -c 3 --idle 20", address);
     assert_eq!((ended.code, ended.field("Complete requests")), (Some(0), Some(30.0)));
     assert_eq!(received.load(SeqCst), 50, "{}", ended.text);
+    assert!(at_last.load(SeqCst) > 20, "{at_last:?} are open at the last request");
     let refused = bench("-q -k -n 30 --idle 20", resetting());
     assert_eq!(refused.code, Some(1), "{}", refused.text);
     assert!(refused.errors.contains("idle connection 0 of 20"), "{}", refused.errors);

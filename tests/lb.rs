@@ -154,9 +154,10 @@ fn who_weighs_five_times_as_much_gets_at_least_about_five_times_as_much() {
     for (policy, bounds) in
         [("round-robin", 250..=250), ("least-connections", 220..=270), ("two-choices", 250..=325)]
     {
-        // How many are busy at once is another number on a busy machine: three plays.
+        // How many are busy at once is another number on a busy machine; whose turn it is, is not.
+        let plays = if policy == "round-robin" { 1 } else { 3 };
         let play = |_| shares(policy, ["4ms"; 4], [5, 1, 1, 1]);
-        let is_kept = (0..3).map(play).any(|counts| {
+        let is_kept = (0..plays).map(play).any(|counts| {
             println!("{policy}: {counts:?}");
             bounds.contains(&counts[0])
         });

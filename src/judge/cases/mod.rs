@@ -31,7 +31,6 @@ pub use rules::{Demand, Fault};
 
 /// Where the content ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Framing {
     Length(u64),
     Chunked,

@@ -22,7 +22,6 @@ macro_rules! faults {
     ($($name:ident $demand:ident $section:literal $why:literal)*) => {
         /// What is wrong with a message; the names are those of `http::ParseError`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs)] // the table says it
         pub enum Fault {
             $($name),*
         }

@@ -16,9 +16,14 @@ const HALF: &str = "half a file looks like a file";
 const UPLOAD: &str = "the upload is lost, or the rest of it is taken for the next request";
 
 /// What a backend gets.
-#[rustfmt::skip]
 pub(crate) fn to_backends() -> Vec<Passage> {
-    let mut all = vec![
+    [line_and_fields(), content(), of_one_connection()].into_iter().flatten().collect()
+}
+
+/// The line and the fields that a backend gets.
+#[rustfmt::skip]
+fn line_and_fields() -> Vec<Passage> {
+    vec![
         passage("a field that Connection names ends here", "RFC 9110 §7.6.1",
             "it was meant for the load balancer alone; the backend takes it for the client's word")
             .fields("Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\n")
@@ -65,6 +70,13 @@ pub(crate) fn to_backends() -> Vec<Passage> {
             "a count that nobody lowers never ends")
             .sends("OPTIONS /t HTTP/1.1\r\nHost: a\r\nMax-Forwards: 5\r\n\r\n")
             .wants([Gets("Max-Forwards", "4")]).weight(1).of_no_lab(),
+    ]
+}
+
+/// Content, whole; and the answer that may not have any.
+#[rustfmt::skip]
+fn content() -> Vec<Passage> {
+    vec![
         passage("content with a length arrives whole", "RFC 9112 §6.2", UPLOAD)
             .uploads(LARGE, &bytes(MIB))
             .wants([Content(bytes(MIB)), Returned(bytes(MIB))]).weight(3),
@@ -81,18 +93,23 @@ pub(crate) fn to_backends() -> Vec<Passage> {
             .sends("HEAD /t HTTP/1.1\r\nHost: a\r\n\r\n")
             .answered("200 OK", "Content-Length: 5\r\n", "")
             .wants([Status(200), Answered("Content-Length", "5")]),
-    ];
-    // A gateway should know these without being told.
-    for (name, lines) in [
+    ]
+}
+
+/// A gateway should know these fields without being told.
+#[rustfmt::skip]
+fn of_one_connection() -> Vec<Passage> {
+    let rows = [
         ("Keep-Alive", "Keep-Alive: timeout=5\r\n"),
         ("Proxy-Connection", "Proxy-Connection: keep-alive\r\n"),
         ("TE", "TE: trailers\r\n"),
-    ] {
+    ];
+    let row = |(name, lines)| {
         let row = passage(name, "RFC 9110 §7.6.1",
             "it speaks of the connection to the load balancer, not of the message");
-        all.push(row.fields(lines).wants([Lacks(name)]).weight(1).should());
-    }
-    all
+        row.fields(lines).wants([Lacks(name)]).weight(1).should()
+    };
+    rows.map(row).into()
 }
 
 /// What a client gets.

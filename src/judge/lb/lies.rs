@@ -5,7 +5,6 @@
 
 /// What a backend answers to one request.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)] // the names say it
 pub struct Lie {
     pub name: &'static str,
     pub section: &'static str,

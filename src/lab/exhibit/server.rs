@@ -63,7 +63,7 @@ impl Server {
     pub fn live_threads(&self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         loop {
-            match Arc::strong_count(&self.live) - 2 {
+            match Arc::strong_count(&self.live).saturating_sub(2) {
                 live if live == 0 || Instant::now() > deadline => return live,
                 _ => thread::sleep(Duration::from_millis(5)),
             }
